@@ -1,0 +1,107 @@
+"""Every exception that this package raises on purpose.
+
+Each message names what happened, where, and what to do about it::
+
+    ClearPipelineError
+    ├── UsageError            wrong command line, config or input; exit code 2
+    │   ├── ConfigError       a setting, with its place in the YAML file
+    │   ├── NothingReadableError  no usable row in DATA
+    │   ├── RunMismatchError  the run directory belongs to another dataset
+    │   └── MissingExtraError an optional dependency, with the pip line
+    ├── RunFailedError        the run stopped and can be resumed; exit code 1
+    │   ├── UnreachableError  the model server does not answer
+    │   ├── TooManyFailuresError  a stage had more failed rows than max_failed_fraction
+    │   ├── NoSurvivorsError  a filter would keep nothing
+    │   ├── DamagedRunError   a file of the run directory does not match its checksum
+    │   ├── RunLockedError    another process works on this run
+    │   └── WeightsError      model weights could not be fetched or verified
+    ├── BudgetExceededError   a cap was reached, stopped cleanly; exit code 3
+    └── CallError             one model call failed; becomes data of its row, never a crash
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ClearPipelineError(Exception):
+    """Root of the tree. `exit_code` is what the command line returns for it."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(ClearPipelineError):
+    """Wrong command line, config or input."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A setting is unknown or out of range; the message starts with its place."""
+
+
+class NothingReadableError(UsageError):
+    """No file or row in DATA could be used."""
+
+
+class RunMismatchError(UsageError):
+    """The run directory holds a run of another dataset."""
+
+
+class MissingExtraError(UsageError):
+    """An optional dependency is not installed; the message holds the pip line."""
+
+
+class RunFailedError(ClearPipelineError):
+    """The run stopped; what was done is kept and the same command resumes it."""
+
+
+class UnreachableError(RunFailedError):
+    """The model server does not answer."""
+
+
+class TooManyFailuresError(RunFailedError):
+    """More rows failed than `max_failed_fraction` allows."""
+
+
+class NoSurvivorsError(RunFailedError):
+    """A filter would keep no row."""
+
+
+class DamagedRunError(RunFailedError):
+    """A file of the run directory does not match its checksum."""
+
+
+class RunLockedError(RunFailedError):
+    """Another process works on this run directory."""
+
+
+class WeightsError(RunFailedError):
+    """Model weights could not be fetched or do not match their checksum."""
+
+
+class BudgetExceededError(ClearPipelineError):
+    """A cap on calls, tokens or dollars was reached before the next call was sent."""
+
+    exit_code = 3
+
+
+class CallError(ClearPipelineError):
+    """One model call got no usable answer.
+
+    Args:
+        kind: A short stable word for the ledger: `outage`, `timeout`, `rate_limit`, `auth`,
+            `bad_request`, `context`, `content_filter`, `bad_reply`.
+        message: What the server said, for people.
+        transient: True if the same call may succeed later, so that a resumed run asks again.
+        retry_after: Seconds that the server asked to wait, if it did.
+    """
+
+    def __init__(
+        self, kind: str, message: str, *, transient: bool, retry_after: float | None = None
+    ) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.message = message
+        self.transient = transient
+        self.retry_after = retry_after

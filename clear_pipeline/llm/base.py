@@ -1,0 +1,170 @@
+"""The one seam to a language model: a request, its completion, and the `ChatModel` protocol.
+
+Everything that changes the answer is in `ChatRequest`; everything else (time-outs, retries,
+concurrency, budget) is outside it and outside the cache key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Final, Protocol
+
+from clear_pipeline.schema import Message
+
+
+class Omit(Enum):
+    """The type of `OMIT`: a parameter that is left out of the request body."""
+
+    OMIT = "omit"
+
+
+OMIT: Final = Omit.OMIT
+"""Leave this parameter to the server's default. Never inferred from truthiness: 0.0 is a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One question to a model, for one or several samples.
+
+    Attributes:
+        messages: The conversation; the model writes the next assistant turn.
+        max_output_tokens: Upper bound of generated tokens per sample, >= 1.
+        temperature: >= 0, or OMIT.
+        samples: Which draws are wanted. The index is part of the cache key, so that draw 3 is
+            the same text on every rerun and draws differ from each other. Non-empty.
+        seed: Base seed; sample i is asked with seed + i. OMIT leaves it out.
+        top_logprobs: How many alternatives per token, 0 = the token alone; OMIT = none at all.
+        stop: Up to 4 strings that end the text.
+        tools: Canonical JSON list of OpenAI tool definitions, or None.
+        response_format: Canonical JSON of OpenAI's `response_format`, or None.
+        grammar: GBNF (llama.cpp only), or None.
+    """
+
+    messages: tuple[Message, ...]
+    max_output_tokens: int
+    temperature: float | Omit
+    samples: range = field(default_factory=lambda: range(1))
+    seed: int | Omit = OMIT
+    top_logprobs: int | Omit = OMIT
+    stop: tuple[str, ...] = ()
+    tools: str | None = None
+    response_format: str | None = None
+    grammar: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_output_tokens < 1:
+            raise ValueError(f"max_output_tokens must be >= 1, got {self.max_output_tokens}")
+        if len(self.samples) == 0:
+            raise ValueError("samples must not be empty")
+
+    def with_samples(self, samples: range) -> ChatRequest:
+        """The same question for other draws."""
+        return replace(self, samples=samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One generated token.
+
+    Attributes:
+        text: The token as the server prints it.
+        logprob: Natural logarithm of its probability, <= 0.
+        top: Alternatives at this position, most likely first, as (text, logprob).
+    """
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One sample.
+
+    Attributes:
+        text: The generated text, "" if there is none.
+        finish_reason: As the server says: stop, length, tool_calls, content_filter ...
+        tokens: Per-token log-probabilities, or None where the server gave none.
+        tool_calls: Canonical JSON, or None.
+        reasoning: Separate reasoning text of a reasoning model, or None.
+    """
+
+    text: str
+    finish_reason: str
+    tokens: tuple[Token, ...] | None = None
+    tool_calls: str | None = None
+    reasoning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that the server counted. `cached` is the part of `prompt` read from its cache."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt + other.prompt,
+            self.cached + other.cached,
+            self.completion + other.completion,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The answer: `choices[j]` belongs to `request.samples[j]`; `model` is the served name."""
+
+    choices: tuple[Choice, ...]
+    model: str
+    usage: Usage = Usage()
+
+    @property
+    def text(self) -> str:
+        """Text of the first choice."""
+        return self.choices[0].text
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an endpoint is known to offer; asked before a prompt form is chosen.
+
+    Attributes:
+        grammar: Accepts GBNF grammars (llama.cpp).
+        logprobs: Returns token log-probabilities. None = not known yet.
+    """
+
+    grammar: bool = False
+    logprobs: bool | None = None
+
+
+class ChatModel(Protocol):
+    """Anything that answers a `ChatRequest`.
+
+    Implementations are safe for concurrent `complete` calls in one event loop.
+    """
+
+    @property
+    def identity(self) -> str:
+        """What makes two models the same for cache and fingerprints: never a port or a key."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the endpoint offers."""
+        ...
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        """Answer all samples of `request`.
+
+        Raises:
+            CallError: No usable answer; `transient` says whether asking later may help.
+            BudgetExceededError: A cap forbids the call; nothing was sent.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections; further calls are errors."""
+        ...

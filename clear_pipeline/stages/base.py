@@ -1,0 +1,196 @@
+"""What a stage is: a frozen pydantic model that adds columns to row shards.
+
+A stage never drops, adds or reorders rows. `annotate` returns one value per row for exactly the
+columns of `adds()`; rows that are not alive get null and cost no call. A dataset-wise stage also
+turns all shards into one state per shard (`summarize` each, `combine` once) before it annotates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.schema import JSON
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Settings(BaseModel):
+    """Base of every stage's and scorer's settings: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Rows that are computed together.
+
+    Attributes:
+        key: Name of the shard, from the content of its rows; stable when other files change.
+        table: `ROWS` plus the columns of all earlier stages.
+    """
+
+    key: str
+    table: pa.Table
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.table.num_rows)
+
+
+class Progress(Protocol):
+    """Where long steps report. Implemented by the command line; `SilentProgress` elsewhere."""
+
+    def start(self, label: str, total: int) -> None:
+        """A step of `total` rows begins."""
+        ...
+
+    def advance(self, rows: int = 1) -> None:
+        """So many more rows are done."""
+        ...
+
+    def finish(self) -> None:
+        """The step that was started last is over."""
+        ...
+
+    def note(self, text: str) -> None:
+        """One line that the user must see: a warning with its figure, a decision taken."""
+        ...
+
+
+class SilentProgress:
+    """Reports nothing, keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def start(self, label: str, total: int) -> None:
+        """Ignore."""
+
+    def advance(self, rows: int = 1) -> None:
+        """Ignore."""
+
+    def finish(self) -> None:
+        """Ignore."""
+
+    def note(self, text: str) -> None:
+        """Keep."""
+        self.notes.append(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a stage may use besides its rows. No paths.
+
+    Attributes:
+        models: By role: `scorer`, `candidate`, `judge`.
+        progress: Where to report rows done and notes.
+        rows_in_flight: How many rows to work on at once; the calls themselves are limited by
+            the model.
+    """
+
+    models: Mapping[str, ChatModel] = field(default_factory=dict)
+    progress: Progress = field(default_factory=SilentProgress)
+    rows_in_flight: int = 64
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """A row-wise stage. Implement as a `Settings` subclass with these members."""
+
+    name: ClassVar[str]
+    """The stage's `kind` in a config, and the name of its folder in the run directory."""
+    version: ClassVar[int]
+    """Bumped whenever equal input and settings may give other output."""
+
+    def needs(self) -> tuple[str, ...]:
+        """Columns that earlier stages must have added."""
+        ...
+
+    def adds(self) -> pa.Schema:
+        """The columns that `annotate` returns."""
+        ...
+
+    def roles(self) -> tuple[str, ...]:
+        """Roles of the models that are called; empty for a stage without calls."""
+        ...
+
+    async def annotate(
+        self, shard: Shard, alive: Sequence[bool], state: JSON, ctx: Context
+    ) -> pa.Table:
+        """Compute the columns of `adds()` for every row of `shard`, in order.
+
+        Args:
+            shard: The rows, with the columns of earlier stages.
+            alive: Per row, whether it may still reach the export.
+            state: What `combine` returned for this shard; None for a row-wise stage.
+            ctx: Models and progress.
+
+        Raises:
+            RunFailedError: The stage cannot go on. A single row's failure is never raised.
+        """
+        ...
+
+
+@runtime_checkable
+class DatasetStage(Stage, Protocol):
+    """A stage that must see the whole dataset before it can annotate one shard."""
+
+    def summarize(self, shard: Shard, alive: Sequence[bool]) -> Any:  # noqa: ANN401
+        """What `combine` needs to know of one shard: small, picklable."""
+        ...
+
+    def combine(self, partials: Sequence[Any], ctx: Context) -> list[JSON]:
+        """One state per shard, in the order of `partials`. Its hash enters the fingerprint.
+
+        Raises:
+            NoSurvivorsError: The stage would leave no row.
+        """
+        ...
+
+
+def alive_rows(table: pa.Table) -> list[bool]:
+    """Which rows may still reach the export, from the columns that are there.
+
+    A row is dead if it is a duplicate, contaminated, or if scoring ran and failed on it.
+    """
+    mask = pa.array([True] * table.num_rows, type=pa.bool_())
+    for column in ("duplicate_of", "contaminated_by"):
+        if column in table.column_names:
+            mask = pc.and_(mask, pc.is_null(table[column]))
+    if "score_status" in table.column_names:
+        scored = pc.fill_null(pc.equal(table["score_status"], "scored"), fill_value=False)
+        mask = pc.and_(mask, scored)
+    return [bool(v) for v in mask.to_pylist()]
+
+
+async def map_rows(
+    function: Callable[[T], Awaitable[R]], items: Sequence[T], *, limit: int
+) -> list[R]:
+    """Apply an async function to all items, at most `limit` at once; results in input order.
+
+    The first exception cancels the rest and is raised as it is.
+    """
+    results: dict[int, R] = {}
+    pending = iter(enumerate(items))
+
+    async def worker() -> None:
+        for index, item in pending:
+            results[index] = await function(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(limit, len(items))):
+                group.create_task(worker())
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [results[index] for index in range(len(items))]
