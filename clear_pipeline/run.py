@@ -1,0 +1,185 @@
+"""Reading a finished or running run directory: tables, single rows, pandas frames."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from clear_pipeline.errors import UsageError
+from clear_pipeline.manifest import Manifest
+from clear_pipeline.schema import Example, Fate, Message, examples
+from clear_pipeline.stages.base import Shard
+from clear_pipeline.store import LEDGER, QUARANTINE, ROWS_FOLDER, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class RowText:
+    """The readable texts of one row. `new_response` is None unless the row was rectified."""
+
+    id: str
+    prompt: str
+    response: str
+    new_response: str | None
+    original: str
+
+
+def prompt_text(example: Example) -> str:
+    """The turns before the target as readable text; a single user turn stands without its role."""
+    turns = example.messages
+    if len(turns) == 1 and turns[0].role == "user":
+        return turns[0].text
+    return "\n\n".join(f"[{turn.role}] {turn.text}" for turn in turns)
+
+
+class Run:
+    """A run directory, opened for reading.
+
+    Args:
+        path: The directory that `clear-pipeline run --out` wrote.
+
+    Raises:
+        UsageError: There is no run in it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        manifest = Manifest.read(self.path)
+        if manifest is None:
+            raise UsageError(
+                f"{self.path}: no run here (no manifest.json); "
+                "start one: clear-pipeline run DATA --out DIR"
+            )
+        self.manifest = manifest
+        self._store = Store(self.path)
+
+    def __repr__(self) -> str:
+        fates = ", ".join(f"{n} {fate}" for fate, n in self.manifest.fates.items())
+        return f"Run({str(self.path)!r}: {fates or 'not finished'})"
+
+    def ledger(self, columns: Sequence[str] | None = None, *, fate: str | None = None) -> pa.Table:
+        """The ledger: one line per input row, in input order.
+
+        Args:
+            columns: Which columns; None = all.
+            fate: Only rows of this fate.
+
+        Raises:
+            UsageError: The run has not finished, or a column or fate does not exist.
+        """
+        path = self.path / LEDGER
+        if not path.is_file():
+            raise UsageError(f"{self.path}: no ledger yet; finish it with the same run command")
+        known = pq.read_schema(path).names
+        unknown = [c for c in columns or () if c not in known]
+        if unknown:
+            raise UsageError(f"no column {', '.join(unknown)}; there are {', '.join(known)}")
+        if fate is not None and fate not in set(Fate):
+            raise UsageError(f"no fate {fate!r}; there are {', '.join(Fate)}")
+        condition = None if fate is None else pc.field("fate") == fate
+        return pq.read_table(
+            path, columns=None if columns is None else list(columns), filters=condition
+        )
+
+    def shards(self) -> Iterator[Shard]:
+        """Row shards with all stage columns, in input order; one in memory at a time."""
+        for key in self.manifest.shard_keys():
+            parts = [(ROWS_FOLDER, self.manifest.shards[key])]
+            parts += [(s.kind, s.parts[key]) for s in self.manifest.stages if key in s.parts]
+            yield self._store.joined(key, parts)
+
+    def texts(self, ids: Sequence[str]) -> dict[str, RowText]:
+        """Prompt and responses of the given rows, by id; quarantined and unknown ids are absent."""
+        wanted = set(ids)
+        found: dict[str, RowText] = {}
+        for shard in self.shards():
+            mask = pc.is_in(shard.table["id"], pa.array(sorted(wanted), pa.string()))
+            table = shard.table.filter(mask)
+            for example, new in zip(examples(table), _new_targets(table), strict=True):
+                found[example.id] = RowText(
+                    id=example.id,
+                    prompt=prompt_text(example),
+                    response=example.response,
+                    new_response=None if new is None else new.text,
+                    original=example.original,
+                )
+            if len(found) == len(wanted):
+                break
+        return found
+
+    def row(self, row_id: str) -> dict[str, Any]:
+        """Everything that the ledger knows about one row.
+
+        Raises:
+            UsageError: No such row.
+        """
+        table = self.ledger().filter(pc.field("id") == row_id)
+        if table.num_rows == 0:
+            raise UsageError(
+                f"no row {row_id!r} in {self.path}; ids look like "
+                f"{self.ledger(['id'])['id'][0].as_py()!r}: "
+                f"clear-pipeline rows {self.path} lists them"
+            )
+        row: dict[str, Any] = table.slice(0, 1).to_pylist()[0]
+        return row
+
+    def quarantine(self) -> list[dict[str, Any]]:
+        """Rows that could not be used: id, file, line, reason, text (cut)."""
+        path = self.path / QUARANTINE
+        if not path.is_file():
+            return []
+        with path.open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+
+    def frame(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        fate: str | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """The ledger as a pandas DataFrame, with the texts on request.
+
+        Args:
+            columns: Ledger columns, and `prompt`, `response`, `new_response`; None = all of
+                the ledger and the texts.
+            fate: Only rows of this fate.
+            sample: At most so many rows, drawn with `seed`, in input order.
+            seed: Of the draw.
+        """
+        text_columns = ["prompt", "response", "new_response"]
+        wanted = None if columns is None else [c for c in columns if c not in text_columns]
+        table = self.ledger(None if wanted is None else ["id", *wanted], fate=fate)
+        frame: pd.DataFrame = table.to_pandas()
+        frame = frame.loc[:, ~frame.columns.duplicated()]
+        if sample is not None and sample < len(frame):
+            frame = frame.sample(sample, random_state=seed).sort_index()
+        texts_wanted = (
+            text_columns if columns is None else [c for c in columns if c in text_columns]
+        )
+        if texts_wanted:
+            texts = self.texts(list(frame["id"]))
+            for name in texts_wanted:
+                frame[name] = [getattr(texts[i], name) if i in texts else None for i in frame["id"]]
+        return frame if columns is None else frame[list(columns)]
+
+
+def _new_targets(table: pa.Table) -> list[Message | None]:
+    if "new_target" not in table.column_names:
+        return [None] * table.num_rows
+    return [None if t is None else Message(**t) for t in table["new_target"].to_pylist()]
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run directory for reading."""
+    return Run(path)
