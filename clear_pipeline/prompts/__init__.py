@@ -1,0 +1,1 @@
+"""What is asked of a model, each prompt beside the parser of its reply."""
