@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Engines decide where shards are computed, nothing else."""

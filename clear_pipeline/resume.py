@@ -1,0 +1,145 @@
+"""Deciding what a run must compute: fingerprints, and why a stage runs again.
+
+A part is valid as long as its fingerprint holds: a hash of the bytes that it was computed from, the
+stage's kind, version and settings, the models' identities and the state that the shard sees.
+Budget, concurrency, engine and paths are outside every fingerprint.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clear_pipeline.engine.base import ShardTask
+from clear_pipeline.manifest import Manifest, Part, StageRecord, fingerprint
+from clear_pipeline.schema import JSON
+from clear_pipeline.stages.base import Settings, Stage
+from clear_pipeline.store import ROWS_FOLDER, Store
+
+_TRANSIENT = r"(^|: )(outage|timeout|rate_limit): "
+
+
+def transient_failures(columns: pa.Table) -> int:
+    """Rows whose call failed in a way that a later try may mend (see `errors.CallError`)."""
+    failed = 0
+    for name in ("score_error", "rectify_reason"):
+        if name in columns.column_names:
+            hits = pc.match_substring_regex(columns[name], _TRANSIENT)
+            failed += pc.sum(pc.fill_null(hits, fill_value=False)).as_py() or 0
+    return failed
+
+
+def settings_of(stage: Stage) -> dict[str, JSON]:
+    """The settings that enter a stage's fingerprint: all of them."""
+    if not isinstance(stage, Settings):
+        raise TypeError(f"stage {stage!r} is no Settings model")
+    dumped: dict[str, JSON] = stage.model_dump(mode="json")
+    return dumped
+
+
+@dataclass(frozen=True, slots=True)
+class StageInputs:
+    """What one stage sees: per shard the parts to join, and the fingerprint of the last."""
+
+    keys: tuple[str, ...]
+    parts: Mapping[str, tuple[tuple[str, Part], ...]]
+
+    @classmethod
+    def of(cls, manifest: Manifest, earlier: Sequence[str]) -> StageInputs:
+        """Rows and the parts of the `earlier` stages, in chain order."""
+        keys = tuple(manifest.shard_keys())
+        folders: list[tuple[str, Mapping[str, Part]]] = [(ROWS_FOLDER, manifest.shards)]
+        for kind in earlier:
+            record = manifest.stage(kind)
+            if record is None:
+                raise LookupError(f"stage {kind!r} has not run")
+            folders.append((kind, record.parts))
+        return cls(keys, {k: tuple((name, parts[k]) for name, parts in folders) for k in keys})
+
+    @property
+    def rows(self) -> int:
+        """Rows in all shards."""
+        return sum(self.parts[key][0][1].rows for key in self.keys)
+
+    def input_fingerprint(self, key: str) -> str:
+        """Hash of the bytes that this stage reads of a shard.
+
+        Bytes, not settings: an earlier stage that ran again and came to the same columns moves
+        nothing after it, and one whose failed rows were mended does.
+        """
+        return fingerprint([part.sha256 for _, part in self.parts[key]])
+
+    def tasks(self, states: Sequence[JSON] | None) -> list[ShardTask]:
+        """One task per shard."""
+        given = states or [None] * len(self.keys)
+        return [ShardTask(k, self.parts[k], s) for k, s in zip(self.keys, given, strict=True)]
+
+
+def whole_fingerprint(stage: Stage, models: Mapping[str, str], inputs: StageInputs) -> str:
+    """Changes whenever any shard of the stage might; known before any shard is read."""
+    seen: JSON = [[key, inputs.input_fingerprint(key)] for key in inputs.keys]
+    return fingerprint(stage.name, stage.version, settings_of(stage), dict(models), seen)
+
+
+def part_fingerprint(
+    stage: Stage, models: Mapping[str, str], inputs: StageInputs, task: ShardTask
+) -> str:
+    """Changes whenever this shard's columns might."""
+    return fingerprint(
+        stage.name,
+        stage.version,
+        settings_of(stage),
+        dict(models),
+        inputs.input_fingerprint(task.key),
+        fingerprint(task.state),
+    )
+
+
+def is_complete(record: StageRecord | None, whole: str, inputs: StageInputs, store: Store) -> bool:
+    """Whether nothing of the stage has to be computed."""
+    return (
+        record is not None
+        and record.fingerprint == whole
+        and all(_usable(record, key, store) for key in inputs.keys)
+    )
+
+
+def reusable(record: StageRecord | None, key: str, expected: str, store: Store) -> Part | None:
+    """The part of an earlier run, if it is still what this run would compute."""
+    if record is None or not _usable(record, key, store):
+        return None
+    part = record.parts[key]
+    return part if part.fingerprint == expected else None
+
+
+def _usable(record: StageRecord, key: str, store: Store) -> bool:
+    part = record.parts.get(key)
+    return part is not None and part.failed == 0 and store.intact(record.kind, key, part)
+
+
+def reason_to_rerun(record: StageRecord, stage: Stage, models: Mapping[str, str]) -> str:
+    """Why a stage that ran before runs again, in words."""
+    settings = settings_of(stage)
+    changed = [
+        f"{name}: {_short(record.settings.get(name))} -> {_short(value)}"
+        for name, value in settings.items()
+        if record.settings.get(name) != value
+    ]
+    if changed:
+        return "changed " + ", ".join(changed)
+    if record.version != stage.version:
+        return f"this version computes it anew (version {record.version} -> {stage.version})"
+    if record.models != dict(models):
+        return "another model"
+    failed = sum(part.failed for part in record.parts.values())
+    if failed:
+        return f"{failed} rows failed for lack of an answer and are tried again"
+    return "its input changed or was not finished"
+
+
+def _short(value: object) -> str:
+    return re.sub(r"[{}'\"]", "", str(value))[:60]
