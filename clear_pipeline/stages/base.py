@@ -14,19 +14,13 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict
 
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.schema import JSON
+from clear_pipeline.settings import Settings as Settings  # noqa: PLC0414  # stages are Settings
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-class Settings(BaseModel):
-    """Base of every stage's and scorer's settings: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 @dataclass(frozen=True, slots=True)
