@@ -1,0 +1,80 @@
+"""Imports point one way: from the command line down to schema and errors."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "clear_pipeline"
+
+LAYERS = [
+    {"__main__"},
+    {"cli"},
+    {"report", "evaluate", "answer_key"},
+    {"pipeline"},
+    {"ingest", "resume"},
+    {"engine"},
+    {"run"},
+    {"config"},
+    {"export", "card"},
+    {"ledger"},
+    {"store"},
+    {"stages"},
+    {"scoring"},
+    {"load"},
+    {"formats"},
+    {"prompts"},
+    {"llm"},
+    {"manifest", "yaml_source"},
+    {"settings"},
+    {"schema"},
+    {"errors"},
+]
+"""Top to bottom. A module imports from its own unit and from layers below, never beside or up."""
+
+DEPTH = {unit: depth for depth, layer in enumerate(LAYERS) for unit in layer}
+
+
+def unit_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The units of this package that a module imports, lazily or not."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+            if node.module == "clear_pipeline":
+                names = [f"clear_pipeline.{alias.name}" for alias in node.names]
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "clear_pipeline" and rest:
+                yield rest.split(".")[0]
+
+
+MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    """No module imports from beside or above its layer."""
+    unit = unit_of(path)
+    assert unit in DEPTH, f"{unit} has no layer: add it to LAYERS"
+    wrong = {other for other in imports(path) if other != unit and DEPTH[other] <= DEPTH[unit]}
+    assert not wrong
+
+
+def test_only_one_module_imports_openai() -> None:
+    """The openai client has one owner."""
+    owners = {
+        p.name
+        for p in MODULES
+        if "import openai" in p.read_text() or "from openai" in p.read_text()
+    }
+    assert owners <= {"openai_chat.py"}
