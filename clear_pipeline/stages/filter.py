@@ -1,0 +1,219 @@
+"""Auto-Filter: keep the rows that the model is confident in (Chen & Mueller 2024).
+
+The paper keeps what lies above the median. A strict ">" can keep nothing where confidences tie, so
+a share or a count is exact here: rows stand in the order of (confidence, content hash, id), and
+exactly so many of the first are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Annotated, Any, ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import Discriminator, Field, Tag
+
+from clear_pipeline.errors import NoSurvivorsError
+from clear_pipeline.schema import JSON
+from clear_pipeline.stages.base import Context, Settings, Shard
+
+Key = tuple[float, str, str]
+"""(confidence, content hash, id): larger is kept first; total, since ids are distinct."""
+
+
+class AboveMedian(Settings):
+    """`{above: median}`: the confident half, ceil(n / 2) rows. The paper's choice."""
+
+    above: Literal["median"] = "median"
+
+    def rows(self, keys: Sequence[Key]) -> int:
+        """How many of the alive rows stay."""
+        return math.ceil(len(keys) / 2)
+
+    def __str__(self) -> str:
+        return "median"
+
+
+class Quantile(Settings):
+    """`{quantile: q}`: drop the share q that is least confident; ceil((1 - q) n) rows stay."""
+
+    quantile: float = Field(ge=0, lt=1)
+
+    def rows(self, keys: Sequence[Key]) -> int:
+        """How many of the alive rows stay; exact, as (1 - 0.7) * 10 is 3.0000000000000004."""
+        return math.ceil((1 - Fraction(str(self.quantile))) * len(keys))
+
+    def __str__(self) -> str:
+        return f"quantile {self.quantile:g}"
+
+
+class Confidence(Settings):
+    """`{confidence: c}`: every row whose confidence is above c, strictly."""
+
+    confidence: float = Field(ge=0, le=1)
+
+    def rows(self, keys: Sequence[Key]) -> int:
+        """How many of the alive rows stay."""
+        return sum(confidence > self.confidence for confidence, _, _ in keys)
+
+    def __str__(self) -> str:
+        return "set threshold"
+
+
+class Count(Settings):
+    """`{count: n}`: the n most confident rows, or all if there are fewer."""
+
+    count: int = Field(ge=1)
+
+    def rows(self, keys: Sequence[Key]) -> int:
+        """How many of the alive rows stay."""
+        return min(self.count, len(keys))
+
+    def __str__(self) -> str:
+        return f"best {self.count}"
+
+
+KEEP_FORMS = "{above: median}, {quantile: 0.3}, {confidence: 0.7} or {count: 5000}"
+
+
+def _form(value: object) -> str | None:
+    if isinstance(value, Settings):
+        return next(iter(type(value).model_fields))
+    if isinstance(value, dict) and len(value) == 1:
+        return str(next(iter(value)))
+    return None
+
+
+Keep = Annotated[
+    Annotated[AboveMedian, Tag("above")]
+    | Annotated[Quantile, Tag("quantile")]
+    | Annotated[Confidence, Tag("confidence")]
+    | Annotated[Count, Tag("count")],
+    Discriminator(
+        _form,
+        custom_error_type="keep",
+        custom_error_message=f"expected one of {KEEP_FORMS}",
+    ),
+]
+
+
+class Filter(Settings):
+    """Mark the rows whose confidence is high enough. Makes no model call.
+
+    Attributes:
+        kind: Always `filter`.
+        keep: Which rows stay; see `AboveMedian`, `Quantile`, `Confidence`, `Count`.
+    """
+
+    name: ClassVar[str] = "filter"
+    version: ClassVar[int] = 1
+
+    kind: Literal["filter"] = "filter"
+    keep: Keep = AboveMedian()
+
+    def needs(self) -> tuple[str, ...]:
+        """Confidence, and whether there is one."""
+        return ("confidence", "score_status")
+
+    def adds(self) -> pa.Schema:
+        """`keep`, the `threshold` it was compared with, and the comparison in words."""
+        return pa.schema(
+            [("keep", pa.bool_()), ("threshold", pa.float64()), ("filter_reason", pa.string())]
+        )
+
+    def roles(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def summarize(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
+        """The keys of the rows that could still be exported."""
+        return [key for key, lives in zip(_keys(shard), alive, strict=True) if lives]
+
+    def combine(self, partials: Sequence[Any], ctx: Context) -> list[JSON]:
+        """The last key that is kept, the same for each shard.
+
+        Raises:
+            NoSurvivorsError: No row would be kept; shows how the confidences are distributed.
+        """
+        keys: list[Key] = sorted((key for keys in partials for key in keys), reverse=True)
+        rows = self.keep.rows(keys)
+        if rows == 0:
+            raise NoSurvivorsError(_no_survivors(self.keep, [key[0] for key in keys]))
+        threshold, *last = keys[rows - 1]
+        if isinstance(self.keep, Confidence):
+            # Only what the settings say: rows of other files cannot move it.
+            threshold, last = self.keep.confidence, []
+        ctx.progress.note(
+            f"filter keeps {rows} of {len(keys)} rows, threshold {threshold:.3f} ({self.keep})"
+        )
+        if last and (tied := sum(key[0] == threshold for key in keys[rows:])):
+            ctx.progress.note(
+                f"filter: {tied} rows that are not kept have a confidence of {threshold:.3f} too, "
+                "like the last one kept; the content hash decided between them"
+            )
+        state: JSON = {"threshold": threshold, "last": last}
+        return [state] * len(partials)
+
+    async def annotate(
+        self, shard: Shard, alive: Sequence[bool], state: JSON, ctx: Context
+    ) -> pa.Table:
+        """Compare each row with the threshold, and at the threshold with the last key kept."""
+        if not isinstance(state, dict):
+            raise TypeError(f"filter needs the state that combine returned, got {state!r}")
+        verdicts = [
+            self._verdict(key, state["threshold"], state["last"]) if lives else None
+            for key, lives in zip(_keys(shard), alive, strict=True)
+        ]
+        ctx.progress.advance(shard.rows)
+        return pa.table(
+            {
+                "keep": [None if v is None else v[0] for v in verdicts],
+                "threshold": [state["threshold"] if lives else None for lives in alive],
+                "filter_reason": [None if v is None else v[1] for v in verdicts],
+            },
+            schema=self.adds(),
+        )
+
+    def _verdict(self, key: Key, threshold: float, last: list[str]) -> tuple[bool, str]:
+        confidence, *tie_break = key
+        note = str(self.keep)
+        if confidence == threshold and last:
+            keep = tie_break >= last
+            sign = ">=" if keep else "="
+            note += "" if keep else ", ties by content hash"
+        else:
+            keep = confidence > threshold
+            above, below = (">=", "<") if last else (">", "<=")
+            sign = above if keep else below
+        return keep, f"confidence {confidence:.3f} {sign} {threshold:.3f} ({note})"
+
+
+def _keys(shard: Shard) -> list[Key]:
+    columns = ("confidence", "content_hash", "id")
+    return list(zip(*(shard.table[name].to_pylist() for name in columns), strict=True))
+
+
+def _no_survivors(keep: Settings, confidences: Sequence[float]) -> str:
+    if not confidences:
+        return (
+            "filter keeps no row: none has a confidence. All rows are duplicates or unscored; "
+            "see the score_error column, or filter without a score by leaving this stage out"
+        )
+    return (
+        f"filter keeps no row: none of {len(confidences)} is above {keep}. Their confidences:\n"
+        f"{histogram(confidences)}\nLower the threshold, or use {{above: median}}"
+    )
+
+
+def histogram(values: Sequence[float], *, width: int = 40) -> str:
+    """Ten bars of text over [0, 1], each with its count; the largest is `width` wide."""
+    counts = Counter(min(int(value * 10), 9) for value in values)
+    largest = max(counts.values(), default=1)
+    return "\n".join(
+        f"{bin_ / 10:.1f}-{(bin_ + 1) / 10:.1f} {'#' * math.ceil(counts[bin_] / largest * width)}"
+        f" {counts[bin_]}"
+        for bin_ in range(10)
+    )
