@@ -1,4 +1,4 @@
-"""Questions that are answered by one of a few words: the form of the reply, and its parsers."""
+"""Questions that are answered by one of a few words: the parsers of such replies."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from clear_pipeline.llm.base import Token
 _EDGES = " \t\r\n\u2581\u0120()[]{}<>*_`\"'.,:;!"
 """What tokenizers and models put around a choice: "(A", " A", "A)", "**Yes**"."""
 
+_LETTER = re.compile(r"\((\w)\)|(?<![\w'])(\w)(?=\s*(?:[)\].:,;*!]|$))", re.MULTILINE)
+"""A letter that stands as a mark: "(A)", "A.", "**A**", "A" at the end of a line; not "A dog"."""
 
-def _bare(text: str) -> str:
-    return text.strip(_EDGES).casefold()
+_WORD = re.compile(r"[^\W_]+")
 
 
 def choice_probabilities(token: Token, choices: Sequence[str]) -> dict[str, float]:
@@ -34,7 +35,7 @@ def choice_probabilities(token: Token, choices: Sequence[str]) -> dict[str, floa
     totals = dict.fromkeys(choices, 0.0)
     names = {choice.casefold(): choice for choice in choices}
     for text, logprob in seen.items():
-        name = names.get(_bare(text))
+        name = names.get(text.strip(_EDGES).casefold())
         if name is not None and not math.isnan(logprob):
             totals[name] += math.exp(min(logprob, 0.0))
     return {name: min(total, 1.0) for name, total in totals.items()}
@@ -43,25 +44,24 @@ def choice_probabilities(token: Token, choices: Sequence[str]) -> dict[str, floa
 def parse_choice(text: str, choices: Sequence[str]) -> str | None:
     """Which choice a reply in words gives.
 
-    The reply is the choice, starts with it ("B. The answer ..."), or names exactly one
-    ("The answer is (B)"). A single-letter choice inside a sentence counts in upper case only,
-    since "a" is a word.
+    The reply starts with the choice ("Yes, because ...", "(B) The sum is ..."), or it names
+    exactly one ("I think that the answer is (B)."). A letter counts only where it stands as a
+    mark and in the case of the choice, since "a" is a word.
 
     Returns:
         One of `choices`, or None if the reply gives none or several.
     """
-    names = {choice.casefold(): choice for choice in choices}
-    words = re.findall(r"[^\W_]+", text)
-    if not words:
-        return None
-    first = names.get(words[0].casefold())
-    if first is not None and (len(first) > 1 or words[0] == first):
-        return first
-    if len(words) == 1:
-        return first
-    named = {
-        choice
-        for word in words
-        if (choice := names.get(word.casefold())) and (len(choice) > 1 or word == choice)
-    }
-    return named.pop() if len(named) == 1 else None
+    names = {choice.casefold(): choice for choice in choices if len(choice) > 1}
+    letters = {choice for choice in choices if len(choice) == 1}
+    found = [(m.start(), names.get(m[0].casefold())) for m in _WORD.finditer(text)]
+    found += [
+        (m.start(), mark) for m in _LETTER.finditer(text) if (mark := m[1] or m[2]) in letters
+    ]
+    named = {choice for _, choice in found if choice is not None}
+    if len(named) == 1:
+        return named.pop()
+    start = len(text) - len(text.lstrip(_EDGES))
+    for position, choice in found:
+        if choice is not None and position <= start:
+            return choice
+    return None

@@ -1,0 +1,110 @@
+"""The model is asked whether the dataset's response is right: one question, one word.
+
+Which wording works depends on the model and the data; benchmarks/reflection_wordings.py measures
+all of them, benchmarks/results/reflection_wordings.md holds the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from clear_pipeline.prompts.base import ask, render_row
+from clear_pipeline.schema import Example, Message
+
+REFLECTION_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """One way to ask.
+
+    Attributes:
+        question: Stands after the row; asks for one word.
+        values: Per choice, how good the response then is, in [0, 1].
+    """
+
+    question: str
+    values: Mapping[str, float]
+
+
+_ABC = {"A": 1.0, "B": 0.0, "C": 0.5}
+_YES = {"Yes": 1.0, "No": 0.0}
+_TRUE = {"True": 1.0, "False": 0.0}
+
+WORDINGS: Final[Mapping[str, Wording]] = MappingProxyType(
+    {
+        # The paper's two follow-ups (Chen & Mueller 2023, sec. 3.2), in our words.
+        "abc": Wording(
+            "Is the response (A) correct, (B) incorrect, or (C) are you not sure? "
+            "Reply with one letter: A, B or C.",
+            _ABC,
+        ),
+        "abc_again": Wording(
+            "Are you really sure that the response is correct? Choose again: (A) correct, "
+            "(B) incorrect, (C) not sure. Reply with one letter: A, B or C.",
+            _ABC,
+        ),
+        "bac": Wording(
+            "Is the response (A) incorrect, (B) correct, or (C) are you not sure? "
+            "Reply with one letter: A, B or C.",
+            {"A": 0.0, "B": 1.0, "C": 0.5},
+        ),
+        "yes_no": Wording(
+            "Does the response answer the request correctly and completely? "
+            "Reply with one word: Yes or No.",
+            _YES,
+        ),
+        "no_yes": Wording(
+            "Does the response answer the request correctly and completely? "
+            "Reply with one word: No or Yes.",
+            _YES,
+        ),
+        "true_false": Wording(
+            "True or False: the response is a correct and direct answer to the request. "
+            "Reply with one word.",
+            _TRUE,
+        ),
+        "false_true": Wording(
+            "False or True: the response is a correct and direct answer to the request. "
+            "Reply with one word.",
+            _TRUE,
+        ),
+        "error": Wording(
+            "Does the response contain an error? Reply with one word: Yes or No.",
+            {"Yes": 0.0, "No": 1.0},
+        ),
+        "rating": Wording(
+            "Rate the response from 1 (wrong or useless) to 5 (correct and complete). "
+            "Reply with one digit.",
+            {"1": 0.0, "2": 0.25, "3": 0.5, "4": 0.75, "5": 1.0},
+        ),
+        "keep_drop": Wording(
+            "You choose examples to train an assistant on; wrong or unfitting responses must go. "
+            "Keep or drop this example? Reply with one word: Keep or Drop.",
+            {"Keep": 1.0, "Drop": 0.0},
+        ),
+        "expert": Wording(
+            "An expert solves the request alone, then compares. Would the expert say that this "
+            "response is right? Reply with one word: Yes or No.",
+            _YES,
+        ),
+        "belongs": Wording(
+            "Does this response belong to this request, and is what it says right? "
+            "Reply with one word: Yes or No.",
+            _YES,
+        ),
+        "right_wrong": Wording(
+            "Is the response right or wrong? Reply with one word: Right or Wrong.",
+            {"Right": 1.0, "Wrong": 0.0},
+        ),
+    }
+)
+"""By name. A name never changes its text: a new text is a new name, or a new version."""
+
+
+def reflection_prompt(example: Example, wording: Wording) -> tuple[Message, ...]:
+    """Ask about the row's own response; the reply is parsed by `prompts.choices`."""
+    return ask(render_row(example), wording.question)

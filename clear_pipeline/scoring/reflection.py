@@ -1,0 +1,65 @@
+"""Self-reflection certainty: the model judges the dataset's response in one word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.prompts.reflection import WORDINGS, reflection_prompt
+from clear_pipeline.schema import Example
+from clear_pipeline.scoring.choice import Via, ask_choice
+
+_WEAKEST_LAST: tuple[Via, ...] = ("logprobs", "grammar", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Reflection:
+    """The verdict on one row.
+
+    Attributes:
+        score: S, mean over the questions of the expected value of the choice, in [0, 1].
+        choice_mass: Smallest probability that fell on the choices of a question, in [0, 1];
+            None where only text was read. Below 0.5 the score is close to noise.
+        via: How the replies were read; the weakest way, if they differ.
+    """
+
+    score: float
+    choice_mass: float | None
+    via: Via
+
+
+async def reflect(
+    model: ChatModel,
+    example: Example,
+    wordings: Sequence[str],
+    *,
+    via: Literal["logprobs", "text"] = "logprobs",
+) -> Reflection:
+    """Ask every wording, one after the other, so that all but the first find the row cached.
+
+    Args:
+        model: The judge.
+        example: The row.
+        wordings: Names in `WORDINGS`, at least one.
+        via: `text` gives the paper's hard values; `logprobs` their expectation.
+
+    Raises:
+        CallError: A call failed or its reply could not be read.
+    """
+    scores, masses, ways = [], [], []
+    for name in wordings:
+        wording = WORDINGS[name]
+        reply = await ask_choice(
+            model, reflection_prompt(example, wording), choices=tuple(wording.values), via=via
+        )
+        scores.append(sum(p * wording.values[c] for c, p in reply.probabilities.items()))
+        masses.append(reply.mass)
+        ways.append(reply.via)
+    known = [mass for mass in masses if mass is not None]
+    return Reflection(
+        score=min(sum(scores) / len(scores), 1.0),
+        choice_mass=min(known) if known else None,
+        via=max(ways, key=_WEAKEST_LAST.index),
+    )

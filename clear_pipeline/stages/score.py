@@ -1,0 +1,284 @@
+"""Score: how much the model trusts each row's response, every part a column of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import pyarrow as pa
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+
+from clear_pipeline.errors import CallError, TooManyFailuresError
+from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.prompts.reflection import WORDINGS
+from clear_pipeline.schema import JSON, Example, examples
+from clear_pipeline.scoring import bsdetector
+from clear_pipeline.scoring.choice import Via
+from clear_pipeline.scoring.consistency import draw, observe
+from clear_pipeline.scoring.likelihood import likelihood, require_grammar
+from clear_pipeline.scoring.reflection import reflect
+from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+COLUMNS: Final = pa.schema(
+    [
+        pa.field("confidence", pa.float64()),
+        pa.field("score_status", pa.string()),
+        pa.field("score_error", pa.large_string()),
+        pa.field("reflection", pa.float64()),
+        pa.field("choice_mass", pa.float64()),
+        pa.field("reflection_via", pa.string()),
+        pa.field("consistency", pa.float64()),
+        pa.field("entailment", pa.float64()),
+        pa.field("exact_match", pa.float64()),
+        pa.field("draws", pa.list_(pa.large_string())),
+        pa.field("likelihood", pa.float64()),
+        pa.field("logp_given_prompt", pa.float64()),
+        pa.field("logp_alone", pa.float64()),
+        pa.field("response_tokens", pa.int64()),
+        pa.field("response_cut", pa.bool_()),
+    ]
+)
+"""What `Score` adds; null = not computed for this row. docs/scoring.md explains each column."""
+
+
+@dataclass(slots=True)
+class RowScore:
+    """One row of `COLUMNS`, filled part by part, so that a failure keeps what came before it."""
+
+    confidence: float | None = None
+    score_status: Literal["scored", "unscored"] | None = None
+    score_error: str | None = None
+    reflection: float | None = None
+    choice_mass: float | None = None
+    reflection_via: Via | None = None
+    consistency: float | None = None
+    entailment: float | None = None
+    exact_match: float | None = None
+    draws: list[str] | None = None
+    likelihood: float | None = None
+    logp_given_prompt: float | None = None
+    logp_alone: float | None = None
+    response_tokens: int | None = None
+    response_cut: bool | None = None
+
+
+PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
+    {
+        "fast": {},  # the defaults of the fields
+        "paper": {
+            "reflection": ("abc", "abc_again"),
+            "reflection_via": "text",
+            "k": bsdetector.PAPER_K,
+            "temperature": bsdetector.PAPER_TEMPERATURE,
+            "alpha": bsdetector.PAPER_ALPHA,
+            "beta": bsdetector.PAPER_BETA,
+        },
+        "best": {"reflection": ("yes_no", "abc", "true_false")},
+        "likelihood": {"reflection": (), "likelihood_weight": 1.0},
+    }
+)
+"""What each preset sets; a value that the config gives wins."""
+
+MIN_FAILURES: Final = 5
+"""So many rows must have failed before their share is judged."""
+
+
+class _Tally:
+    """Rows begun and failed in this run so far. Not a setting: all tallies are equal."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.errors: Counter[str] = Counter()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Tally)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def fail(self, error: str, allowed: float) -> None:
+        """Count a failed row.
+
+        Raises:
+            TooManyFailuresError: At least `MIN_FAILURES` rows, and more than the share `allowed`
+                of all rows begun, have failed.
+        """
+        self.errors[error] += 1
+        failed = self.errors.total()
+        if failed >= MIN_FAILURES and failed > allowed * self.begun:
+            worst, count = self.errors.most_common(1)[0]
+            raise TooManyFailuresError(
+                f"score: {failed} of {self.begun} rows failed, more than max_failed_fraction = "
+                f"{allowed:g} allows. Most often ({count}x): {worst}. Mend the cause and run the "
+                "same command again, or allow more with "
+                "--set score.max_failed_fraction=1; no answer is asked for twice."
+            )
+
+
+class Score(Settings):
+    """BSDetector confidence of every row's own response, in [0, 1]; higher is better.
+
+    `preset` fills what is not given, so that the settings of a run name every value that was
+    used. A row whose calls fail is `unscored` with the error, never 0.
+
+    Source: Chen & Mueller 2023 (arXiv 2308.16175) and 2024 (arXiv 2403.12776).
+    """
+
+    name: ClassVar[str] = "score"
+    version: ClassVar[int] = 1
+
+    kind: Literal["score"] = "score"
+    preset: Literal["fast", "paper", "best", "likelihood"] = "fast"
+    """fast: one question, one token. best: several questions. paper: the constants of the paper.
+    likelihood: no question, the probability of the response; needs a grammar endpoint."""
+    reflection: tuple[str, ...] = ("yes_no",)
+    """Names of the questions, see `prompts.reflection.WORDINGS`; none = no reflection."""
+    reflection_via: Literal["logprobs", "text"] = "logprobs"
+    """How verdicts are read; `logprobs` falls back to grammar, then text, where it must."""
+    k: Annotated[int, Field(ge=0, le=64)] = 0
+    """Draws per row for observed consistency; the paper's is 5."""
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = bsdetector.PAPER_TEMPERATURE
+    """Of the draws."""
+    max_answer_tokens: Annotated[int, Field(ge=1)] = 512
+    """Room for one draw, reasoning included."""
+    similarity: Literal["llm", "lexical"] = "llm"
+    """Where the agreement of a draw comes from: entailment by the model, or shared words."""
+    alpha: Fraction = bsdetector.PAPER_ALPHA
+    """Weight of agreement against exact match within consistency."""
+    beta: Fraction = bsdetector.PAPER_BETA
+    """Weight of consistency against reflection, where both are computed."""
+    likelihood_weight: Fraction = 0.0
+    """Weight of likelihood against the two others; 0 = not computed."""
+    likelihood_tokens: Annotated[int, Field(ge=1)] = 64
+    """The first so many tokens of the response enter the likelihood."""
+    max_failed_fraction: Fraction = 0.05
+    """A run stops when more of its rows than this have failed."""
+
+    _tally: _Tally = PrivateAttr(default_factory=_Tally)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, data: Any) -> Any:  # noqa: ANN401 - what pydantic hands over
+        if not isinstance(data, Mapping):
+            return data
+        return {**PRESETS.get(data.get("preset", "fast"), {}), **data}
+
+    @field_validator("reflection")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in WORDINGS:
+                raise ValueError(f"unknown wording {name!r}; known: {', '.join(WORDINGS)}")
+        return names
+
+    @model_validator(mode="after")
+    def _something_to_compute(self) -> Score:
+        if not self.reflection and self.k == 0 and self.likelihood_weight == 0.0:
+            raise ValueError("nothing to compute: set reflection, k or likelihood_weight")
+        if not self.reflection and self.k == 0 and self.likelihood_weight < 1.0:
+            raise ValueError("without reflection and k, likelihood_weight must be 1")
+        return self
+
+    def needs(self) -> tuple[str, ...]:
+        """Nothing beyond the rows."""
+        return ()
+
+    def adds(self) -> pa.Schema:
+        """`COLUMNS`."""
+        return COLUMNS
+
+    def roles(self) -> tuple[str, ...]:
+        """The model that scores."""
+        return ("scorer",)
+
+    async def annotate(
+        self,
+        shard: Shard,
+        alive: Sequence[bool],
+        state: JSON,  # noqa: ARG002 - a row-wise stage has none
+        ctx: Context,
+    ) -> pa.Table:
+        """Score the rows that are alive, `ctx.rows_in_flight` at a time.
+
+        Raises:
+            TooManyFailuresError: More rows failed than `max_failed_fraction` allows.
+            UsageError: The endpoint cannot do what the preset needs.
+        """
+        model = ctx.models["scorer"]
+        if self.likelihood_weight > 0.0:
+            require_grammar(model)
+
+        async def score(row: tuple[Example, bool]) -> RowScore:
+            example, lives = row
+            scored = await self._score(model, example) if lives else RowScore()
+            ctx.progress.advance()
+            return scored
+
+        rows = list(zip(examples(shard.table), alive, strict=True))
+        scored = await map_rows(score, rows, limit=ctx.rows_in_flight)
+        columns = {name: [getattr(row, name) for row in scored] for name in COLUMNS.names}
+        return pa.table(columns, schema=COLUMNS)
+
+    async def _score(self, model: ChatModel, example: Example) -> RowScore:
+        row = RowScore(score_status="unscored", score_error=example.unscorable)
+        if example.unscorable is not None:
+            return row
+        self._tally.begun += 1
+        try:
+            await self._reflect(model, example, row)
+            await self._observe(model, example, row)
+            await self._likelihood(model, example, row)
+        except CallError as error:
+            row.score_error = str(error)
+            self._tally.fail(row.score_error, self.max_failed_fraction)
+            return row
+        row.confidence = self._confidence(row)
+        row.score_status = "scored"
+        return row
+
+    async def _reflect(self, model: ChatModel, example: Example, row: RowScore) -> None:
+        if self.reflection:
+            verdict = await reflect(model, example, self.reflection, via=self.reflection_via)
+            row.reflection = verdict.score
+            row.choice_mass = verdict.choice_mass
+            row.reflection_via = verdict.via
+
+    async def _observe(self, model: ChatModel, example: Example, row: RowScore) -> None:
+        if self.k == 0:
+            return
+        row.draws = await draw(
+            model,
+            example,
+            k=self.k,
+            temperature=self.temperature,
+            max_tokens=self.max_answer_tokens,
+        )
+        seen = await observe(
+            model,
+            example,
+            row.draws,
+            alpha=self.alpha,
+            similarity=self.similarity,
+            via=self.reflection_via,
+        )
+        row.consistency = seen.score
+        row.entailment = seen.entailment
+        row.exact_match = seen.exact_match
+
+    async def _likelihood(self, model: ChatModel, example: Example, row: RowScore) -> None:
+        if self.likelihood_weight > 0.0:
+            found = await likelihood(model, example, max_tokens=self.likelihood_tokens)
+            row.likelihood = found.score
+            row.logp_given_prompt = found.given_prompt
+            row.logp_alone = found.alone
+            row.response_tokens = found.tokens
+            row.response_cut = found.cut
+
+    def _confidence(self, row: RowScore) -> float:
+        judged = bsdetector.combine(row.consistency, row.reflection, beta=self.beta)
+        weighted = [(1 - self.likelihood_weight, judged), (self.likelihood_weight, row.likelihood)]
+        return sum(weight * part for weight, part in weighted if part is not None)
