@@ -102,6 +102,7 @@ class Manifest(BaseModel):
     files: list[FileRecord] = Field(default_factory=list)
     skipped: list[SkippedFile] = Field(default_factory=list)
     shards: dict[str, Part] = Field(default_factory=dict)
+    chain: list[str] = Field(default_factory=list)
     stages: list[StageRecord] = Field(default_factory=list)
     models: dict[str, ModelRecord] = Field(default_factory=dict)
     usage: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -112,6 +113,15 @@ class Manifest(BaseModel):
     def stage(self, kind: str) -> StageRecord | None:
         """The record of that stage, if it ever ran."""
         return next((s for s in self.stages if s.kind == kind), None)
+
+    def put_stage(self, record: StageRecord) -> None:
+        """Enter a stage's record in place of its older one."""
+        self.stages = [s for s in self.stages if s.kind != record.kind] + [record]
+
+    def chain_parts(self, key: str) -> list[tuple[str, Part]]:
+        """(folder, part) of a shard for the stages of the latest chain that have computed it."""
+        records = [record for kind in self.chain if (record := self.stage(kind)) is not None]
+        return [(record.kind, record.parts[key]) for record in records if key in record.parts]
 
     def shard_keys(self) -> list[str]:
         """Keys of all row shards in input order."""

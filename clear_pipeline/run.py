@@ -93,8 +93,7 @@ class Run:
     def shards(self) -> Iterator[Shard]:
         """Row shards with all stage columns, in input order; one in memory at a time."""
         for key in self.manifest.shard_keys():
-            parts = [(ROWS_FOLDER, self.manifest.shards[key])]
-            parts += [(s.kind, s.parts[key]) for s in self.manifest.stages if key in s.parts]
+            parts = [(ROWS_FOLDER, self.manifest.shards[key]), *self.manifest.chain_parts(key)]
             yield self._store.joined(key, parts)
 
     def texts(self, ids: Sequence[str]) -> dict[str, RowText]:

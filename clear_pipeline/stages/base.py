@@ -56,6 +56,10 @@ class Progress(Protocol):
         """The step that was started last is over."""
         ...
 
+    def spent(self, text: str) -> None:
+        """Calls, tokens and dollars so far, in words."""
+        ...
+
     def note(self, text: str) -> None:
         """One line that the user must see: a warning with its figure, a decision taken."""
         ...
@@ -74,6 +78,9 @@ class SilentProgress:
         """Ignore."""
 
     def finish(self) -> None:
+        """Ignore."""
+
+    def spent(self, text: str) -> None:
         """Ignore."""
 
     def note(self, text: str) -> None:
