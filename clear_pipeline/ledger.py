@@ -35,7 +35,7 @@ LEDGER = pa.schema(
         pa.field("cluster", pa.string()),
         pa.field("similarity", pa.float64()),
         pa.field("score_status", pa.string()),
-        pa.field("score_error", pa.string()),
+        pa.field("score_error", pa.large_string()),
         pa.field("keep", pa.bool_()),
         pa.field("threshold", pa.float64()),
         pa.field("candidate", pa.large_string()),
@@ -44,7 +44,7 @@ LEDGER = pa.schema(
         pa.field("preference_second", pa.float64()),
         pa.field("verdict", pa.string()),
         pa.field("rectified", pa.bool_()),
-        pa.field("rectify_reason", pa.string()),
+        pa.field("rectify_reason", pa.large_string()),
     ]
 )
 """Columns of every ledger, null where their stage did not run. Further columns that a stage added,

@@ -1,0 +1,73 @@
+"""The model writes a better target: what it is asked, and when its reply is fit to be one."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+from clear_pipeline.llm.base import ChatRequest, Choice
+from clear_pipeline.schema import Example, Message
+
+CANDIDATE_VERSION = 1
+
+_REFUSAL = re.compile(
+    r"(?:i'?m|i am) (?:sorry|unable|not able)|sorry, (?:but )?i\b|i apologi[sz]e"
+    r"|i (?:can'?t|cannot|can not|won'?t) (?:assist|help|comply|provide|fulfil|answer|do that)"
+    r"|as an? (?:ai|language model)",
+    re.IGNORECASE,
+)
+_FENCED = re.compile(r"```[\w+-]*\n(.*?)\n?```", re.DOTALL)
+
+
+class UnfitCandidateError(ValueError):
+    """A reply that cannot be a target; the message says why."""
+
+
+def candidate_request(example: Example, *, max_tokens: int, temperature: float) -> ChatRequest:
+    """The row's own conversation, as a chat: the model simply gives the next turn.
+
+    Nothing is added, so that a fine-tuned model is asked in the form that it was trained on.
+    """
+    return ChatRequest(
+        messages=example.messages,
+        max_output_tokens=max_tokens,
+        temperature=temperature,
+        tools=example.tools,
+    )
+
+
+def parse_candidate(choice: Choice, example: Example) -> Message:
+    """The reply as a new target for the row: its role, name and weight are kept.
+
+    A reply that is nothing but one code block is taken out of it where the row's own response
+    stands in none.
+
+    Raises:
+        UnfitCandidateError: It was cut, is empty, declines, or is no JSON where the original is.
+    """
+    if choice.finish_reason == "length":
+        raise UnfitCandidateError("it was cut at the token limit")
+    text = choice.text.replace("\u2019", "'").strip()
+    if choice.finish_reason == "content_filter" or _REFUSAL.match(text):
+        raise UnfitCandidateError("the model declined to answer")
+    content = _bare(choice.text.strip(), example.response)
+    if not content and not choice.tool_calls:
+        raise UnfitCandidateError("it is empty")
+    if not choice.tool_calls and _is_json(example.response) and not _is_json(content):
+        raise UnfitCandidateError("it is no JSON, as the original is")
+    return replace(example.target, content=content or None, tool_calls=choice.tool_calls)
+
+
+def _bare(text: str, original: str) -> str:
+    block = _FENCED.fullmatch(text)
+    if block is None or "```" in block[1] or "```" in original:
+        return text
+    return block[1].strip()
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False

@@ -1,0 +1,162 @@
+"""How surely a judge prefers a candidate to the dataset's own response.
+
+Source: Chen & Mueller 2024 (arXiv 2403.12776); the confidence of the verdict is BSDetector's
+(Chen & Mueller 2023), applied to a comparison.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from clear_pipeline.errors import CallError
+from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.prompts.judge import (
+    DOUBT_VALUES,
+    ONE_TOKEN_CHOICES,
+    Label,
+    doubt_prompts,
+    one_token_prompt,
+    parse_verdict,
+    verdicts_request,
+)
+from clear_pipeline.schema import Example
+from clear_pipeline.scoring.choice import ask_choice
+
+Verdict: TypeAlias = Literal["candidate", "original", "tie"]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderVerdict:
+    """The judgement in one order.
+
+    Attributes:
+        preference: How surely the candidate is better, in [0, 1].
+        verdict: Which response the judge takes.
+    """
+
+    preference: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """The judgement in both orders.
+
+    Attributes:
+        first: With the original shown first.
+        second: With the candidate shown first.
+    """
+
+    first: OrderVerdict
+    second: OrderVerdict
+
+    @property
+    def score(self) -> float:
+        """c_pref, the mean over the two orders, in [0, 1]."""
+        return (self.first.preference + self.second.preference) / 2
+
+    @property
+    def verdict(self) -> Verdict:
+        """What both orders say; a tie if they disagree."""
+        return self.first.verdict if self.first.verdict == self.second.verdict else "tie"
+
+
+@dataclass(frozen=True, slots=True)
+class OneToken:
+    """P(candidate) / (P(A) + P(B) + P(tie)) of a single token: one call per order."""
+
+    async def judge(
+        self, model: ChatModel, example: Example, pair: tuple[str, str], *, candidate: Label
+    ) -> OrderVerdict:
+        """Compare `pair`, of which the one labelled `candidate` is the new response."""
+        reply = await ask_choice(model, one_token_prompt(example, *pair), choices=ONE_TOKEN_CHOICES)
+        best = max(ONE_TOKEN_CHOICES, key=lambda label: reply.probabilities[label])
+        return OrderVerdict(reply.probabilities[candidate], _verdict(best, candidate))
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The paper's form: beta * share of k verdicts + (1 - beta) * reflection on the verdict.
+
+    Attributes:
+        k: Verdicts drawn per order, >= 1; those that cannot be read are left out of the share.
+        beta: Weight of the share, in [0, 1].
+        temperature: Of the draws.
+        max_tokens: Room for the reasoning and the verdict.
+    """
+
+    k: int
+    beta: float
+    temperature: float
+    max_tokens: int
+
+    async def judge(
+        self, model: ChatModel, example: Example, pair: tuple[str, str], *, candidate: Label
+    ) -> OrderVerdict:
+        """Compare `pair`, of which the one labelled `candidate` is the new response.
+
+        Without any verdict for the candidate there is nothing to reflect on: the preference is 0.
+
+        Raises:
+            CallError: A call failed, or no reply held a verdict (`bad_reply`).
+        """
+        request = verdicts_request(
+            example,
+            *pair,
+            samples=range(self.k),
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+        )
+        choices = (await model.complete(request)).choices
+        verdicts = [v for v in (parse_verdict(choice.text) for choice in choices) if v]
+        if not verdicts:
+            raise CallError("bad_reply", f"none of {self.k} replies is a verdict", transient=False)
+        share = verdicts.count(candidate) / len(verdicts)
+        if share == 0:
+            return OrderVerdict(0.0, _verdict(_majority(verdicts), candidate))
+        certainty = await _certainty(model, example, pair, candidate=candidate)
+        preference = self.beta * share + (1 - self.beta) * certainty
+        return OrderVerdict(preference, _verdict(_majority(verdicts), candidate))
+
+
+async def prefer(
+    model: ChatModel, example: Example, candidate: str, *, form: OneToken | Sampled
+) -> Preference:
+    """Judge a candidate against the row's own response in both orders.
+
+    Args:
+        model: The judge.
+        example: The row.
+        candidate: The new response as text.
+        form: How a preference is read.
+
+    Raises:
+        CallError: A call failed or its reply could not be read.
+    """
+    original = example.response
+    first = await form.judge(model, example, (original, candidate), candidate="B")
+    second = await form.judge(model, example, (candidate, original), candidate="A")
+    return Preference(first, second)
+
+
+async def _certainty(
+    model: ChatModel, example: Example, pair: tuple[str, str], *, candidate: Label
+) -> float:
+    values = []
+    for prompt in doubt_prompts(example, *pair, label=candidate):
+        reply = await ask_choice(model, prompt, choices=tuple(DOUBT_VALUES))
+        values.append(sum(p * DOUBT_VALUES[word] for word, p in reply.probabilities.items()))
+    return sum(values) / len(values)
+
+
+def _majority(verdicts: list[Literal["A", "B", "tie"]]) -> str:
+    (best, count), *others = Counter(verdicts).most_common()
+    return "tie" if others and others[0][1] == count else best
+
+
+def _verdict(label: str, candidate: Label) -> Verdict:
+    if label not in ("A", "B"):
+        return "tie"
+    return "candidate" if label == candidate else "original"
