@@ -90,8 +90,8 @@ class CallError(ClearPipelineError):
     """One model call got no usable answer.
 
     Args:
-        kind: A short stable word for the ledger: `outage`, `timeout`, `rate_limit`, `auth`,
-            `bad_request`, `context`, `content_filter`, `bad_reply`.
+        kind: A short stable word for the ledger: `unreachable`, `outage`, `timeout`,
+            `rate_limit`, `auth`, `bad_request`, `context`, `content_filter`, `bad_reply`.
         message: What the server said, for people.
         transient: True if the same call may succeed later, so that a resumed run asks again.
         retry_after: Seconds that the server asked to wait, if it did.

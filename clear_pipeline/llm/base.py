@@ -99,17 +99,26 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that the server counted. `cached` is the part of `prompt` read from its cache."""
+    """Tokens that the server counted.
+
+    Attributes:
+        prompt: All tokens of the prompt.
+        cached: The part of `prompt` read from the server's cache.
+        completion: Generated tokens of all samples, reasoning included.
+        cache_write: The part of `prompt` written to the server's cache, where that is billed.
+    """
 
     prompt: int = 0
     cached: int = 0
     completion: int = 0
+    cache_write: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.prompt + other.prompt,
             self.cached + other.cached,
             self.completion + other.completion,
+            self.cache_write + other.cache_write,
         )
 
 
@@ -134,10 +143,13 @@ class Capabilities:
     Attributes:
         grammar: Accepts GBNF grammars (llama.cpp).
         logprobs: Returns token log-probabilities. None = not known yet.
+        slots: How many requests it computes at once; working on as many rows keeps the shared
+            prefix of a row's prompts in the server's cache. None = not known.
     """
 
     grammar: bool = False
     logprobs: bool | None = None
+    slots: int | None = None
 
 
 class ChatModel(Protocol):

@@ -1,0 +1,115 @@
+"""What a run has used: requests, retries, answers from the cache, tokens, dollars."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from clear_pipeline.llm.base import Usage
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts since a meter was made; sums of totals are totals.
+
+    Attributes:
+        requests: HTTP requests sent to the model, retries included.
+        retries: Requests among them that repeat a failed one.
+        failed: Questions given up after the last attempt.
+        samples: Samples that the server answered.
+        cached_samples: Samples that the cache answered, free of charge.
+        usage: Tokens that the server counted, for every reply that it billed.
+        usd: Spend in US dollars; None where no price is configured.
+        served: Model names that the server reported, sorted.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    failed: int = 0
+    samples: int = 0
+    cached_samples: int = 0
+    usage: Usage = field(default_factory=Usage)
+    usd: float | None = None
+    served: tuple[str, ...] = ()
+
+    def __add__(self, other: Totals) -> Totals:
+        priced = [usd for usd in (self.usd, other.usd) if usd is not None]
+        return Totals(
+            self.requests + other.requests,
+            self.retries + other.retries,
+            self.failed + other.failed,
+            self.samples + other.samples,
+            self.cached_samples + other.cached_samples,
+            self.usage + other.usage,
+            sum(priced) if priced else None,
+            tuple(sorted({*self.served, *other.served})),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, for a manifest."""
+        return {**asdict(self), "served": list(self.served)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Read `to_json` back."""
+        return cls(
+            **{
+                **value,
+                "usage": Usage(**value["usage"]),
+                "served": tuple(value["served"]),
+            }
+        )
+
+
+class Meter:
+    """Counts what one model does. Every layer of the stack that `open_model` builds reports here.
+
+    One event loop writes; `snapshot` may be read from anywhere.
+    """
+
+    def __init__(self) -> None:
+        self._totals = Totals()
+
+    def snapshot(self) -> Totals:
+        """The counts so far."""
+        return self._totals
+
+    def sent(self) -> None:
+        """A request goes out."""
+        self._totals += Totals(requests=1)
+
+    def billed(self, usage: Usage, *, usd: float | None) -> None:
+        """A reply came that the server counts, usable or not."""
+        self._totals += Totals(usage=usage, usd=usd)
+
+    def answered(self, samples: int) -> None:
+        """Samples came from the server."""
+        self._totals += Totals(samples=samples)
+
+    def retried(self) -> None:
+        """A request is about to be repeated."""
+        self._totals += Totals(retries=1)
+
+    def gave_up(self) -> None:
+        """The last attempt of a question failed."""
+        self._totals += Totals(failed=1)
+
+    def from_cache(self, samples: int) -> None:
+        """Samples were found in the cache."""
+        self._totals += Totals(cached_samples=samples)
+
+    def served_by(self, model: str) -> None:
+        """Note the name that the server gave itself; a second name in one run is warned about."""
+        if model in self._totals.served:
+            return
+        if self._totals.served:
+            logger.warning(
+                "the endpoint now answers as %r, before as %s: scores of this run may not be "
+                "comparable; pin the model's version",
+                model,
+                ", ".join(map(repr, self._totals.served)),
+            )
+        self._totals += Totals(served=(model,))

@@ -1,0 +1,96 @@
+"""A small model inside this process: llama.cpp through `xllamacpp`, asked over loopback.
+
+It is the same client, cache and limits as for any other endpoint; only its start differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any, Final, Self
+
+from clear_pipeline.errors import MissingExtraError
+from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion
+from clear_pipeline.llm.budget import Meter
+from clear_pipeline.llm.catalog import CatalogModel
+from clear_pipeline.llm.openai_chat import OpenAIChat
+from clear_pipeline.llm.pull import Note, obtain
+from clear_pipeline.llm.settings import ModelSettings
+
+SLOTS: Final = 4
+"""Requests computed at once."""
+
+CONTEXT: Final = 4096
+"""Tokens of prompt and answer that one request may have. A longer one fails as `context`."""
+
+
+class EmbeddedChat:
+    """A catalogue model served by this process; made by `start`. Its identity is its weights."""
+
+    def __init__(self, client: OpenAIChat, server: Any) -> None:  # noqa: ANN401 -- xllamacpp is untyped
+        self._client = client
+        self._server = server
+
+    @classmethod
+    async def start(
+        cls, settings: ModelSettings, model: CatalogModel, *, meter: Meter, note: Note
+    ) -> Self:
+        """Fetch the weights if need be and start the server.
+
+        Raises:
+            MissingExtraError: xllamacpp is not installed.
+            WeightsError: The weights could not be had.
+        """
+        _require_xllamacpp()
+        path = await asyncio.to_thread(obtain, model, note=note)
+        server = await asyncio.to_thread(_serve, path, model.name)
+        local = settings.model_copy(update={"base_url": f"{server.listening_address}/v1"})
+        client = OpenAIChat(local, meter=meter, identity=f"weights:{model.sha256}")
+        await client.probe()
+        return cls(client, server)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the weights."""
+        return self._client.identity
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Grammars, log-probabilities and `SLOTS`."""
+        return self._client.capabilities
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        """As `OpenAIChat.complete`."""
+        return await self._client.complete(request)
+
+    async def close(self) -> None:
+        """Stop the server and free its memory."""
+        await self._client.close()
+        self._server = None
+
+
+def _require_xllamacpp() -> None:
+    try:
+        import xllamacpp  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            "the embedded model needs the extra `local`: pip install 'clear-pipeline[local]'; "
+            "or name a server with --base-url"
+        ) from error
+
+
+def _serve(weights: Path, name: str) -> Any:  # noqa: ANN401 -- xllamacpp is untyped
+    """Start llama.cpp on a free loopback port; it stops when the object is collected."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(weights)
+    params.model_alias = {name}  # else the served name is the path
+    params.port = 0
+    params.n_parallel = SLOTS
+    params.n_ctx = CONTEXT * SLOTS
+    params.cpuparams.n_threads = len(os.sched_getaffinity(0))
+    params.cache_ram_mib = 0  # by default up to 8 GiB of old prompts
+    params.verbosity = 0
+    return xllamacpp.Server(params)

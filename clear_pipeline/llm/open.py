@@ -1,0 +1,65 @@
+"""The one place where the layers of a model are put together."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.budget import Meter
+from clear_pipeline.llm.cache import Cached
+from clear_pipeline.llm.catalog import CATALOG
+from clear_pipeline.llm.embedded import EmbeddedChat
+from clear_pipeline.llm.limits import Limited
+from clear_pipeline.llm.openai_chat import OpenAIChat
+from clear_pipeline.llm.pull import Note
+from clear_pipeline.llm.settings import ModelSettings
+
+logger = logging.getLogger(__name__)
+
+
+async def open_model(
+    settings: ModelSettings,
+    *,
+    cache_path: Path | None,
+    meter: Meter,
+    note: Note = logger.info,
+) -> ChatModel:
+    """Connect to a model: cache, then limits, then the client. Close it when done.
+
+    A name of the catalogue without `base_url` starts that model in this process.
+
+    Args:
+        settings: Which model, and where.
+        cache_path: SQLite file for answers; None keeps them in memory.
+        meter: Counts what the model does.
+        note: Told, a line each, what is fetched before the embedded model can start.
+
+    Raises:
+        UnreachableError: No server answers at `base_url`.
+        UsageError: The key that the endpoint needs is not in the environment.
+        MissingExtraError: The embedded model needs the extra `local`.
+        WeightsError: The embedded model's weights could not be had.
+        DamagedRunError: `cache_path` is no cache.
+    """
+    client = await _client(settings, meter=meter, note=note)
+    try:
+        limited = Limited(client, settings=settings, meter=meter)
+        return Cached(limited, path=cache_path, meter=meter)
+    except BaseException:
+        await client.close()
+        raise
+
+
+async def _client(settings: ModelSettings, *, meter: Meter, note: Note) -> ChatModel:
+    if settings.base_url is None and settings.model in CATALOG:
+        model = CATALOG[settings.model]
+        return await EmbeddedChat.start(settings, model, meter=meter, note=note)
+    client = OpenAIChat(settings, meter=meter)
+    try:
+        if not settings.is_openai:
+            await client.probe()
+    except BaseException:
+        await client.close()
+        raise
+    return client

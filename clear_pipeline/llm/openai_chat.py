@@ -1,0 +1,238 @@
+"""One request to an OpenAI-compatible endpoint: OpenAI, vLLM, llama.cpp, Ollama ...
+
+The only module that imports `openai`. It turns every failure into one of this package's errors;
+retries, concurrency and the cache are layers above it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import openai
+
+from clear_pipeline.errors import (
+    CallError,
+    ClearPipelineError,
+    RunFailedError,
+    UnreachableError,
+    UsageError,
+)
+from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion
+from clear_pipeline.llm.budget import Meter
+from clear_pipeline.llm.dialect import Dialect
+from clear_pipeline.llm.pricing import cost
+from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.llm.wire import Body, parse_completion, parse_usage, thought_tokens
+
+_PROBE_SECONDS: Final = 5.0
+_MESSAGE_LENGTH: Final = 300
+
+_CONTEXT = re.compile(r"context (length|size|window)", re.IGNORECASE)
+_CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
+_FILTER_CODES = {"content_filter", "content_policy_violation"}
+
+
+class OpenAIChat:
+    """The client of one endpoint.
+
+    `complete` answers the first samples of a request, at least one and as many as the server
+    gives at once; the layer above asks again for the rest.
+
+    Args:
+        settings: Which model, and where.
+        meter: Counts each request and the tokens of each reply.
+        identity: What stands for the model in cache keys; None = `settings.identity`.
+
+    Raises:
+        UsageError: The key that the endpoint needs is not in the environment.
+    """
+
+    def __init__(
+        self, settings: ModelSettings, *, meter: Meter, identity: str | None = None
+    ) -> None:
+        self._settings = settings
+        self._meter = meter
+        self._identity = identity or settings.identity
+        self._dialect = Dialect(settings)
+        self._key = _key(settings)
+        self._key_worked = False
+        self._client = openai.AsyncOpenAI(
+            api_key=self._key or "none",
+            base_url=settings.url,
+            max_retries=0,
+            timeout=openai.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s)),
+            http_client=openai.DefaultAioHttpClient(),
+        )
+        if not settings.is_openai:
+            # The SDK takes these from the environment; they are OpenAI's business alone.
+            self._client.organization = self._client.project = None
+
+    @property
+    def identity(self) -> str:
+        """Host, path, model and revision, or as given."""
+        return self._identity
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What is known of the endpoint so far."""
+        return self._dialect.capabilities
+
+    async def probe(self) -> None:
+        """Learn whether the server runs, and whether it is a llama.cpp.
+
+        Raises:
+            UnreachableError: Nothing answers at the address.
+        """
+        parts = urlsplit(self._settings.url)
+        try:
+            props = await self._client.get(
+                f"{parts.scheme}://{parts.netloc}/props",
+                cast_to=object,
+                options={"timeout": _PROBE_SECONDS},
+            )
+        except openai.APIConnectionError as error:
+            raise UnreachableError(self._unreachable(error)) from None
+        except (openai.APIError, ValueError):
+            return  # something answers, but it is no llama.cpp
+        if isinstance(props, dict) and isinstance(slots := props.get("total_slots"), int):
+            self._dialect.is_llama_cpp(slots)
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        """Send one request; see the class for how many samples it answers.
+
+        Raises:
+            CallError: No usable answer.
+            RunFailedError: This endpoint answers nothing: refused key, no quota.
+            UsageError: The endpoint does not know the model.
+        """
+        while True:
+            asked = self._dialect.fit(request)
+            body = self._dialect.body(asked)
+            try:
+                reply = await self._post(body)
+            except openai.BadRequestError as error:
+                message = self._said(error)
+                if self._dialect.learn_from_refusal(body, param=error.param, message=message):
+                    continue
+                raise self._translated(error) from None
+            except openai.NotFoundError as error:
+                raise UsageError(await self._unknown_model(error)) from None
+            except (openai.APIError, ValueError) as error:
+                raise self._translated(error) from None
+            completion = self._read(reply, asked)
+            if not self._dialect.learn_from_reply(asked, completion, thought=thought_tokens(reply)):
+                return completion
+
+    async def close(self) -> None:
+        """Release the connections."""
+        await self._client.close()
+
+    async def _post(self, body: Body) -> Body:
+        self._meter.sent()
+        reply: Any = await self._client.post("/chat/completions", cast_to=object, body=body)
+        self._key_worked = True
+        if not isinstance(reply, dict):
+            raise CallError("bad_reply", "the reply is no JSON object", transient=True)
+        return reply
+
+    def _read(self, reply: Body, asked: ChatRequest) -> Completion:
+        usage = parse_usage(reply, per_choice=self._dialect.per_choice_usage)
+        prices = self._settings.price_per_mtok
+        self._meter.billed(usage, usd=None if prices is None else cost(usage, prices))
+        return parse_completion(reply, asked, usage)
+
+    def _translated(  # noqa: C901, PLR0911 -- a table: one line per class of failure
+        self, error: openai.APIError | ValueError
+    ) -> ClearPipelineError:
+        """This package's error for one of the SDK's. The only such mapping."""
+        said = self._said(error)
+        retry_after = _retry_after(error)
+        match error:
+            case openai.APITimeoutError():
+                return CallError("timeout", said, transient=True)
+            case openai.APIConnectionError():
+                return CallError("unreachable", self._unreachable(error), transient=True)
+            case openai.PermissionDeniedError() if self._key_worked:
+                return CallError("auth", said, transient=False)
+            case openai.AuthenticationError() | openai.PermissionDeniedError():
+                return RunFailedError(self._refused_key(said))
+            case openai.RateLimitError(code="insufficient_quota"):
+                return RunFailedError(f"{self._settings.url}: the account has no quota: {said}")
+            case openai.RateLimitError():
+                return CallError("rate_limit", said, transient=True, retry_after=retry_after)
+            case openai.APIStatusError(status_code=status):
+                if status >= 500 or status in {408, 409}:  # noqa: PLR2004 -- HTTP's own numbers
+                    return CallError("outage", said, transient=True, retry_after=retry_after)
+                codes = {error.code, error.type}
+                if codes & _CONTEXT_CODES or _CONTEXT.search(said):
+                    return CallError("context", said, transient=False)
+                kind = "content_filter" if codes & _FILTER_CODES else "bad_request"
+                return CallError(kind, said, transient=False)
+            case UnicodeError():
+                return CallError("bad_request", f"not sendable as UTF-8: {said}", transient=False)
+            case _:
+                return CallError("bad_reply", f"the reply is no JSON: {said}", transient=True)
+
+    def _said(self, error: Exception) -> str:
+        """The message in one line, cut, and without the key, which some servers repeat."""
+        text = " ".join(str(getattr(error, "message", error)).split())
+        if self._key:
+            text = text.replace(self._key, "[key]")
+        return text if len(text) <= _MESSAGE_LENGTH else text[:_MESSAGE_LENGTH] + " ..."
+
+    def _unreachable(self, error: Exception) -> str:
+        return (
+            f"no model server answers at {self._settings.url} ({self._said(error)}); is it up? "
+            "Start one, e.g. `ollama serve`, `llama-server -m MODEL.gguf` or `vllm serve MODEL`, "
+            "or check the URL"
+        )
+
+    def _refused_key(self, said: str) -> str:
+        env = self._settings.key_env
+        hint = (
+            f"check the key in the environment variable {env}"
+            if env
+            else "set `api_key_env` to the environment variable that holds this server's key"
+        )
+        return f"{self._settings.url} refuses access: {hint} ({said})"
+
+    async def _unknown_model(self, error: openai.NotFoundError) -> str:
+        """What to tell about a 404: the models that are there, or that no API is."""
+        model, url = self._settings.model, self._settings.url
+        try:
+            listed: Any = await self._client.get("/models", cast_to=object)
+            names = sorted(str(entry["id"]) for entry in listed["data"])
+        except (openai.APIError, ValueError, KeyError, TypeError):
+            return (
+                f"no OpenAI-compatible API at {url} (its URL usually ends in /v1): "
+                f"{self._said(error)}"
+            )
+        return f"{url} has no model {model!r}; it has {', '.join(names[:20]) or 'none'}"
+
+
+def _key(settings: ModelSettings) -> str | None:
+    env = settings.key_env
+    if env is None:
+        return None
+    key = os.environ.get(env)
+    if not key:
+        raise UsageError(
+            f"model {settings.model!r} at {settings.url} needs a key: set the environment "
+            f"variable {env}, or give --base-url for a server of your own"
+        )
+    return key
+
+
+def _retry_after(error: Exception) -> float | None:
+    """Seconds of a Retry-After header; its date form is not used by model servers."""
+    if not isinstance(error, openai.APIStatusError):
+        return None
+    for header, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(error.response.headers[header]) * unit)
+        except (KeyError, ValueError):
+            continue
+    return None

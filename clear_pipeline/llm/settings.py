@@ -1,0 +1,84 @@
+"""Which model answers, where it is served and how hard it may be driven."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+"""Where a model without `base_url` is asked. `OPENAI_BASE_URL` is never read: nothing is sent
+anywhere because of the environment."""
+
+OPENAI_KEY_ENV: Final = "OPENAI_API_KEY"
+
+_LOOPBACK = {"127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 -- compared with, never bound
+
+
+class Prices(BaseModel):
+    """US dollars per million tokens, as the provider's price list has them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    input: float = Field(ge=0)
+    """Prompt tokens."""
+    output: float = Field(ge=0)
+    """Generated tokens, reasoning included."""
+    cached: float | None = Field(None, ge=0)
+    """Prompt tokens read from the provider's cache; None = like `input`."""
+    cache_write: float | None = Field(None, ge=0)
+    """Prompt tokens written to the provider's cache; None = like `input`."""
+    batch_discount: float = Field(0.5, ge=0, le=1)
+    """Part of the price that a batch job saves."""
+
+
+class ModelSettings(BaseModel):
+    """One model of a run. What changes its answers is in `identity`, the rest is not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    model: str = Field(min_length=1)
+    """Name as the endpoint knows it, or a name of the catalogue (`clear-pipeline model list`)."""
+    base_url: str | None = Field(None, pattern=r"^https?://[^/\s]+(/\S*)?$")
+    """Root of an OpenAI-compatible API, usually ending in /v1; None = OpenAI, or the catalogue."""
+    api_key_env: str | None = None
+    """Environment variable that holds the key. None = OPENAI_API_KEY at OpenAI; nowhere else is
+    that key sent unless it is named here."""
+    revision: str | None = None
+    """Anything that tells two models of one name apart; part of the identity."""
+    max_in_flight: int = Field(64, ge=1)
+    """Requests open at once."""
+    timeout_s: float = Field(600.0, gt=0)
+    """Seconds to wait for one answer; connecting may take a tenth of it, at most 10 s."""
+    max_attempts: int = Field(5, ge=1)
+    """How often one request is sent before it is given up."""
+    backoff_s: float = Field(1.0, gt=0)
+    """Seconds before the second attempt; doubles per attempt, with jitter, up to 60 s."""
+    max_samples_per_request: int | None = Field(None, ge=1)
+    """Upper bound of `n`; None = learned from the server."""
+    price_per_mtok: Prices | None = None
+    """Prices; None = spend is unknown and not shown."""
+
+    @property
+    def is_openai(self) -> bool:
+        """Whether OpenAI itself answers."""
+        return urlsplit(self.url).hostname == "api.openai.com"
+
+    @property
+    def url(self) -> str:
+        """Root of the API, without a slash at its end."""
+        return (self.base_url or OPENAI_URL).rstrip("/")
+
+    @property
+    def key_env(self) -> str | None:
+        """Environment variable whose value is sent as the key; None = send none."""
+        return self.api_key_env or (OPENAI_KEY_ENV if self.is_openai else None)
+
+    @property
+    def identity(self) -> str:
+        """Host and path of the endpoint, model and revision; never a port, a scheme or a key."""
+        parts = urlsplit(self.url)
+        host = "localhost" if parts.hostname in _LOOPBACK else parts.hostname
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"{host}{parts.path}:{self.model}{revision}"

@@ -1,0 +1,150 @@
+"""OpenAI's chat format as plain JSON: a request's body, and what a reply says.
+
+Servers differ in what they leave out, so nothing but the text of a choice is taken for granted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, TypeAlias
+
+from clear_pipeline.errors import CallError
+from clear_pipeline.llm.base import OMIT, ChatRequest, Choice, Completion, Token, Usage
+from clear_pipeline.schema import Message, canonical_json
+
+Body: TypeAlias = dict[str, Any]
+
+
+def request_body(request: ChatRequest, model: str) -> Body:
+    """The body for all samples of `request` in one call, without the token limit.
+
+    An omitted parameter is absent; 0 and 0.0 are values and present.
+    """
+    body: Body = {"model": model, "messages": [_message(m) for m in request.messages]}
+    if request.temperature is not OMIT:
+        body["temperature"] = request.temperature
+    if request.seed is not OMIT:
+        body["seed"] = request.seed + request.samples[0]
+    if len(request.samples) > 1:
+        body["n"] = len(request.samples)
+    if request.top_logprobs is not OMIT:
+        # llama.cpp takes 0 for "no log-probabilities at all", so at least one is asked for.
+        body |= {"logprobs": True, "top_logprobs": max(1, request.top_logprobs)}
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.tools is not None:
+        body["tools"] = json.loads(request.tools)
+    if request.response_format is not None:
+        body["response_format"] = json.loads(request.response_format)
+    if request.grammar is not None:
+        body["grammar"] = request.grammar
+    return body
+
+
+def _message(message: Message) -> Body:
+    sent: Body = {"role": message.role, "content": message.content}
+    if message.name is not None:
+        sent["name"] = message.name
+    if message.tool_calls is not None:
+        sent["tool_calls"] = json.loads(message.tool_calls)
+    if message.tool_call_id is not None:
+        sent["tool_call_id"] = message.tool_call_id
+    return sent
+
+
+def parse_usage(reply: Body, *, per_choice: bool) -> Usage:
+    """Tokens of a reply; zeros where the server does not count.
+
+    Args:
+        reply: The decoded body.
+        per_choice: The server counts one choice only (llama.cpp), so the rest is estimated as
+            equal to it.
+    """
+    usage = _mapping(reply.get("usage"))
+    details = _mapping(usage.get("prompt_tokens_details"))
+    choices = max(1, len(reply.get("choices") or ())) if per_choice else 1
+    return Usage(
+        prompt=_count(usage.get("prompt_tokens")),
+        cached=_count(details.get("cached_tokens")),
+        completion=_count(usage.get("completion_tokens")) * choices,
+        cache_write=_count(details.get("cache_write_tokens")),
+    )
+
+
+def thought_tokens(reply: Body) -> int:
+    """Reasoning tokens that the server counted, 0 if it does not say."""
+    details = _mapping(_mapping(reply.get("usage")).get("completion_tokens_details"))
+    return _count(details.get("reasoning_tokens"))
+
+
+def parse_completion(reply: Body, request: ChatRequest, usage: Usage) -> Completion:
+    """Read the choices, in order, at most as many as were asked for.
+
+    Raises:
+        CallError: `bad_reply`, transient: there is no choice, or one without a message.
+    """
+    choices = reply.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise CallError("bad_reply", "the reply holds no choices", transient=True)
+    ordered = sorted(choices, key=lambda c: _count(_mapping(c).get("index")))
+    keep = 0 if request.top_logprobs is OMIT else request.top_logprobs
+    parsed = tuple(_choice(c, keep) for c in ordered[: len(request.samples)])
+    return Completion(parsed, str(reply.get("model") or ""), usage)
+
+
+def _choice(choice: object, keep: int) -> Choice:
+    fields = _mapping(choice)
+    message = fields.get("message")
+    if not isinstance(message, dict):
+        raise CallError("bad_reply", "a choice holds no message", transient=True)
+    text = message.get("content") or message.get("refusal") or ""
+    if not isinstance(text, str):
+        raise CallError("bad_reply", "a choice's content is no text", transient=True)
+    calls = message.get("tool_calls")
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    return Choice(
+        text=text,
+        finish_reason=str(fields.get("finish_reason") or "stop"),
+        tokens=_tokens(_mapping(fields.get("logprobs")).get("content"), keep),
+        tool_calls=canonical_json(calls) if calls else None,
+        reasoning=thought if isinstance(thought, str) else None,
+    )
+
+
+def _tokens(content: object, keep: int) -> tuple[Token, ...] | None:
+    """Log-probabilities, or None if one of the chosen tokens has none."""
+    if not isinstance(content, list) or not content:
+        return None
+    tokens = []
+    for entry in content:
+        fields = _mapping(entry)
+        logprob = _logprob(fields.get("logprob"))
+        if logprob is None:
+            return None
+        listed = [_mapping(top) for top in fields.get("top_logprobs") or ()]
+        scored = [(_text(top), _logprob(top.get("logprob"))) for top in listed]
+        known = [(text, value) for text, value in scored if value is not None]
+        top = tuple(sorted(known, key=lambda pair: -pair[1])[:keep])
+        tokens.append(Token(_text(fields), logprob, top))
+    return tuple(tokens)
+
+
+def _text(token: Body) -> str:
+    text = token.get("token")
+    return text if isinstance(text, str) else ""
+
+
+def _logprob(value: object) -> float | None:
+    """A finite log-probability; rounding above 0 is cut, and null, NaN and infinity are None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return min(0.0, float(value))
+
+
+def _mapping(value: object) -> Body:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
