@@ -1,0 +1,317 @@
+"""Training files from annotated rows: the only step that leaves rows out.
+
+Nothing is lost: a row that is not in the training files stands in `removed.jsonl` with its fate and
+reason, and the text that a rectified row had before stands in `rectified.jsonl`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field, field_validator
+
+from clear_pipeline.errors import NoSurvivorsError
+from clear_pipeline.formats import FORMATS, RowError
+from clear_pipeline.ledger import fates
+from clear_pipeline.manifest import write_atomically
+from clear_pipeline.schema import MESSAGE, Example, Fate, Message, examples
+from clear_pipeline.settings import Settings
+
+Split: TypeAlias = Literal["train", "valid"]
+
+PARQUET: Final = "parquet"
+EXPORT_FORMATS: Final = (*FORMATS, PARQUET)
+REMOVED: Final = "removed.jsonl"
+RECTIFIED: Final = "rectified.jsonl"
+PARQUET_COLUMNS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("messages", pa.list_(MESSAGE), nullable=False),
+        pa.field("tools", pa.large_string()),
+        pa.field("confidence", pa.float64()),
+        pa.field("original", pa.large_string()),
+    ]
+)
+"""Of the format `parquet`. `messages` ends with the target; `original` is the source row as JSON,
+null with `extra_columns: drop`."""
+
+_STAGING: Final = ".export.tmp"
+
+
+class ExportSettings(Settings):
+    """What the training files look like. Changes no fate."""
+
+    format: str = "openai"
+    """openai, sharegpt, alpaca, prompt-completion or parquet."""
+    valid_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Expected share of rows in the validation file; 0 = no such file."""
+    seed: int = 0
+    """Another seed, another split."""
+    on_unscored: Literal["drop", "keep"] = "drop"
+    """Whether rows that could not be scored are exported."""
+    extra_columns: Literal["keep", "drop"] = "keep"
+    """Source columns that the format does not use. Fine-tuning services may refuse them: drop."""
+
+    @field_validator("format")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in EXPORT_FORMATS:
+            raise ValueError(f"no format {name!r}; there are {', '.join(EXPORT_FORMATS)}")
+        return name
+
+
+@dataclass(slots=True)
+class ExportResult:
+    """Rows per file.
+
+    Attributes:
+        format: As in the settings.
+        train: Rows to train on.
+        valid: Rows held out.
+        rectified: Rows among these two with a new target.
+        removed: Rows in neither, quarantined ones included.
+        inexpressible: Rows among the removed that only the format has no place for.
+    """
+
+    format: str
+    train: int = 0
+    valid: int = 0
+    rectified: int = 0
+    removed: int = 0
+    inexpressible: int = 0
+
+
+def export(
+    tables: Iterable[pa.Table],
+    quarantine: Iterable[Mapping[str, Any]],
+    out: Path,
+    settings: ExportSettings,
+) -> ExportResult:
+    """Write `train`, `valid`, `removed.jsonl` and `rectified.jsonl` into a directory.
+
+    Each file appears complete or not at all; equal input gives equal bytes. Training files that an
+    earlier export left there under other names are deleted.
+
+    Args:
+        tables: Row shards with all stage columns, in input order.
+        quarantine: Entries of `quarantine.jsonl`.
+        out: The directory; created if needed.
+        settings: See `ExportSettings`.
+
+    Raises:
+        NoSurvivorsError: No row can be exported; nothing was written.
+    """
+    staging = out / _STAGING
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        with ExitStack() as stack:
+            files = _Files(staging, settings, stack)
+            for row in _rows(tables):
+                files.add(row)
+            for entry in quarantine:
+                files.add_quarantined(entry)
+        if files.result.train + files.result.valid == 0:
+            raise NoSurvivorsError(_nothing_exported(files.result))
+        _publish(staging, out)
+    finally:
+        shutil.rmtree(staging)
+    return files.result
+
+
+def split_of(group: str, settings: ExportSettings) -> Split:
+    """The file of a row, from the seed and its group alone: other rows cannot move it."""
+    digest = hashlib.sha256(f"{settings.seed}:{group}".encode()).digest()
+    share = int.from_bytes(digest[:8], "big") / 2**64
+    return "valid" if share < settings.valid_fraction else "train"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row on its way out; `example` has the new target, if there is one."""
+
+    example: Example
+    before: Message
+    fate: Fate
+    reason: str
+    confidence: float | None
+    group: str
+
+
+def _rows(tables: Iterable[pa.Table]) -> Iterator[_Row]:
+    for table in tables:
+        optional = {
+            name: table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
+            for name in ("new_target", "confidence", "cluster")
+        }
+        hashes = table["content_hash"].to_pylist()
+        for index, (example, fate, reason) in enumerate(
+            zip(examples(table), *fates(table), strict=True)
+        ):
+            new = optional["new_target"][index] if fate is Fate.RECTIFIED else None
+            yield _Row(
+                example=example if new is None else replace(example, target=Message(**new)),
+                before=example.target,
+                fate=fate,
+                reason=reason,
+                confidence=optional["confidence"][index],
+                group=optional["cluster"][index] or hashes[index],
+            )
+
+
+class _JsonLines:
+    """A file of one JSON object per line."""
+
+    suffix = ".jsonl"
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8", newline="\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+class _Parquet:
+    """A file of `PARQUET_COLUMNS`, a bounded number of rows in memory."""
+
+    suffix = ".parquet"
+    rows_per_group = 10_000
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pq.ParquetWriter(path, PARQUET_COLUMNS, compression="zstd")
+        self._rows: list[Mapping[str, Any]] = []
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        self._rows.append(row)
+        if len(self._rows) == self.rows_per_group:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=PARQUET_COLUMNS))
+        self._rows.clear()
+
+
+class _Files:
+    """The files of one export, open for writing until `stack` closes."""
+
+    def __init__(self, folder: Path, settings: ExportSettings, stack: ExitStack) -> None:
+        self._settings = settings
+        self.result = ExportResult(settings.format)
+        self._exported = {Fate.KEPT, Fate.RECTIFIED}
+        if settings.on_unscored == "keep":
+            self._exported.add(Fate.UNSCORED)
+        parquet = settings.format == PARQUET
+        kind: type[_JsonLines | _Parquet] = _Parquet if parquet else _JsonLines
+        names: tuple[Split, ...] = ("train", "valid") if settings.valid_fraction else ("train",)
+        self._splits: dict[Split, _JsonLines | _Parquet] = {
+            name: stack.enter_context(closing(kind(folder / f"{name}{kind.suffix}")))
+            for name in names
+        }
+        self._removed = stack.enter_context(closing(_JsonLines(folder / REMOVED)))
+        self._rectified = stack.enter_context(closing(_JsonLines(folder / RECTIFIED)))
+
+    def add(self, row: _Row) -> None:
+        """Write a row where it belongs."""
+        if row.fate not in self._exported:
+            self._remove(row, row.reason)
+            return
+        try:
+            written = self._laid_out(row)
+        except RowError as error:
+            self._remove(row, f"not expressible as {self._settings.format}: {error}")
+            self.result.inexpressible += 1
+            return
+        split = split_of(row.group, self._settings)
+        self._splits[split].write(written)
+        if split == "train":
+            self.result.train += 1
+        else:
+            self.result.valid += 1
+        if row.fate is Fate.RECTIFIED:
+            self.result.rectified += 1
+            changed = {"split": split, "before": row.before.text, "after": row.example.response}
+            self._rectified.write(_line(row, row.reason) | changed)
+
+    def add_quarantined(self, entry: Mapping[str, Any]) -> None:
+        """List a row that could not be read, with its raw text as far as it was kept."""
+        place = {name: entry.get(name) for name in ("id", "file", "line")}
+        reason = f"quarantined: {entry['reason']}"
+        told = {"fate": Fate.QUARANTINED, "reason": reason, "text": entry.get("text")}
+        self._removed.write(place | told)
+        self.result.removed += 1
+
+    def _remove(self, row: _Row, reason: str) -> None:
+        self._removed.write(_line(row, reason) | {"original": json.loads(row.example.original)})
+        self.result.removed += 1
+
+    def _laid_out(self, row: _Row) -> Mapping[str, Any]:
+        drop = self._settings.extra_columns == "drop"
+        if self._settings.format == PARQUET:
+            return _parquet_row(row, original=None if drop else row.example.original)
+        wanted, source = FORMATS[self._settings.format], FORMATS[row.example.format]
+        written = wanted.write(row.example)
+        if not drop:
+            return written
+        # A row of the same format comes back in the columns that it was read from.
+        layout = source.layout if source.name == wanted.name else wanted.layout
+        used = layout.used(written)
+        return {name: value for name, value in written.items() if name in used}
+
+
+def _line(row: _Row, reason: str) -> dict[str, Any]:
+    place = {"id": row.example.id, "file": row.example.file, "line": row.example.line}
+    return place | {"fate": row.fate, "reason": reason}
+
+
+def _parquet_row(row: _Row, *, original: str | None) -> dict[str, Any]:
+    turns = (*row.example.messages, row.example.target)
+    return {
+        "id": row.example.id,
+        "messages": [asdict(turn) for turn in turns],
+        "tools": row.example.tools,
+        "confidence": row.confidence,
+        "original": original,
+    }
+
+
+def _publish(staging: Path, out: Path) -> None:
+    written = sorted(path.name for path in staging.iterdir())
+    for name in written:
+        write_atomically(out / name, partial(_move, staging / name))
+    for split in get_args(Split):
+        for suffix in (_JsonLines.suffix, _Parquet.suffix):
+            if (name := f"{split}{suffix}") not in written:
+                (out / name).unlink(missing_ok=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    source.replace(target)
+
+
+def _nothing_exported(result: ExportResult) -> str:
+    if result.inexpressible:
+        return (
+            f"export: none of the {result.inexpressible} rows that were kept can be written as "
+            f"{result.format}; choose another format, openai holds every conversation"
+        )
+    return (
+        f"export: none of {result.removed} rows was kept; see the reasons in the ledger "
+        "(clear-pipeline rows RUN)"
+    )
