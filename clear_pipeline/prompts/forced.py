@@ -38,7 +38,7 @@ def forced_request(messages: tuple[Message, ...], text: str, *, max_tokens: int)
         messages=messages,
         max_output_tokens=max_tokens,
         temperature=0.0,
-        top_logprobs=0,
+        top_logprobs=1,  # llama.cpp takes 0 for "no log-probabilities"
         grammar=exact_grammar(text),
     )
 
