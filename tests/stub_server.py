@@ -1,0 +1,268 @@
+"""A real OpenAI-compatible server on loopback, with replies and faults on order.
+
+In a test::
+
+    with StubServer() as server:
+        server.faults.append(status(429, headers={"Retry-After": "0"}))
+        ...  # ask at server.url
+        assert server.bodies[0]["temperature"] == 0.0
+
+As a process, for tests that kill the client: `python tests/stub_server.py --port-file F` writes
+its port to F once it listens; GET /stats then tells how often each question was asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import math
+import re
+import threading
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Self
+
+from aiohttp import web
+
+Body = dict[str, Any]
+Reply = Callable[[Body], Awaitable[web.StreamResponse]]
+
+
+class StubServer:
+    """Serves /v1/chat/completions and /v1/models from a thread of its own.
+
+    Args:
+        reply: Answers a request that no fault was ordered for.
+        llama_slots: Claim to be a llama.cpp of so many slots, which refuses a larger `n`.
+        delay: Seconds that each answer takes.
+
+    Attributes:
+        faults: Taken one per request, in order, before `reply`. May be filled while it runs.
+        bodies: The bodies of all chat requests, in order of arrival.
+        keys: The API keys that came with them.
+        most_open: The largest number of chat requests that were open at once.
+    """
+
+    def __init__(
+        self,
+        reply: Reply | None = None,
+        *,
+        llama_slots: int | None = None,
+        delay: float = 0.0,
+    ) -> None:
+        self._reply = reply or answer
+        self._slots = llama_slots
+        self._delay = delay
+        self._started = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._open = 0
+        self.port = 0
+        self.faults: deque[Reply] = deque()
+        self.bodies: list[Body] = []
+        self.keys: list[str] = []
+        self.most_open = 0
+
+    @property
+    def url(self) -> str:
+        """Base URL to ask at."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        self._started.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def counts(self) -> Counter[str]:
+        """How often each question came; the key is a hash of its body."""
+        return Counter(question(body) for body in self.bodies)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        app = web.Application(client_max_size=1 << 26)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/stats", self._stats)
+        if self._slots is not None:
+            app.router.add_get("/props", self._props)
+        runner = web.AppRunner(app, shutdown_timeout=0)
+        self._loop.run_until_complete(runner.setup())
+        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+        self._loop.run_until_complete(site.start())
+        self.port = runner.addresses[0][1]
+        self._started.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
+        self._loop.close()
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.bodies.append(body)
+        self.keys.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        self._open += 1
+        self.most_open = max(self.most_open, self._open)
+        try:
+            if self._delay:
+                await asyncio.sleep(self._delay)
+            if self.faults:
+                return await self.faults.popleft()(body)
+            if self._slots is not None and body.get("n", 1) > self._slots:
+                text = f"Field 'n': Value must be between 1 <= value <= {self._slots}"
+                return await status(400, message=text)(body)
+            return await self._reply(body)
+        finally:
+            self._open -= 1
+
+    async def _models(self, _: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "stub"}, {"id": "other"}]})
+
+    async def _props(self, _: web.Request) -> web.Response:
+        return web.json_response({"total_slots": self._slots})
+
+    async def _stats(self, _: web.Request) -> web.Response:
+        counts = self.counts()
+        return web.json_response(
+            {"calls": counts.total(), "most_open": self.most_open, "counts": counts}
+        )
+
+
+def question(body: Body) -> str:
+    """A short hash of what was asked: the same for the same question."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def uniform(body: Body, salt: str) -> float:
+    """A number in (0, 1) that depends on the messages and `salt` alone."""
+    text = json.dumps([body["messages"], salt], sort_keys=True)
+    return (int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) + 1) / (16**12 + 1)
+
+
+_OFFERED = re.compile(r"Reply with one \w+: ([^.]*)\.?\s*$")
+
+
+def _choice(body: Body, index: int) -> Body:
+    """A word that the prompt offers, or free text; with log-probabilities if asked for."""
+    sample = str(body.get("seed", 0) + index)
+    offered = _OFFERED.search(str(body["messages"][-1]["content"]))
+    words = re.split(r",? or |, ", offered[1].split(" if ")[0]) if offered else []
+    if not words:
+        words = [f"reply {math.floor(1e6 * uniform(body, sample))}"]
+    weights = {word: uniform(body, word) for word in words}
+    total = sum(weights.values())
+    text = max(words, key=lambda word: weights[word] * uniform(body, word + sample))
+    choice: Body = {
+        "index": index,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": text},
+    }
+    if body.get("logprobs"):
+        listed = [{"token": w, "logprob": math.log(weights[w] / total)} for w in words]
+        chosen = next(entry for entry in listed if entry["token"] == text)
+        choice["logprobs"] = {"content": [{**chosen, "top_logprobs": listed}]}
+    return choice
+
+
+def completion(body: Body, choices: list[Body] | None = None, **fields: Any) -> Body:  # noqa: ANN401
+    """The JSON of a whole reply; `fields` replace its members."""
+    if choices is None:
+        choices = [_choice(body, i) for i in range(body.get("n", 1))]
+    usage = {"prompt_tokens": 10, "completion_tokens": 2 * len(choices), "total_tokens": 12}
+    return {
+        "id": "stub",
+        "object": "chat.completion",
+        "model": "stub-2026",
+        "choices": choices,
+        "usage": usage,
+        **fields,
+    }
+
+
+def text_choice(text: str | None, *, index: int = 0, **fields: Any) -> Body:  # noqa: ANN401
+    """One choice that says `text`; `fields` replace its members."""
+    message = {"role": "assistant", "content": text}
+    return {"index": index, "finish_reason": "stop", "message": message, **fields}
+
+
+async def answer(body: Body) -> web.StreamResponse:
+    """All samples that were asked for, the same ones for the same messages and seed."""
+    return web.json_response(completion(body))
+
+
+def says(*choices: Body, **fields: Any) -> Reply:  # noqa: ANN401
+    """Answer with these choices, however many were asked for."""
+
+    async def reply(body: Body) -> web.StreamResponse:
+        return web.json_response(completion(body, list(choices), **fields))
+
+    return reply
+
+
+def at_most(count: int) -> Reply:
+    """Answer with no more than `count` samples, as servers do that ignore `n`."""
+
+    async def reply(body: Body) -> web.StreamResponse:
+        return web.json_response(completion({**body, "n": min(count, body.get("n", 1))}))
+
+    return reply
+
+
+def status(
+    code: int, *, message: str = "no", headers: dict[str, str] | None = None, **error: str
+) -> Reply:
+    """Answer with an HTTP error; `error` adds members, such as param or code."""
+
+    async def reply(_: Body) -> web.StreamResponse:
+        return web.json_response(
+            {"error": {"message": message, **error}}, status=code, headers=headers
+        )
+
+    return reply
+
+
+def refuses(parameter: str, *, message: str | None = None) -> Reply:
+    """Refuse requests with `parameter`, answer others: use as the server's `reply`."""
+    text = message or f"Unsupported parameter: '{parameter}' is not supported with this model."
+
+    async def reply(body: Body) -> web.StreamResponse:
+        if parameter in body:
+            return await status(400, message=text, param=parameter)(body)
+        return await answer(body)
+
+    return reply
+
+
+async def hang(_: Body) -> web.StreamResponse:
+    """Never answer."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def truncated(body: Body) -> web.StreamResponse:
+    """Answer with JSON that ends too early."""
+    text = json.dumps(completion(body))
+    return web.Response(text=text[: len(text) // 2], content_type="application/json")
+
+
+def main() -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port-file", type=Path, required=True)
+    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--llama-slots", type=int)
+    args = parser.parse_args()
+    with StubServer(llama_slots=args.llama_slots, delay=args.delay) as server:
+        partial = args.port_file.with_suffix(".partial")
+        partial.write_text(str(server.port))
+        partial.replace(args.port_file)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
