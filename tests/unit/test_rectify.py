@@ -1,0 +1,225 @@
+"""Rectify: which rows get a candidate, and when it becomes the target."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from clear_pipeline.errors import CallError, TooManyFailuresError
+from clear_pipeline.llm.base import ChatRequest, Choice, Token
+from clear_pipeline.llm.scripted import Reply, Script, ScriptedChat
+from clear_pipeline.schema import Example, Message, rows_table
+from clear_pipeline.stages.base import Context, Shard, Stage
+from clear_pipeline.stages.rectify import Rectify
+
+
+def row(line: int, *, answer: str = "five") -> Example:
+    return Example(
+        id=f"x:{line}",
+        file="x",
+        line=line,
+        format="openai",
+        messages=(Message("system", "Be brief."), Message("user", f"question {line}")),
+        target=Message("assistant", answer, name="bot", weight=1.0),
+        original="{}",
+        tools='[{"type":"function"}]',
+    )
+
+
+def judge_prefers(probability: float) -> Script:
+    """A judge that gives the candidate, `four`, this probability in both orders."""
+
+    def script(request: ChatRequest, _: int) -> Reply:
+        text = request.messages[0].text
+        first = text.index("\nfour\n") < text.index("\nfive\n")
+        one, other = ("A", "B") if first else ("B", "A")
+        top = ((one, math.log(probability)), (other, math.log(1 - probability)))
+        return Choice(one, "length", (Token(*top[0], top),))
+
+    return script
+
+
+def run(
+    stage: Rectify,
+    rows: Sequence[Example],
+    *,
+    candidate: Script | Reply = "four",
+    judge: Script | None = None,
+    keep: Sequence[bool] | None = None,
+    alive: Sequence[bool] | None = None,
+) -> tuple[list[dict[str, Any]], ScriptedChat, ScriptedChat]:
+    """Annotate one shard; the rows, the writer and the judge."""
+    writer = ScriptedChat(candidate if callable(candidate) else lambda *_: candidate)
+    judging = ScriptedChat(judge or judge_prefers(0.95))
+    table = rows_table(rows).append_column("keep", pa.array(keep or [False] * len(rows)))
+    ctx = Context(models={"candidate": writer, "judge": judging})
+    made = asyncio.run(stage.annotate(Shard("s", table), alive or [True] * len(rows), None, ctx))
+    assert made.schema == stage.adds()
+    return made.to_pylist(), writer, judging
+
+
+def test_is_a_stage() -> None:
+    """The pipeline recognises it."""
+    assert isinstance(Rectify(), Stage)
+
+
+def test_candidate_above_eta_becomes_the_target() -> None:
+    """The new target has the role, name and weight of the old one; figures and reason are kept."""
+    [got], writer, _ = run(Rectify(eta=0.9), [row(1)])
+    assert got["rectified"] is True
+    assert got["new_target"] == {
+        "role": "assistant",
+        "content": "four",
+        "name": "bot",
+        "tool_calls": None,
+        "tool_call_id": None,
+        "weight": 1.0,
+    }
+    assert got["preference"] == pytest.approx(0.95)
+    assert got["rectify_reason"] == "candidate preferred 0.95 > 0.9"
+    [request] = writer.requests
+    assert request.messages == row(1).messages
+    assert (request.tools, request.temperature) == (row(1).tools, 0.0)
+    assert request.max_output_tokens == 512
+
+
+def test_candidate_at_eta_leaves_the_row_filtered() -> None:
+    """The preference must be above eta; the candidate stays on record."""
+    [got], _, _ = run(Rectify(eta=0.96), [row(1)])
+    assert (got["rectified"], got["new_target"], got["candidate"]) == (False, None, "four")
+    assert got["verdict"] == "candidate"
+    assert got["rectify_reason"] == "candidate not preferred: 0.95 <= 0.96"
+
+
+def test_orders_that_disagree_replace_nothing() -> None:
+    """A judge that takes whatever stands first has not preferred the candidate."""
+    top = (("A", math.log(0.9)), ("B", math.log(0.1)))
+    [got], _, _ = run(
+        Rectify(eta=0.4), [row(1)], judge=lambda *_: Choice("A", "length", (Token(*top[0], top),))
+    )
+    assert (got["rectified"], got["verdict"]) == (False, "tie")
+    assert got["rectify_reason"] == "the orders disagree: candidate preferred 0.10 and 0.90"
+
+
+def test_scope_low_leaves_kept_and_dead_rows_alone() -> None:
+    """Only what the filter would drop costs a call."""
+    rows, writer, judge = run(
+        Rectify(),
+        [row(1), row(2), row(3)],
+        keep=[True, False, False],
+        alive=[True, True, False],
+    )
+    assert [r["rectified"] for r in rows] == [None, True, None]
+    assert rows[0] == dict.fromkeys(rows[0])
+    assert (len(writer.requests), len(judge.requests)) == (1, 2)
+
+
+def test_scope_all_takes_kept_rows_too() -> None:
+    """As in the paper, a confident candidate may replace the target of a confident row."""
+    rows, _, _ = run(
+        Rectify(scope="all"), [row(1), row(2)], keep=[True, False], alive=[True, False]
+    )
+    assert [r["rectified"] for r in rows] == [True, None]
+
+
+def test_equal_candidate_is_not_judged() -> None:
+    """A candidate that says the same confirms the original: nothing to replace, no call."""
+    [got], _, judge = run(Rectify(), [row(1)], candidate="  Five. ")
+    assert got["rectify_reason"] == "candidate equals the original"
+    assert (got["rectified"], judge.requests) == (False, [])
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (Choice("four and", "length"), "it was cut at the token limit"),
+        ("  ", "it is empty"),
+        ("I'm sorry, but I can't help with that.", "the model declined to answer"),
+        ("I\u2019m unable to answer.", "the model declined to answer"),
+        (Choice("", "content_filter"), "the model declined to answer"),
+    ],
+)
+def test_unfit_candidates_are_refused_unjudged(reply: Reply, why: str) -> None:
+    """No cut, empty or declining text ever becomes a target."""
+    [got], _, judge = run(Rectify(), [row(1)], candidate=reply)
+    assert got["rectify_reason"] == f"candidate refused: {why}"
+    assert (got["candidate"], got["rectified"], judge.requests) == (None, False, [])
+
+
+def test_answer_that_only_starts_like_a_refusal_is_fit() -> None:
+    """A text about being unable is an answer."""
+    [got], _, _ = run(
+        Rectify(), [row(1)], candidate="I can't wait, four", judge=lambda *_: Choice("B", "stop")
+    )
+    assert got["candidate"] == "I can't wait, four"
+
+
+@pytest.mark.parametrize("reply", ['{"answer": "four"}', '```json\n{"answer": "four"}\n```'])
+def test_json_target_is_replaced_by_bare_json_only(reply: str) -> None:
+    """A code block around the JSON would teach the wrong form, so it is taken off."""
+    original = row(1, answer='{"answer": "five"}')
+    [got], _, _ = run(Rectify(), [original], candidate=reply, judge=lambda *_: Choice("C", "stop"))
+    assert json.loads(got["candidate"]) == {"answer": "four"}
+
+
+def test_prose_for_a_json_target_is_refused() -> None:
+    """A row that teaches JSON goes on teaching JSON."""
+    [got], _, _ = run(Rectify(), [row(1, answer='{"answer": "five"}')], candidate="four")
+    assert got["rectify_reason"] == "candidate refused: it is no JSON, as the original is"
+
+
+def test_tool_call_may_be_a_candidate() -> None:
+    """A turn without text that calls a tool is a target like any other."""
+    calls = '[{"id":"1","type":"function"}]'
+    [got], _, _ = run(
+        Rectify(),
+        [row(1)],
+        candidate=Choice("", "tool_calls", tool_calls=calls),
+        judge=lambda request, _: Choice(
+            "A"
+            if request.messages[0].text.index(calls) < request.messages[0].text.index("\nfive")
+            else "B",
+            "stop",
+        ),
+    )
+    assert (got["new_target"]["content"], got["new_target"]["tool_calls"]) == (None, calls)
+
+
+def outage(*_: object) -> Reply:
+    raise CallError("outage", "no answer", transient=True)
+
+
+def test_failed_candidate_is_a_reason_not_a_crash() -> None:
+    """The row keeps the filter's fate."""
+    [got], _, _ = run(Rectify(), [row(1)], candidate=outage)
+    assert got["rectify_reason"] == "candidate failed: outage: no answer"
+    assert (got["rectified"], got["preference"]) == (False, None)
+
+
+def test_failed_judge_keeps_the_candidate_on_record() -> None:
+    """What was written is not lost, and not used."""
+    [got], _, _ = run(Rectify(), [row(1)], judge=outage)
+    assert got["rectify_reason"] == "judge failed: outage: no answer"
+    assert (got["candidate"], got["rectified"]) == ("four", False)
+
+
+def test_too_many_failures_stop_the_stage() -> None:
+    """Five failed rows of five are an outage of the whole, not five bad rows."""
+    with pytest.raises(TooManyFailuresError, match="rectify: 5 of"):
+        run(Rectify(), [row(i) for i in range(9)], candidate=outage)
+
+
+def test_sampled_form_is_asked_as_configured() -> None:
+    """k, temperature and room of the verdicts arrive at the judge."""
+    stage = Rectify(form="sampled", k=3, verdict_temperature=0.5, max_verdict_tokens=99)
+    [got], _, judge = run(stage, [row(1)], judge=lambda *_: "VERDICT: tie")
+    assert (got["preference"], got["verdict"]) == (0.0, "tie")
+    [first, second] = judge.requests
+    assert (first.samples, first.temperature, first.max_output_tokens) == (range(3), 0.5, 99)
+    assert second.samples == range(3)
