@@ -1,0 +1,29 @@
+"""DATA to row shards: files are found and understood, bad rows set aside with their reason."""
+
+from clear_pipeline.load.events import (
+    Event,
+    FileFacts,
+    LoadedShard,
+    Problem,
+    Quarantined,
+    Skipped,
+)
+from clear_pipeline.load.memory import MemoryTable
+from clear_pipeline.load.settings import LoadSettings
+from clear_pipeline.load.source import Data, DataFile, Listing, discover, nothing_readable
+
+__all__ = [
+    "Data",
+    "DataFile",
+    "Event",
+    "FileFacts",
+    "Listing",
+    "LoadSettings",
+    "LoadedShard",
+    "MemoryTable",
+    "Problem",
+    "Quarantined",
+    "Skipped",
+    "discover",
+    "nothing_readable",
+]

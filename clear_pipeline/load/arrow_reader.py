@@ -1,0 +1,123 @@
+"""Rows of Parquet and Arrow files and of tables in memory, a batch at a time."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import decimal
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clear_pipeline.load.events import FileError, Raw
+from clear_pipeline.schema import JSON
+
+BATCH_ROWS = 1000
+
+
+def read_parquet(path: Path) -> Iterator[Raw]:
+    """Rows of a Parquet file; at most a batch and the pages it comes from are in memory.
+
+    Raises:
+        FileError: The file is damaged; rows before the damage were yielded.
+    """
+    try:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16) as file:
+            yield from _numbered(file.iter_batches(batch_size=BATCH_ROWS))
+    except (pa.ArrowException, OSError) as error:
+        raise FileError(f"damaged Parquet: {_line(error)}") from error
+
+
+def read_arrow(path: Path, *, stream: bool) -> Iterator[Raw]:
+    """Rows of an Arrow IPC stream (as Hugging Face datasets saves) or IPC file.
+
+    Raises:
+        FileError: The file is damaged; rows before the damage were yielded.
+    """
+    try:
+        with pa.OSFile(str(path)) as file:
+            if stream:
+                yield from _numbered(pa.ipc.open_stream(file))
+            else:
+                reader = pa.ipc.open_file(file)
+                batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+                yield from _numbered(batches)
+    except (pa.ArrowException, OSError) as error:
+        raise FileError(f"damaged Arrow file: {_line(error)}") from error
+
+
+def read_batches(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[Raw]:
+    """Rows of record batches in memory."""
+    return _numbered(batches)
+
+
+def read_records(records: Iterable[Mapping[Any, Any]]) -> Iterator[Raw]:
+    """Rows that are Python objects, such as those of a pandas DataFrame."""
+    return (Raw(number, _record(record)) for number, record in enumerate(records, start=1))
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _numbered(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[Raw]:
+    number = 0
+    for batch in batches:
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            for record in _records(batch.slice(start, BATCH_ROWS)):
+                number += 1
+                if isinstance(record, str):
+                    yield Raw(number, None, "", record)
+                else:
+                    yield Raw(number, _record(record))
+
+
+def _records(batch: pa.RecordBatch | pa.Table) -> Iterator[Mapping[str, Any] | str]:
+    """Rows as Python objects; where one cannot be decoded, the reason instead."""
+    try:
+        yield from batch.to_pylist()
+    except (UnicodeDecodeError, ValueError, OverflowError, pa.ArrowException):
+        for index in range(batch.num_rows):
+            try:
+                yield batch.slice(index, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield "invalid UTF-8"
+            except (ValueError, OverflowError, pa.ArrowException) as error:
+                yield f"a value cannot be read: {_line(error)}"
+
+
+def _record(record: Mapping[Any, Any]) -> dict[str, JSON]:
+    return {str(name): as_json(value) for name, value in record.items()}
+
+
+def as_json(value: Any) -> JSON:  # noqa: ANN401, PLR0911
+    """A column's value as JSON.
+
+    Dates and times become ISO 8601 text, durations seconds, decimals text, bytes `base64:` text,
+    infinities text; NaN and pandas' missing values null; maps objects if their keys are text, else
+    lists of pairs. Text, numbers, lists and objects stay what they are.
+    """
+    match value:
+        case None | str() | bool() | int():
+            return value
+        case float():
+            return None if math.isnan(value) else value if math.isfinite(value) else str(value)
+        case Mapping():
+            return {str(key): as_json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [as_json(item) for item in value]
+        case bytes():
+            return f"base64:{base64.b64encode(value).decode()}"
+        case decimal.Decimal():
+            return str(value)
+        case dt.timedelta():
+            return value.total_seconds()
+        case dt.date() | dt.time():
+            return None if value != value else value.isoformat()  # noqa: PLR0124  # NaT
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays
+        return as_json(value.tolist())
+    return None if type(value).__name__ in ("NAType", "NaTType") else str(value)

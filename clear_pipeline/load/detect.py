@@ -1,0 +1,164 @@
+"""What a file is, from its content: container, and the format of its rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+from clear_pipeline.formats import Format, Record
+from clear_pipeline.formats.base import shown
+from clear_pipeline.load.arrow_reader import read_arrow, read_parquet
+from clear_pipeline.load.events import FileError, Source
+from clear_pipeline.load.json_reader import read_json
+from clear_pipeline.load.settings import LoadSettings
+from clear_pipeline.load.streams import BOM, chunks, compression, lines
+from clear_pipeline.load.text_readers import header, read_csv, read_jsonl
+
+_FOREIGN = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"RIFF": "a RIFF media file",
+    b"%PDF": "a PDF document",
+    b"PK\x03\x04": "a ZIP archive (or XLSX); unpack or export it",
+    b"7z\xbc\xaf": "a 7z archive; unpack it",
+    b"\xfd7zXZ": "xz; use gzip, zstd or bz2",
+    b"\x7fELF": "a program",
+    b"SQLite format 3": "an SQLite database",
+    b"\xff\xfe": "UTF-16 text; convert it to UTF-8",
+    b"\xfe\xff": "UTF-16 text; convert it to UTF-8",
+    b"\x80\x04": "a Python pickle, which is never read",
+    b"\x80\x05": "a Python pickle, which is never read",
+}
+_ARRAY = re.compile(rb"\[\s*(?:[{\[\"\d\-\]]|null\b|true\b|false\b)")
+_WRAPPED = re.compile(rb'\{\s*"[^"\\]*"\s*:\s*\[\s*\{')
+_TURNS = re.compile(rb'\{\s*"(?:messages|conversations?|tools|functions)"')
+_DELIMITERS = ",\t;|"
+_TAR_MAGIC = slice(257, 262)
+
+
+def open_source(path: Path, settings: LoadSettings, candidates: Sequence[Format]) -> Source:
+    """Find out what a file is and read its rows.
+
+    Raises:
+        FileError: It is empty, foreign, damaged from the start or cannot be read; the rows raise it
+            too, where a file breaks off.
+    """
+    pieces = chunks(path)
+    head = next(pieces, b"")
+    if not head.strip():
+        raise FileError("empty")
+    codec = _codec(path)
+    binary = _binary(path, head, codec)
+    if binary is not None:
+        return binary
+    pieces = chain([head], pieces)
+    text = head.removeprefix(BOM).lstrip()
+    suffix = f"+{codec}" if codec else ""
+    if _ARRAY.match(text):
+        return Source("json" + suffix, read_json(pieces, settings, rows="array"))
+    if text.startswith(b"{") and (rows := _object_rows(text, candidates)):
+        return Source("json" + suffix, read_json(pieces, settings, rows=rows))
+    numbered = lines(pieces, settings.max_line_bytes)
+    if text.startswith(b"{") or _mostly_objects(text):
+        return Source("jsonl" + suffix, read_jsonl(numbered, settings))
+    delimiter = _delimiter(path, text, candidates)
+    return Source("csv" + suffix, read_csv(numbered, settings, delimiter=delimiter))
+
+
+def _codec(path: Path) -> str | None:
+    with path.open("rb") as file:
+        return compression(file.read(4))
+
+
+def _binary(path: Path, head: bytes, codec: str | None) -> Source | None:
+    """A source that is no text; None for text.
+
+    Raises:
+        FileError: Neither text nor Parquet nor Arrow.
+    """
+    columnar = head.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"))
+    if columnar and codec:
+        raise FileError(f"a {codec} of a Parquet or Arrow file; decompress it")
+    if head.startswith(b"PAR1"):
+        return Source("parquet", read_parquet(path))
+    if columnar:
+        stream = not head.startswith(b"ARROW1")
+        return Source("arrow", read_arrow(path, stream=stream))
+    for magic, what in _FOREIGN.items():
+        if head.startswith(magic):
+            raise FileError(f"not a dataset: {what}")
+    if head[_TAR_MAGIC] == b"ustar":
+        raise FileError("not a dataset: a tar archive; unpack it")
+    if compression(head):
+        raise FileError(f"not a dataset: compressed twice ({compression(head)} inside)")
+    starts_as_text = head.removeprefix(BOM).lstrip()[:1] in (b"{", b"[")
+    if b"\0" in head and not starts_as_text:
+        raise FileError("not a dataset: binary data")
+    return None
+
+
+def _object_rows(text: bytes, candidates: Sequence[Format]) -> str | None:
+    """How a file that starts with `{` holds rows: `wrapped`, `documents`; None = JSONL."""
+    line, newline, rest = text.partition(b"\n")
+    if not newline and len(line) >= len(text) and _WRAPPED.match(line) and not _TURNS.match(line):
+        return None if _suits(_first_object(line), candidates) else "wrapped"
+    first = _first_object(line)
+    if first is not None:
+        lists = [v for v in first.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
+        return "wrapped" if lists and not rest.strip() and not _suits(first, candidates) else None
+    if line.rstrip()[-1:] not in (b"{", b"[", b",", b":"):
+        return None
+    return "documents" if _suits(_first_object(text), candidates) else "wrapped"
+
+
+def _first_object(text: bytes) -> Record | None:
+    """The object that the text starts with, if it ends within it. For a look, not for reading."""
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, Mapping) else None
+
+
+def _suits(record: Record | None, candidates: Sequence[Format]) -> bool:
+    return record is not None and any(f.matches(record) for f in candidates)
+
+
+def _mostly_objects(text: bytes) -> bool:
+    begins = [line.lstrip()[:1] for line in text.split(b"\n") if line.strip()]
+    return 2 * begins.count(b"{") > len(begins)
+
+
+def _delimiter(path: Path, text: bytes, candidates: Sequence[Format]) -> str:
+    """The delimiter under which the first line is a header that some format knows.
+
+    Raises:
+        FileError: There is none.
+    """
+    first = text.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
+    for delimiter in _DELIMITERS:
+        if _suits(dict.fromkeys(header(first, delimiter), ""), candidates):
+            return delimiter
+    if {".csv", ".tsv"} & set(path.suffixes):
+        columns = header(first, "\t" if ".tsv" in path.suffixes else ",")
+        raise FileError(unknown_format(columns, candidates))
+    raise FileError("not a dataset: text that is neither JSON nor CSV with known columns")
+
+
+def unknown_format(columns: Sequence[str], candidates: Sequence[Format]) -> str:
+    """The reason why rows with these columns cannot be used."""
+    return (
+        f"no known format (found {shown(columns)}; expected {', '.join(f.name for f in candidates)}"
+        "); name the columns: --map prompt=...,response=..."
+    )
+
+
+def detect_format(records: Sequence[Record], candidates: Sequence[Format]) -> Format | None:
+    """The format that most of the records suit, the likelier one in a tie; None if none does."""
+    counts = [sum(f.matches(record) for record in records) for f in candidates]
+    best = max(counts, default=0)
+    return candidates[counts.index(best)] if best else None

@@ -1,0 +1,81 @@
+"""Which files of a directory are data."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from clear_pipeline.load.events import Skipped
+from clear_pipeline.manifest import MANIFEST
+
+_HF_NOTES = frozenset({"dataset_info.json", "dataset_dict.json", "state.json"})
+
+
+def shown(path: Path) -> str:
+    r"""A path as text with `/`; bytes of a name that are no UTF-8 appear as `\xff`."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def data_files(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
+    """The files under `root` that may hold rows, in the order of their relative paths.
+
+    Args:
+        root: A directory, resolved.
+        skipped: Gets what is left out, but for hidden files.
+    """
+    for entry in sorted(
+        _entries(root, root, skipped), key=lambda path: path.relative_to(root).parts
+    ):
+        reason = _no_data(entry, root)
+        if reason is None:
+            yield entry
+        else:
+            skipped.append(Skipped(shown(entry.relative_to(root)), reason))
+
+
+def _entries(directory: Path, root: Path, skipped: list[Skipped]) -> Iterator[Path]:
+    try:
+        entries = [e for e in directory.iterdir() if not e.name.startswith(".")]
+    except OSError as error:
+        name = shown(directory.relative_to(root)) + "/"
+        skipped.append(Skipped(name, f"cannot be read: {error.strerror}"))
+        return
+    if (directory / MANIFEST).is_file() and (directory / "rows").is_dir():
+        skipped.append(Skipped(shown(directory.relative_to(root)) + "/", "a run directory"))
+        return
+    for entry in entries:
+        if entry.is_dir() and not entry.is_symlink():
+            yield from _entries(entry, root, skipped)
+        else:
+            yield entry
+
+
+def _no_data(file: Path, root: Path) -> str | None:
+    """Why a file is not to be opened, or None."""
+    if file.is_symlink():
+        target = file.resolve()
+        if target.is_relative_to(root):
+            return f"a link to {shown(target.relative_to(root))}, which is read itself"
+        return "a link out of the directory; give its target as DATA, or copy it"
+    if not file.is_file():
+        return "not a regular file"
+    if (file.parent / "state.json").is_file() and (file.parent / "dataset_info.json").is_file():
+        return _no_data_of_saved_dataset(file)
+    if file.name == "dataset_dict.json":
+        return "notes of a saved Hugging Face dataset"
+    return None
+
+
+def _no_data_of_saved_dataset(file: Path) -> str | None:
+    if file.name in _HF_NOTES:
+        return "notes of a saved Hugging Face dataset"
+    if file.suffix != ".arrow":
+        return None
+    try:
+        state = json.loads((file.parent / "state.json").read_bytes())
+        named = {entry["filename"] for entry in state["_data_files"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return None if file.name in named else "a cache file: state.json beside it does not name it"

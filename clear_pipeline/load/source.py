@@ -1,0 +1,125 @@
+"""What DATA is: a file, the files of a directory, or tables in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from clear_pipeline.errors import NothingReadableError, UsageError
+from clear_pipeline.formats import FORMATS
+from clear_pipeline.load.detect import open_source
+from clear_pipeline.load.events import Event, FileError, Quarantined, Skipped
+from clear_pipeline.load.files import data_files, shown
+from clear_pipeline.load.memory import Frame, HFDataset, MemoryTable
+from clear_pipeline.load.rows import load_rows
+from clear_pipeline.load.settings import LoadSettings
+from clear_pipeline.manifest import file_sha256
+
+Data: TypeAlias = str | Path | Frame | HFDataset | Mapping[str, HFDataset] | pa.Table
+"""What a run can be started on; a mapping is a Hugging Face DatasetDict."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One file of DATA. `name` is its path relative to DATA, with `/`, or its own name."""
+
+    name: str
+    path: Path
+
+    def digest(self) -> str:
+        """SHA-256 of its bytes."""
+        return file_sha256(self.path)
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self.path.stat().st_size
+
+    def load(self, settings: LoadSettings, *, limit: int | None = None) -> Iterator[Event]:
+        """Read it with bounded memory.
+
+        Args:
+            settings: Limits and formats. Its own `limit` is of all of DATA and not looked at.
+            limit: At most so many rows of this file, good and bad.
+
+        Yields:
+            `FileFacts`, then `LoadedShard` and `Quarantined` in the order of the rows (a shard
+            when its last row was read), then `Problem`; or one `Skipped` and nothing else.
+        """
+        try:
+            source = open_source(self.path, settings, settings.candidates(self.name))
+        except FileError as error:
+            yield Skipped(self.name, str(error))
+            return
+        yield from load_rows(self.name, source, settings, limit=limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What DATA holds. `inputs` are in the order of their paths."""
+
+    inputs: tuple[DataFile | MemoryTable, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+def discover(data: Data) -> Listing:
+    """List the files of a directory, a single file, or tables in memory.
+
+    Hidden files are left out. Listed as skipped are links, what is no regular file, run
+    directories, and the notes and cache files of a saved Hugging Face dataset.
+
+    Raises:
+        NothingReadableError: The path does not exist, or the directory holds nothing to read.
+        UsageError: `data` is nothing that can be read.
+    """
+    if isinstance(data, str | Path):
+        return _discover_path(Path(data))
+    if isinstance(data, Mapping):
+        tables = [MemoryTable(f"dataset/{split}", table) for split, table in data.items()]
+        return Listing(tuple(tables))
+    if isinstance(data, pa.Table):
+        return Listing((MemoryTable("table", data),))
+    if isinstance(data, Frame):
+        return Listing((MemoryTable("dataframe", data),))
+    if isinstance(data, HFDataset):
+        return Listing((MemoryTable("dataset", data),))
+    raise UsageError(
+        f"DATA is a {type(data).__name__}; expected a path, a pandas DataFrame, "
+        "a Hugging Face Dataset or a pyarrow Table"
+    )
+
+
+def _discover_path(path: Path) -> Listing:
+    if not path.exists():
+        raise NothingReadableError(f"{path}: no such file or directory")
+    if path.is_file():
+        return Listing((DataFile(shown(Path(path.name)), path),))
+    if not path.is_dir():
+        raise NothingReadableError(f"{path}: neither a file nor a directory")
+    root = path.resolve()
+    skipped: list[Skipped] = []
+    inputs = [DataFile(shown(f.relative_to(root)), f) for f in data_files(root, skipped)]
+    if not inputs:
+        raise nothing_readable(str(path), skipped, [])
+    return Listing(tuple(inputs), tuple(skipped))
+
+
+def nothing_readable(
+    data: str, skipped: Sequence[Skipped], quarantined: Sequence[Quarantined]
+) -> NothingReadableError:
+    """The error for DATA without a usable row: what was found, what was expected, what to try."""
+    found = [f"{s.path}: {s.reason}" for s in skipped] + [str(q) for q in quarantined]
+    more = f"\n  and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    listed = "".join(f"\n  {line}" for line in found[:_LISTED]) or "\n  no files"
+    return NothingReadableError(
+        f"{data}: no usable row\nfound:{listed}{more}\n"
+        f"expected: rows as {', '.join(FORMATS)} in JSONL, JSON, CSV, Parquet or Arrow files, "
+        "plain or compressed with gzip, zstd or bz2\n"
+        "try: --map prompt=COLUMN,response=COLUMN, or look at the rows above"
+    )
+
+
+_LISTED = 5

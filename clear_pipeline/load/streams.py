@@ -1,0 +1,93 @@
+"""Bytes of a file, decompressed on the way and never held as a whole."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from clear_pipeline.load.events import FileError
+
+CHUNK = 1 << 16
+BOM = b"\xef\xbb\xbf"
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
+_SKIPPABLE_ZSTD = b"\x2a\x4d\x18"
+
+
+def compression(start: bytes) -> str | None:
+    """`gzip`, `zstd` or `bz2`, from a file's first bytes; None if it is not compressed."""
+    if start[:1] and start[0] & 0xF0 == 0x50 and start[1:4] == _SKIPPABLE_ZSTD:  # noqa: PLR2004
+        return "zstd"
+    return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
+
+
+def chunks(path: Path) -> Iterator[bytes]:
+    """The decompressed bytes of a file in pieces of at most 64 KiB.
+
+    Raises:
+        FileError: The file cannot be read, or breaks off; what came before was yielded.
+    """
+    try:
+        with path.open("rb") as file:
+            codec = compression(file.read(4))
+            file.seek(0)
+            read: Callable[[int], bytes]
+            if codec == "gzip":
+                # read1: one step at a time, so that nothing before a break is lost
+                read = gzip.GzipFile(fileobj=file).read1
+            elif codec == "bz2":
+                read = bz2.BZ2File(file).read1
+            elif codec == "zstd":
+                read = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd").read
+            else:
+                read = file.read
+            while chunk := read(CHUNK):
+                yield chunk
+    except (OSError, EOFError, zlib.error) as error:
+        raise FileError(_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return f"the compressed data is damaged: {str(error).rstrip('.')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One physical line without its LF. If it was too long, `data` is its beginning."""
+
+    number: int
+    data: bytes
+    too_long: bool
+
+
+def lines(pieces: Iterable[bytes], limit: int) -> Iterator[Line]:
+    """Cut bytes into lines at LF; a byte-order mark at the start is dropped.
+
+    Args:
+        pieces: See `chunks`.
+        limit: Bytes that a line may have. The rest of a longer one is skipped, not held.
+    """
+    number, length = 1, 0
+    start = bytearray()
+    for piece in pieces:
+        for index, part in enumerate(piece.split(b"\n")):
+            if index:
+                yield _line(number, start, length > limit)
+                number, length = number + 1, 0
+                start.clear()
+            length += len(part)
+            start += part[: limit - len(start)]
+    if length:
+        yield _line(number, start, length > limit)
+
+
+def _line(number: int, start: bytearray, too_long: bool) -> Line:  # noqa: FBT001
+    data = bytes(start)
+    return Line(number, data.removeprefix(BOM) if number == 1 else data, too_long)
