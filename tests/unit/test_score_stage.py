@@ -1,0 +1,217 @@
+"""The score stage: presets, columns, and what becomes of rows that cannot be scored."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from clear_pipeline.errors import CallError, TooManyFailuresError, UsageError
+from clear_pipeline.llm.base import ChatModel, ChatRequest, Choice, Token
+from clear_pipeline.llm.scripted import Script, ScriptedChat
+from clear_pipeline.schema import Example, Message, rows_table
+from clear_pipeline.stages.base import Context, Shard, SilentProgress, Stage
+from clear_pipeline.stages.score import COLUMNS, Score
+
+
+def example(line: int, *, response: str = "4", unscorable: str | None = None) -> Example:
+    return Example(
+        id=f"a:{line}",
+        file="a",
+        line=line,
+        format="chat",
+        messages=(Message("user", f"Question {line}"),),
+        target=Message("assistant", response),
+        original="{}",
+        unscorable=unscorable,
+    )
+
+
+def annotate(
+    stage: Score, model: ChatModel, rows: list[Example], *, alive: list[bool] | None = None
+) -> list[dict[str, Any]]:
+    shard = Shard("s", rows_table(rows))
+    ctx = Context(models={"scorer": model}, rows_in_flight=1)
+    table = asyncio.run(stage.annotate(shard, alive or [True] * len(rows), None, ctx))
+    assert table.schema.equals(COLUMNS)
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found
+
+
+def says(text: str, p: float) -> Choice:
+    return Choice(text, "length", (Token(text, math.log(p), ((text, math.log(p)),)),))
+
+
+def test_it_is_a_stage() -> None:
+    """The engine knows it by the protocol alone."""
+    assert isinstance(Score(), Stage)
+    assert Score().adds() == COLUMNS
+    assert Score().roles() == ("scorer",)
+
+
+def test_the_preset_of_the_paper_has_its_constants() -> None:
+    """K = 5 at temperature 1, alpha = 0.8, beta = 0.7, two verdicts, entailment by the model."""
+    stage = Score(preset="paper")
+    assert (stage.k, stage.temperature, stage.alpha, stage.beta) == (5, 1.0, 0.8, 0.7)
+    assert stage.reflection == ("abc", "abc_again")
+    assert (stage.reflection_via, stage.similarity) == ("text", "llm")
+
+
+def test_a_given_value_wins_over_the_preset_and_all_values_are_shown() -> None:
+    """The dump names every value, and a stage made from it is the same stage."""
+    stage = Score(preset="paper", k=2)
+    assert (stage.k, stage.alpha) == (2, 0.8)
+    assert Score(**stage.model_dump()) == stage
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"reflection": ["no_such"]}, "unknown wording 'no_such'; known: abc"),
+        ({"preset": "slow"}, "preset"),
+        ({"reflection": []}, "nothing to compute"),
+        ({"reflection": [], "likelihood_weight": 0.5}, "likelihood_weight must be 1"),
+        ({"alpha": 1.5}, "alpha"),
+        ({"colour": 1}, "colour"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], message: str) -> None:
+    """Before the first call."""
+    with pytest.raises(ValidationError, match=message):
+        Score.model_validate(settings)
+
+
+def test_fast_asks_one_question_of_one_token() -> None:
+    """The confidence is the reflection; nothing else is computed."""
+    model = ScriptedChat(lambda r, i: says("Yes", 0.9))
+    (found,) = annotate(Score(reflection=("yes_no",)), model, [example(1)])
+    assert len(model.requests) == 1
+    filled = {name: value for name, value in found.items() if value is not None}
+    assert filled == {
+        "confidence": 1.0,
+        "score_status": "scored",
+        "reflection": 1.0,
+        "choice_mass": pytest.approx(0.9),
+        "reflection_via": "logprobs",
+    }
+
+
+def test_paper_computes_every_part_and_weighs_them() -> None:
+    """Draws 4 and 5, contradiction 1 and 0 on the second, verdicts A and C."""
+
+    def script(request: ChatRequest, sample: int) -> str:
+        text = request.messages[0].text
+        if "FINAL RESPONSE" in text:
+            return f"FINAL RESPONSE: {4 + sample}"
+        if "Suppose that the first" in text:
+            return "B"
+        return "C" if "really" in text else "A"
+
+    (found,) = annotate(Score(preset="paper", k=2), ScriptedChat(script), [example(1)])
+    assert found["draws"] == ["4", "5"]
+    assert found["reflection"] == pytest.approx(0.75)
+    assert found["entailment"] == pytest.approx(0.75)
+    assert found["exact_match"] == pytest.approx(0.5)
+    assert found["consistency"] == pytest.approx(0.8 * 0.75 + 0.2 * 0.5)
+    assert found["confidence"] == pytest.approx(0.7 * 0.7 + 0.3 * 0.75)
+
+
+def test_dead_rows_get_nulls_and_cost_no_call() -> None:
+    """Duplicates are not scored."""
+    model = ScriptedChat(lambda r, i: says("Yes", 0.9))
+    dead, live = annotate(Score(), model, [example(1), example(2)], alive=[False, True])
+    assert set(dead.values()) == {None}
+    assert live["score_status"] == "scored"
+    assert all("Question 2" in r.messages[0].text for r in model.requests)
+
+
+def test_an_unscorable_row_says_why_and_costs_no_call() -> None:
+    """An image cannot be shown to the model."""
+    model = ScriptedChat(lambda r, i: says("Yes", 0.9))
+    (found,) = annotate(Score(), model, [example(1, unscorable="image")])
+    assert (found["score_status"], found["score_error"]) == ("unscored", "image")
+    assert found["confidence"] is None
+    assert model.requests == []
+
+
+def test_a_failed_call_makes_a_row_unscored_and_keeps_the_parts_before_it() -> None:
+    """Never 0: the error stands in its place."""
+
+    def script(request: ChatRequest, sample: int) -> Choice:
+        if request.max_output_tokens > 1:
+            raise CallError("content_filter", "refused", transient=False)
+        return says("Yes", 0.9)
+
+    (found,) = annotate(Score(reflection=("yes_no",), k=1), ScriptedChat(script), [example(1)])
+    assert found["score_status"] == "unscored"
+    assert found["score_error"] == "content_filter: refused"
+    assert (found["reflection"], found["confidence"]) == (1.0, None)
+
+
+def failing(every: int) -> Script:
+    def script(request: ChatRequest, sample: int) -> Choice:
+        line = int(request.messages[0].text.split("Question ")[1].split()[0])
+        if line % every == 0:
+            raise CallError("bad_request", "no", transient=False)
+        return says("Yes", 0.9)
+
+    return script
+
+
+def test_more_failures_than_allowed_stop_the_stage_with_the_commonest_error() -> None:
+    """Half of the rows fail where a twentieth may."""
+    with pytest.raises(TooManyFailuresError, match=r"5 of \d+ rows failed.*bad_request: no"):
+        annotate(Score(), ScriptedChat(failing(2)), [example(n) for n in range(1, 40)])
+
+
+def test_the_share_of_failures_is_judged_over_all_shards_of_a_run() -> None:
+    """Four failures in a small shard are too few to judge; the fifth in the next one is not."""
+    stage, model = Score(), ScriptedChat(failing(1))
+    assert len(annotate(stage, model, [example(n) for n in range(1, 5)])) == 4
+    with pytest.raises(TooManyFailuresError, match="5 of 5 rows"):
+        annotate(stage, model, [example(5)])
+
+
+def test_failures_within_the_allowed_share_go_on() -> None:
+    """Six of sixty where a tenth may fail."""
+    found = annotate(
+        Score(max_failed_fraction=0.1),
+        ScriptedChat(failing(10)),
+        [example(n) for n in range(1, 61)],
+    )
+    assert sum(row["score_status"] == "unscored" for row in found) == 6
+
+
+def test_what_a_run_counted_is_no_setting() -> None:
+    """A stage that has worked is equal to a fresh one, and dumps the same."""
+    used = Score()
+    annotate(used, ScriptedChat(failing(2)), [example(1), example(2)])
+    assert used == Score()
+    assert used.model_dump() == Score().model_dump()
+
+
+def test_likelihood_without_grammars_is_refused_with_the_way_out() -> None:
+    """Before the first call."""
+    model = ScriptedChat(lambda r, i: "4")
+    with pytest.raises(UsageError, match="preset likelihood needs an endpoint that takes grammars"):
+        annotate(Score(preset="likelihood"), model, [example(1)])
+    assert model.requests == []
+
+
+def test_progress_advances_once_per_row_dead_rows_too() -> None:
+    """The bar reaches its end."""
+
+    class Counting(SilentProgress):
+        rows = 0
+
+        def advance(self, rows: int = 1) -> None:
+            self.rows += rows
+
+    progress = Counting()
+    ctx = Context(models={"scorer": ScriptedChat(lambda r, i: says("Yes", 0.9))}, progress=progress)
+    shard = Shard("s", rows_table([example(1), example(2), example(3, unscorable="image")]))
+    asyncio.run(Score().annotate(shard, [True, False, True], None, ctx))
+    assert progress.rows == 3
