@@ -11,7 +11,7 @@ from clear_pipeline.llm.base import Token
 _EDGES = " \t\r\n\u2581\u0120()[]{}<>*_`\"'.,:;!"
 """What tokenizers and models put around a choice: "(A", " A", "A)", "**Yes**"."""
 
-_LETTER = re.compile(r"\((\w)\)|(?<![\w'])(\w)(?=\s*(?:[)\].:,;*!]|$))", re.MULTILINE)
+_LETTER = re.compile(r"\((\w)\)|(?<![\w'])(\w)(?=\s*(?:[)\].:,;*!\"]|$))", re.MULTILINE)
 """A letter that stands as a mark: "(A)", "A.", "**A**", "A" at the end of a line; not "A dog"."""
 
 _WORD = re.compile(r"[^\W_]+")
