@@ -53,6 +53,7 @@ class FileRecord(BaseModel):
     fingerprint: str
     rows: int
     quarantined: int
+    quarantine_sha256: str = ""
     shards: list[str] = Field(default_factory=list)
     problems: list[str] = Field(default_factory=list)
 

@@ -39,8 +39,6 @@ class LocalEngine:
             shard = self._store.joined(task.key, task.parts)
             columns = await stage.annotate(shard, alive_rows(shard.table), task.state, ctx)
             done(task.key, with_ids(stage, shard, columns))
-            if not stage.roles():
-                ctx.progress.advance(shard.rows)
 
 
 def with_ids(stage: Stage, shard: Shard, columns: pa.Table) -> pa.Table:

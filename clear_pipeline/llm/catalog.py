@@ -30,6 +30,8 @@ class CatalogModel:
         good_for: What the model was measured to be good for.
         limits: What it was measured to be bad at.
         default_preset: Preset of the score stage that suits it.
+        can_judge: Whether its verdicts are better than chance; if not, a run without stages of
+            its own leaves rectify out.
     """
 
     name: str
@@ -41,6 +43,12 @@ class CatalogModel:
     good_for: str
     limits: str
     default_preset: str
+    can_judge: bool
+
+    @property
+    def identity(self) -> str:
+        """What stands for the model in cache keys and fingerprints: its weights."""
+        return f"weights:{self.sha256}"
 
     @property
     def file_name(self) -> str:
@@ -62,6 +70,7 @@ _MODELS = (
         good_for="responses that belong to another request",
         limits="cannot check facts or arithmetic",
         default_preset="likelihood",
+        can_judge=False,
     ),
 )
 

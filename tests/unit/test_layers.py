@@ -13,14 +13,16 @@ PACKAGE = Path(__file__).parents[2] / "clear_pipeline"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"report", "evaluate", "answer_key"},
+    {"answer_key", "evaluate"},
     {"pipeline"},
-    {"ingest", "resume"},
-    {"engine"},
+    {"outputs"},
+    {"report", "card"},
     {"run"},
+    {"ingest", "resume", "model_pool"},
+    {"engine"},
     {"config"},
-    {"export", "card"},
-    {"ledger"},
+    {"export"},
+    {"ledger", "row_files"},
     {"store"},
     {"stages"},
     {"scoring"},
@@ -51,7 +53,7 @@ def imports(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module]
             if node.module == "clear_pipeline":
-                names = [f"clear_pipeline.{alias.name}" for alias in node.names]
+                names = [f"clear_pipeline.{a.name}" for a in node.names if a.name != "__version__"]
         for name in names:
             package, _, rest = name.partition(".")
             if package == "clear_pipeline" and rest:

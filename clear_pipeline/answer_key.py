@@ -1,0 +1,78 @@
+"""Comparing a run with an answer key: which planted faults did it catch, which did it miss?
+
+A key is a CSV file `id,fault` beside the data (`data/demo` has `data/demo.key.csv`). It is read
+only here, after a run has ended, and only to print.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from clear_pipeline.errors import UsageError
+from clear_pipeline.run import Run
+from clear_pipeline.schema import Fate
+
+
+@dataclass(frozen=True, slots=True)
+class FaultCount:
+    """How one kind of planted fault fared.
+
+    Attributes:
+        fault: Its name in the key.
+        rows: Rows with this fault.
+        caught: Rows among them that the export does not hold as they were.
+        missed: Ids of the others.
+    """
+
+    fault: str
+    rows: int
+    caught: int
+    missed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReport:
+    """Faults in the order of the key, and what became of the rows without a fault."""
+
+    faults: tuple[FaultCount, ...]
+    good: int
+    good_kept: int
+
+
+def key_beside(data: Path) -> Path | None:
+    """The answer key of a dataset, if it has one."""
+    path = data.with_name(f"{data.name}.key.csv")
+    return path if path.is_file() else None
+
+
+def compare(run: Run, key: Path) -> KeyReport:
+    """Count caught and missed rows per fault.
+
+    Raises:
+        UsageError: The key has other columns, or an id that the run does not know.
+    """
+    with key.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or set(rows[0]) != {"id", "fault"}:
+        raise UsageError(f"{key}: expected the columns id,fault and at least one row")
+    ledger = run.ledger(["id", "fate"]).to_pydict()
+    fates = dict(zip(ledger["id"], ledger["fate"], strict=True))
+    unknown = [row["id"] for row in rows if row["id"] not in fates]
+    if unknown:
+        raise UsageError(f"{key}: id {unknown[0]!r} is not in the run")
+    by_fault: dict[str, list[str]] = {}
+    for row in rows:
+        by_fault.setdefault(row["fault"], []).append(row["id"])
+    good = by_fault.pop("", [])
+    return KeyReport(
+        faults=tuple(_count(fault, ids, fates) for fault, ids in sorted(by_fault.items())),
+        good=len(good),
+        good_kept=sum(fates[i] == Fate.KEPT for i in good),
+    )
+
+
+def _count(fault: str, ids: list[str], fates: dict[str, str]) -> FaultCount:
+    missed = tuple(i for i in ids if fates[i] == Fate.KEPT)
+    return FaultCount(fault, len(ids), len(ids) - len(missed), missed)

@@ -1,0 +1,215 @@
+"""One config for one run: models by role, load, the chain of stages, export."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from clear_pipeline.errors import ConfigError
+from clear_pipeline.export import ExportSettings
+from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
+from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.load import LoadSettings
+from clear_pipeline.stages.base import Settings
+from clear_pipeline.stages.dedup import Dedup
+from clear_pipeline.stages.filter import Filter
+from clear_pipeline.stages.rectify import Rectify
+from clear_pipeline.stages.score import Score
+from clear_pipeline.yaml_source import YamlSource, read_yaml
+
+Role = Literal["scorer", "candidate", "judge"]
+ROLES: tuple[Role, ...] = get_args(Role)
+StageSettings = Annotated[Dedup | Score | Filter | Rectify, Field(discriminator="kind")]
+STAGE_KINDS = ("dedup", "score", "filter", "rectify")
+PAPER: Mapping[str, Mapping[str, Any]] = {
+    "score": {"preset": "paper"},
+    "filter": {"keep": {"above": "median"}},
+    "rectify": {"scope": "all", "form": "sampled", "eta": 0.8},
+}
+"""Preset `paper` beyond the score: the constants of Chen & Mueller 2024."""
+
+
+class Config(Settings):
+    """Everything that decides what a run computes. Frozen; unknown keys are errors."""
+
+    models: dict[Role, ModelSettings] = Field(default_factory=dict)
+    """By role. `candidate` and `judge` are the scorer where they are not given."""
+    load: LoadSettings = LoadSettings()
+    """How DATA is read."""
+    stages: tuple[StageSettings, ...] = ()
+    """The chain, in order."""
+    export: ExportSettings = ExportSettings()
+    """What is written at the end."""
+
+    @model_validator(mode="after")
+    def _chain_is_possible(self) -> Config:
+        there: set[str] = set()
+        for stage in self.stages:
+            if stage.name in there:
+                raise ValueError(f"stage {stage.name!r} stands twice in the chain")
+            missing = [column for column in stage.needs() if column not in there]
+            if missing:
+                raise ValueError(
+                    f"stage {stage.name!r} needs column {missing[0]!r} of an earlier stage; "
+                    f"the usual chain is {', '.join(STAGE_KINDS)}"
+                )
+            there |= {stage.name, *stage.adds().names}
+        return self
+
+    def model_for(self, role: str) -> ModelSettings:
+        """Settings of the model that serves a role.
+
+        Raises:
+            ConfigError: No model serves it.
+        """
+        for name in (role, "scorer"):
+            if name in self.models:
+                return self.models[name]
+        raise ConfigError(f"no model for role {role!r}; give --model NAME or models.scorer")
+
+    def to_yaml(self) -> str:
+        """The resolved config as YAML; it holds no key."""
+        data = self.model_dump(mode="json", exclude_none=True)
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def build_config(
+    file: Path | None = None,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    stages: Sequence[str] | None = None,
+    preset: str | None = None,
+    assignments: Sequence[str] = (),
+) -> Config:
+    """Put a config together: defaults, then the file, then the command line.
+
+    Args:
+        file: YAML, see `docs/config.md`.
+        flags: Values by section, merged over the file's: {"models": {"scorer": {...}}, ...}.
+        stages: Kinds of the stages to run, in order; None = the file's, else the usual chain.
+        preset: Of the score; `paper` sets filter and rectify as well.
+        assignments: `a.b=value`, the value in YAML; stages by kind: `stages.filter.keep.count=9`.
+
+    Raises:
+        ConfigError: With file, line and column, what was found and what was expected.
+    """
+    source = read_yaml(file) if file is not None else YamlSource(Path("command line"), {}, None)
+    data = _merged(source.data, flags or {})
+    _set_default_model(data)
+    data["stages"] = _chain(data, stages, preset)
+    for assignment in assignments:
+        _assign(data, assignment)
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(error, source))) from error
+
+
+def _set_default_model(data: dict[str, Any]) -> None:
+    models = data.setdefault("models", {})
+    if isinstance(models, dict) and not models.get("scorer"):
+        models["scorer"] = {"model": DEFAULT_MODEL}
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _chain(
+    data: Mapping[str, Any], kinds: Sequence[str] | None, preset: str | None
+) -> list[dict[str, Any]]:
+    """The stage list: the file's stages, or defaults that suit the model, with the preset."""
+    given = data.get("stages") or []
+    if not isinstance(given, list) or not all(isinstance(s, dict) for s in given):
+        raise ConfigError("stages: expected a list of mappings, each with its kind")
+    by_kind = {str(stage.get("kind")): stage for stage in given}
+    embedded = CATALOG.get(str(data["models"]["scorer"].get("model")))
+    if data["models"]["scorer"].get("base_url") is not None:
+        embedded = None
+    if kinds is None:
+        kinds = list(by_kind) or [
+            k for k in STAGE_KINDS if k != "rectify" or embedded is None or embedded.can_judge
+        ]
+    unknown = [k for k in kinds if k not in {*STAGE_KINDS, *by_kind, "load", "export"}]
+    if unknown:
+        raise ConfigError(
+            f"stages: no stage {unknown[0]!r}; there are load, {', '.join(STAGE_KINDS)}, export"
+        )
+    chain = []
+    for kind in kinds:
+        if kind not in ("load", "export"):
+            presets = PAPER.get(kind, {}) if preset == "paper" else {}
+            stage = {"kind": kind, **presets, **by_kind.get(kind, {})}
+            if kind == "score":
+                default = embedded.default_preset if embedded else "fast"
+                stage["preset"] = preset or stage.get("preset", default)
+            chain.append(stage)
+    return chain
+
+
+def _assign(data: dict[str, Any], assignment: str) -> None:
+    path, equals, text = assignment.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"--set {assignment}: expected a.b=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {assignment}: the value is not YAML") from error
+    *parents, last = path.split(".")
+    if parents and parents[0] in STAGE_KINDS:
+        parents.insert(0, "stages")
+    node: Any = data
+    for name in parents:
+        node = _step(node, name, assignment)
+    if not isinstance(node, dict):
+        raise ConfigError(f"--set {assignment}: {'.'.join(parents)} is no mapping")
+    node[last] = value
+    if parents and parents[-1] == "keep":
+        node_keys = [key for key in node if key != last]
+        for key in node_keys:
+            del node[key]
+
+
+def _step(node: Any, name: str, assignment: str) -> Any:  # noqa: ANN401
+    if isinstance(node, list):
+        for stage in node:
+            if stage.get("kind") == name:
+                return stage
+        there = ", ".join(stage["kind"] for stage in node)
+        raise ConfigError(f"--set {assignment}: no stage {name!r} in this run ({there})")
+    if not isinstance(node, dict):
+        raise ConfigError(f"--set {assignment}: {name!r} is below a plain value")
+    return node.setdefault(name, {})
+
+
+def _explain(error: ValidationError, source: YamlSource) -> Iterator[str]:
+    for problem in error.errors():
+        location = [part for part in problem["loc"] if part not in STAGE_KINDS]
+        name = ".".join(str(part) for part in location) or "config"
+        place = source.place(location)
+        if problem["type"] == "extra_forbidden":
+            key = str(location[-1])
+            near = difflib.get_close_matches(key, _known_keys(), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            yield f"{place}: {name}: unknown key {key!r}{hint}"
+        else:
+            found = problem.get("input")
+            shown = "" if isinstance(found, (dict, list, BaseModel)) else f", found {found!r}"
+            yield f"{place}: {name}: {problem['msg']}{shown}"
+
+
+def _known_keys() -> set[str]:
+    models: tuple[type[BaseModel], ...] = (
+        Config, ModelSettings, LoadSettings, Dedup, Score, Filter, Rectify, ExportSettings,
+    )  # fmt: skip
+    return {name for model in models for name in model.model_fields}

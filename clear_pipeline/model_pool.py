@@ -1,0 +1,132 @@
+"""The models of a run by role: known by name at once, opened only when a call is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clear_pipeline.config import Config
+from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.budget import Meter, Totals
+from clear_pipeline.llm.cache import Cached
+from clear_pipeline.llm.catalog import CATALOG
+from clear_pipeline.llm.open import open_model
+from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.manifest import ModelRecord
+from clear_pipeline.stages.base import Stage
+
+
+class ModelPool:
+    """Opens each model once, shares it between the roles that it serves, and sums the spend.
+
+    Args:
+        config: Settings by role.
+        given: Ready models by role, used instead; their answers are cached all the same.
+        cache_path: Where answers are kept.
+        spent: Totals by model from earlier sessions of this run.
+        note: Told what the user must know, such as a download of weights.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        given: Mapping[str, ChatModel],
+        *,
+        cache_path: Path,
+        spent: Mapping[str, Mapping[str, Any]],
+        note: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._given = given
+        self._cache_path = cache_path
+        self._note = note
+        self._spent = {name: Totals.from_json(dict(total)) for name, total in spent.items()}
+        self._meters: dict[str, Meter] = {}
+        self._open: dict[str, ChatModel] = {}
+
+    def identities(self, roles: Sequence[str]) -> dict[str, str]:
+        """What tells the models of these roles apart from others, for fingerprints."""
+        return {role: self._identity(role) for role in roles}
+
+    def _identity(self, role: str) -> str:
+        if role in self._given:
+            return self._given[role].identity
+        settings = self._config.model_for(role)
+        if settings.base_url is None and settings.model in CATALOG:
+            return f"weights:{CATALOG[settings.model].sha256}"
+        return settings.identity
+
+    def _name(self, role: str) -> str:
+        if role in self._given:
+            return self._given[role].identity
+        return self._config.model_for(role).model
+
+    async def open(self, roles: Sequence[str]) -> dict[str, ChatModel]:
+        """The models of these roles, started or connected to on first use.
+
+        Raises:
+            UnreachableError: A server does not answer.
+            WeightsError: The embedded model's weights could not be had.
+        """
+        for role in roles:
+            identity = self._identity(role)
+            if identity not in self._open:
+                self._open[identity] = await self._opened(role)
+        return {role: self._open[self._identity(role)] for role in roles}
+
+    async def _opened(self, role: str) -> ChatModel:
+        meter = self._meters.setdefault(self._name(role), Meter())
+        if role in self._given:
+            return Cached(self._given[role], path=self._cache_path, meter=meter)
+        settings = self._config.model_for(role)
+        return await open_model(settings, cache_path=self._cache_path, meter=meter, note=self._note)
+
+    def rows_in_flight(self, roles: Sequence[str]) -> int:
+        """How many rows to work on at once."""
+        settings: list[ModelSettings] = [
+            self._config.model_for(role) for role in roles if role not in self._given
+        ]
+        return min((s.max_in_flight for s in settings), default=64)
+
+    def records(self, stages: Iterable[Stage]) -> dict[str, ModelRecord]:
+        """For the manifest: which model serves which role."""
+        roles = {role for stage in stages for role in stage.roles()}
+        return {role: self._record(role) for role in sorted(roles)}
+
+    def _record(self, role: str) -> ModelRecord:
+        endpoint = "in this process"
+        if role not in self._given:
+            settings = self._config.model_for(role)
+            if settings.base_url is not None or settings.model not in CATALOG:
+                endpoint = settings.url
+        return ModelRecord(model=self._name(role), endpoint=endpoint, identity=self._identity(role))
+
+    def totals(self) -> dict[str, Totals]:
+        """Spend by model, over all sessions of the run."""
+        names = [*self._spent, *(name for name in self._meters if name not in self._spent)]
+        here = {name: meter.snapshot() for name, meter in self._meters.items()}
+        return {n: self._spent.get(n, Totals()) + here.get(n, Totals()) for n in names}
+
+    def usage(self) -> dict[str, dict[str, Any]]:
+        """`totals` as plain values."""
+        return {name: total.to_json() for name, total in self.totals().items()}
+
+    def spend(self) -> str:
+        """Calls, tokens and dollars so far in words; "" before the first call."""
+        total = sum(self.totals().values(), Totals())
+        if total.requests + total.cached_samples == 0:
+            return ""
+        words = [f"{total.requests:,} calls"]
+        if total.cached_samples:
+            words.append(f"{total.cached_samples:,} answers from the cache")
+        words.append(f"{total.usage.prompt + total.usage.completion:,} tokens")
+        if total.usd is not None:
+            words.append(f"${total.usd:,.4f}")
+        return ", ".join(words)
+
+    async def close(self) -> None:
+        """Close every model that was opened."""
+        while self._open:
+            _, model = self._open.popitem()
+            await model.close()

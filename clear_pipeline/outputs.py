@@ -1,0 +1,65 @@
+"""The last steps of a run: ledger, training files, dataset card, report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from clear_pipeline.card import write_card
+from clear_pipeline.config import Config
+from clear_pipeline.export import export
+from clear_pipeline.ledger import write_ledger
+from clear_pipeline.manifest import Manifest
+from clear_pipeline.report import write_report
+from clear_pipeline.run import Run
+from clear_pipeline.stages.base import Progress
+from clear_pipeline.store import EXPORT, LEDGER, Store
+
+
+def write_outputs(config: Config, manifest: Manifest, store: Store, progress: Progress) -> None:
+    """Write everything that a run hands over, and mark the run as finished.
+
+    Raises:
+        DamagedRunError: The fates do not sum to the input rows.
+        NoSurvivorsError: Nothing can be exported.
+    """
+    manifest.save(store.directory)
+    run = Run(store.directory)
+    quarantine = run.quarantine()
+    input_rows = sum(record.rows + record.quarantined for record in manifest.files)
+    progress.start("ledger", input_rows)
+    try:
+        manifest.fates = {
+            str(fate): count
+            for fate, count in write_ledger(
+                store.directory / LEDGER, _tables(run), quarantine, input_rows=input_rows
+            ).items()
+        }
+        progress.advance(input_rows)
+    finally:
+        progress.finish()
+    progress.start("export", input_rows)
+    try:
+        result = export(
+            _counted(_tables(run), progress), quarantine, store.directory / EXPORT, config.export
+        )
+    finally:
+        progress.finish()
+    manifest.export = asdict(result)
+    manifest.finished = True
+    manifest.save(store.directory)
+    finished = Run(store.directory)
+    write_card(finished)
+    write_report(finished)
+
+
+def _tables(run: Run) -> Iterator[Any]:
+    for shard in run.shards():
+        yield shard.table
+
+
+def _counted(tables: Iterator[Any], progress: Progress) -> Iterator[Any]:
+    for table in tables:
+        yield table
+        progress.advance(table.num_rows)

@@ -1,0 +1,243 @@
+"""The chain: load, the stages in order, ledger, export, report; resumable at every step."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from clear_pipeline.config import Config
+from clear_pipeline.engine.base import Engine
+from clear_pipeline.engine.local import LocalEngine
+from clear_pipeline.ingest import ingest
+from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.load import Data
+from clear_pipeline.manifest import Manifest, StageRecord
+from clear_pipeline.model_pool import ModelPool
+from clear_pipeline.outputs import write_outputs
+from clear_pipeline.resume import (
+    StageInputs,
+    is_complete,
+    part_fingerprint,
+    reason_to_rerun,
+    reusable,
+    settings_of,
+    transient_failures,
+    whole_fingerprint,
+)
+from clear_pipeline.run import Run
+from clear_pipeline.schema import JSON
+from clear_pipeline.stages.base import Context, DatasetStage, Progress, SilentProgress, Stage
+from clear_pipeline.store import CACHE, CONFIG, Store
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Work:
+    """What the steps of one run share."""
+
+    store: Store
+    manifest: Manifest
+    pool: ModelPool
+    engine: Engine
+    progress: Progress
+
+    def save(self) -> None:
+        """Write the manifest, with what was spent so far."""
+        self.manifest.usage = self.pool.usage()
+        self.manifest.save(self.store.directory)
+
+
+class Pipeline:
+    """One configured run of CLEAR.
+
+    Args:
+        config: What to compute, see `build_config`.
+        models: Ready models by role instead of the configured ones (a `ScriptedChat`, or your
+            own `ChatModel`); their answers are cached like any other.
+        progress: Where long steps report; silent by default.
+
+    Example:
+        >>> config = build_config(stages=["dedup"])
+        >>> run = Pipeline(config).run("data/demo", out="runs/demo")
+        >>> run.frame(fate="duplicate")
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        models: Mapping[str, ChatModel] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.config = config
+        self._models = dict(models or {})
+        self._progress = progress or SilentProgress()
+
+    def run(self, data: Data, *, out: str | Path) -> Run:
+        """Run the chain, or resume it; works inside a running event loop (Jupyter) too.
+
+        Args:
+            data: A file, a directory, a pandas DataFrame or a Hugging Face Dataset.
+            out: The run directory. If it holds a run of the same data, that run is resumed:
+                what still holds is kept, what a changed setting touches is computed anew.
+
+        Raises:
+            UsageError: Wrong input or config, or `out` holds a run of other data.
+            RunFailedError: The run stopped; the same call resumes it.
+        """
+        _in_own_loop(self._run(data, Path(out)))
+        return Run(out)
+
+    async def _run(self, data: Data, out: Path) -> None:
+        store = Store(out)
+        with store.locked():
+            manifest = ingest(data, self.config.load, store, self._progress)
+            (out / CONFIG).write_text(self.config.to_yaml(), encoding="utf-8")
+            pool = ModelPool(
+                self.config,
+                self._models,
+                cache_path=out / CACHE,
+                spent=manifest.usage,
+                note=self._progress.note,
+            )
+            work = _Work(store, manifest, pool, LocalEngine(store), self._progress)
+            manifest.chain = [stage.name for stage in self.config.stages]
+            manifest.models = pool.records(self.config.stages)
+            manifest.finished = False
+            try:
+                for position, stage in enumerate(self.config.stages):
+                    await _run_stage(stage, manifest.chain[:position], work)
+            finally:
+                await pool.close()
+                work.save()
+            write_outputs(self.config, manifest, store, self._progress)
+
+
+async def _run_stage(stage: Stage, earlier: list[str], work: _Work) -> None:
+    """Bring one stage up to date: nothing, some shards, or all of them."""
+    manifest = work.manifest
+    identities = work.pool.identities(stage.roles())
+    inputs = StageInputs.of(manifest, earlier)
+    whole = whole_fingerprint(stage, identities, inputs)
+    old = manifest.stage(stage.name)
+    if is_complete(old, whole, inputs, work.store):
+        for text in [f"{stage.name}: up to date", *(old.notes if old else [])]:
+            work.progress.note(text)
+        return
+    if old is not None:
+        work.progress.note(f"{stage.name}: {reason_to_rerun(old, stage, identities)}")
+    record = StageRecord(
+        kind=stage.name,
+        version=stage.version,
+        settings=settings_of(stage),
+        models=identities,
+    )
+    states = _combined_states(stage, inputs, record, work)
+    await _annotate(stage, inputs, states, record, old, work)
+    record.fingerprint = whole
+    manifest.put_stage(record)
+    work.save()
+
+
+def _combined_states(
+    stage: Stage, inputs: StageInputs, record: StageRecord, work: _Work
+) -> list[JSON] | None:
+    if not isinstance(stage, DatasetStage):
+        return None
+    ctx = Context(progress=_Noted(work, record.notes))
+    work.progress.start(f"{stage.name}: look at all rows", inputs.rows)
+    try:
+        partials = work.engine.summarize(stage, inputs.tasks(None), ctx)
+        return stage.combine(partials, ctx)
+    finally:
+        work.progress.finish()
+
+
+async def _annotate(
+    stage: Stage,
+    inputs: StageInputs,
+    states: list[JSON] | None,
+    record: StageRecord,
+    old: StageRecord | None,
+    work: _Work,
+) -> None:
+    """Keep the parts that still hold, compute the others, enter each in the manifest."""
+    todo, expected = [], {}
+    for task in inputs.tasks(states):
+        expected[task.key] = part_fingerprint(stage, record.models, inputs, task)
+        part = reusable(old, task.key, expected[task.key], work.store)
+        if part is None:
+            todo.append(task)
+        else:
+            record.parts[task.key] = part
+
+    def done(key: str, columns: Any) -> None:  # noqa: ANN401  # pyarrow has no types
+        record.parts[key] = work.store.write(
+            stage.name,
+            key,
+            columns,
+            fingerprint=expected[key],
+            failed=transient_failures(columns),
+        )
+        work.manifest.put_stage(record)
+        work.save()
+
+    models = await work.pool.open(stage.roles()) if todo else {}
+    ctx = Context(
+        models=models,
+        progress=_Noted(work, record.notes),
+        rows_in_flight=work.pool.rows_in_flight(stage.roles()),
+    )
+    rows = sum(task.parts[0][1].rows for task in todo)
+    work.progress.start(stage.name, rows)
+    try:
+        await work.engine.annotate(stage, todo, ctx, done)
+    finally:
+        work.progress.finish()
+
+
+class _Noted:
+    """A progress that knows the spend, and keeps the notes so that report and status show them."""
+
+    def __init__(self, work: _Work, notes: list[str]) -> None:
+        self._work = work
+        self._notes = notes
+        self.start = work.progress.start
+        self.finish = work.progress.finish
+        self.spent = work.progress.spent
+
+    def advance(self, rows: int = 1) -> None:
+        self.spent(self._work.pool.spend())
+        self._work.progress.advance(rows)
+
+    def note(self, text: str) -> None:
+        self._notes.append(text)
+        self._work.progress.note(text)
+
+
+def _in_own_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, in another thread if this one already runs a loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            outcome.append(asyncio.run(work))
+        except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=target, name="clear-pipeline")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]

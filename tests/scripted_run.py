@@ -1,0 +1,96 @@
+"""A run with the scripted model, as a program: `python scripted_run.py DATA OUT [KILL_AT]`.
+
+With KILL_AT it kills itself with SIGKILL at that event of the run (a step begun or ended, a row
+done, a note, a model call), so that a test can stop a run at any moment without a clock.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from clear_pipeline.config import build_config
+from clear_pipeline.llm.base import ChatRequest, Choice, Token
+from clear_pipeline.llm.scripted import ScriptedChat, uniform
+from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.stages.base import SilentProgress
+
+
+class Events:
+    """Counts events and ends the process at the given one."""
+
+    def __init__(self, kill_at: int | None) -> None:
+        self.seen = 0
+        self._kill_at = kill_at
+
+    def happen(self) -> None:
+        self.seen += 1
+        if self.seen == self._kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class CountedProgress(SilentProgress):
+    """A progress whose every call is an event."""
+
+    def __init__(self, events: Events) -> None:
+        super().__init__()
+        self._events = events
+
+    def start(self, label: str, total: int) -> None:
+        self._events.happen()
+
+    def advance(self, rows: int = 1) -> None:
+        self._events.happen()
+
+    def finish(self) -> None:
+        self._events.happen()
+
+    def note(self, text: str) -> None:
+        super().note(text)
+        self._events.happen()
+
+
+def verdict(request: ChatRequest, sample: int) -> Choice:
+    """One token: "Yes" or "No" (or A / B) with a probability that depends on the prompt alone."""
+    import math
+
+    share = 0.02 + 0.96 * uniform(request, sample)
+    top = tuple(
+        (text, math.log(p / 3))
+        for text, p in zip(
+            ("Yes", "A", "True", "No", "B", "False"), [share] * 3 + [1 - share] * 3, strict=True
+        )
+    )
+    best = max(top, key=lambda pair: pair[1])
+    return Choice(best[0], "stop", (Token(best[0], best[1], top),))
+
+
+def write_or_judge(request: ChatRequest, sample: int) -> Choice:
+    """A verdict where log-probabilities are asked for, else a text."""
+    if isinstance(request.top_logprobs, int):
+        return verdict(request, sample)
+    return Choice(f"scripted answer {uniform(request, sample):.6f}", "stop")
+
+
+def main(data: str, out: str, kill_at: int | None = None) -> None:
+    events = Events(kill_at)
+
+    def script(request: ChatRequest, sample: int) -> Choice:
+        events.happen()
+        return write_or_judge(request, sample)
+
+    config = build_config(
+        preset="fast",
+        stages=["dedup", "score", "filter", "rectify"],
+        assignments=["load.shard_rows=8"],
+    )
+    model = ScriptedChat(script)
+    models = {"scorer": model, "candidate": model, "judge": model}
+    Pipeline(config, models=models, progress=CountedProgress(events)).run(data, out=out)
+    Path(out, "events").write_text(f"{events.seen} {len(model.requests)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else None)

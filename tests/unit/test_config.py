@@ -1,0 +1,100 @@
+"""The config: defaults, merging, and errors that name their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from clear_pipeline.stages.rectify import Rectify
+
+from clear_pipeline.config import Config, build_config
+from clear_pipeline.errors import ConfigError
+from clear_pipeline.stages.filter import Count, Filter
+from clear_pipeline.stages.score import Score
+
+
+def written(path: Path, text: str) -> Path:
+    file = path / "config.yaml"
+    file.write_text(text)
+    return file
+
+
+def kinds(config: Config) -> list[str]:
+    return [stage.kind for stage in config.stages]
+
+
+def test_remote_model_gets_the_whole_chain() -> None:
+    """A model that can judge runs dedup, score, filter and rectify by default."""
+    config = build_config(flags={"models": {"scorer": {"model": "gpt-x"}}})
+    assert kinds(config) == ["dedup", "score", "filter", "rectify"]
+
+
+def test_no_model_means_the_embedded_one() -> None:
+    """Without a model nothing leaves the machine: the embedded model serves, with its preset."""
+    config = build_config()
+    score = config.stages[1]
+    assert config.model_for("scorer").base_url is None
+    assert config.model_for("scorer").model == "smollm2-135m"
+    assert isinstance(score, Score)
+    assert score.preset == "likelihood"
+    assert "rectify" not in kinds(config)
+
+
+def test_command_line_wins_over_the_file(tmp_path: Path) -> None:
+    """A flag replaces the file's value and leaves its neighbours."""
+    file = written(tmp_path, "models: {scorer: {model: a, max_in_flight: 3}}")
+    config = build_config(file, flags={"models": {"scorer": {"model": "b"}}})
+    scorer = config.model_for("scorer")
+    assert (scorer.model, scorer.max_in_flight) == ("b", 3)
+
+
+def test_set_reaches_a_stage_by_kind() -> None:
+    """`--set` replaces the keep rule instead of adding a second one."""
+    for path in ("stages.filter.keep.count=9", "filter.keep.count=9"):
+        config = build_config(assignments=[path])
+        (found,) = [s for s in config.stages if isinstance(s, Filter)]
+        assert found.keep == Count(count=9)
+
+
+def test_preset_paper_sets_the_whole_chain() -> None:
+    """`paper` means the paper's constants in score, filter and rectify."""
+    config = build_config(flags={"models": {"scorer": {"model": "m"}}}, preset="paper")
+    _, score, _, rectify = config.stages
+    assert isinstance(score, Score)
+    assert (score.k, score.alpha, score.beta, score.temperature) == (5, 0.8, 0.7, 1.0)
+    assert isinstance(rectify, Rectify)
+    assert (rectify.scope, rectify.eta) == ("all", 0.8)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("stages:\n  - {kind: dedup, treshold: 0.8}", r":2:18: .*did you mean 'threshold'"),
+        ("stages:\n  - {kind: dedup, threshold: 8}", r":2:18: stages\.0\.threshold: .*found 8"),
+        ("models: {scorer: {model: m}}\nmodles: {}", r":2:1: modles: unknown key"),
+        ("load: {shard_rows: x}", r":1:8: load\.shard_rows: "),
+        ("stages:\n  - {kind: wash}", r"no stage 'wash'; there are load, dedup"),
+        ("stages:\n  - {kind: filter}", r"'filter' needs column 'confidence'"),
+        ("a: 1\na: 2", r":2:1: key 'a' stands twice"),
+        ("a: [", r":1:5: not valid YAML"),
+        ("- 1", r"expected a mapping at the top, found list"),
+    ],
+)
+def test_errors_name_their_place(tmp_path: Path, text: str, expected: str) -> None:
+    """A wrong setting is an error with file, line, column, found and expected."""
+    with pytest.raises(ConfigError, match=expected):
+        build_config(written(tmp_path, text))
+
+
+def test_missing_file_is_a_config_error(tmp_path: Path) -> None:
+    """A config that is not there is named."""
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
+        build_config(tmp_path / "nowhere.yaml")
+
+
+def test_written_config_reads_back(tmp_path: Path) -> None:
+    """The config of a run directory builds the same config again."""
+    config = build_config(flags={"models": {"scorer": {"model": "m"}}}, preset="best")
+    assert build_config(written(tmp_path, config.to_yaml())) == config
+    assert "api_key" not in str(yaml.safe_load(config.to_yaml()))
