@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, field_validator
 
 from clear_pipeline.errors import NoSurvivorsError
 from clear_pipeline.formats import FORMATS, RowError
 from clear_pipeline.ledger import fates
 from clear_pipeline.manifest import write_atomically
-from clear_pipeline.schema import MESSAGE, Example, Fate, Message, examples
+from clear_pipeline.row_files import JsonLines, Parquet
+from clear_pipeline.schema import Example, Fate, Message, examples
 from clear_pipeline.settings import Settings
 
 Split: TypeAlias = Literal["train", "valid"]
@@ -33,18 +33,6 @@ PARQUET: Final = "parquet"
 EXPORT_FORMATS: Final = (*FORMATS, PARQUET)
 REMOVED: Final = "removed.jsonl"
 RECTIFIED: Final = "rectified.jsonl"
-PARQUET_COLUMNS = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("messages", pa.list_(MESSAGE), nullable=False),
-        pa.field("tools", pa.large_string()),
-        pa.field("confidence", pa.float64()),
-        pa.field("original", pa.large_string()),
-    ]
-)
-"""Of the format `parquet`. `messages` ends with the target; `original` is the source row as JSON,
-null with `extra_columns: drop`."""
-
 _STAGING: Final = ".export.tmp"
 
 
@@ -169,45 +157,6 @@ def _rows(tables: Iterable[pa.Table]) -> Iterator[_Row]:
             )
 
 
-class _JsonLines:
-    """A file of one JSON object per line."""
-
-    suffix = ".jsonl"
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8", newline="\n")
-
-    def close(self) -> None:
-        self._file.close()
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-class _Parquet:
-    """A file of `PARQUET_COLUMNS`, a bounded number of rows in memory."""
-
-    suffix = ".parquet"
-    rows_per_group = 10_000
-
-    def __init__(self, path: Path) -> None:
-        self._writer = pq.ParquetWriter(path, PARQUET_COLUMNS, compression="zstd")
-        self._rows: list[Mapping[str, Any]] = []
-
-    def close(self) -> None:
-        self._flush()
-        self._writer.close()
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        self._rows.append(row)
-        if len(self._rows) == self.rows_per_group:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=PARQUET_COLUMNS))
-        self._rows.clear()
-
-
 class _Files:
     """The files of one export, open for writing until `stack` closes."""
 
@@ -218,14 +167,14 @@ class _Files:
         if settings.on_unscored == "keep":
             self._exported.add(Fate.UNSCORED)
         parquet = settings.format == PARQUET
-        kind: type[_JsonLines | _Parquet] = _Parquet if parquet else _JsonLines
+        kind: type[JsonLines | Parquet] = Parquet if parquet else JsonLines
         names: tuple[Split, ...] = ("train", "valid") if settings.valid_fraction else ("train",)
-        self._splits: dict[Split, _JsonLines | _Parquet] = {
+        self._splits: dict[Split, JsonLines | Parquet] = {
             name: stack.enter_context(closing(kind(folder / f"{name}{kind.suffix}")))
             for name in names
         }
-        self._removed = stack.enter_context(closing(_JsonLines(folder / REMOVED)))
-        self._rectified = stack.enter_context(closing(_JsonLines(folder / RECTIFIED)))
+        self._removed = stack.enter_context(closing(JsonLines(folder / REMOVED)))
+        self._rectified = stack.enter_context(closing(JsonLines(folder / RECTIFIED)))
 
     def add(self, row: _Row) -> None:
         """Write a row where it belongs."""
@@ -296,7 +245,7 @@ def _publish(staging: Path, out: Path) -> None:
     for name in written:
         write_atomically(out / name, partial(_move, staging / name))
     for split in get_args(Split):
-        for suffix in (_JsonLines.suffix, _Parquet.suffix):
+        for suffix in (JsonLines.suffix, Parquet.suffix):
             if (name := f"{split}{suffix}") not in written:
                 (out / name).unlink(missing_ok=True)
 
