@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from clear_pipeline.formats import FORMATS, Format, RowError
@@ -23,7 +23,7 @@ from clear_pipeline.load.events import (
     Source,
 )
 from clear_pipeline.load.settings import LoadSettings
-from clear_pipeline.schema import Example, canonical_json, rows_table
+from clear_pipeline.schema import Example, rows_table
 
 _LOOK_RECORDS, _LOOK_ROWS = 32, 1000
 """The format of a file is chosen from its first so many parsed rows, among so many rows."""
@@ -162,5 +162,5 @@ def _sharded(
 def _shard(batch: Sequence[Example]) -> LoadedShard:
     digest = hashlib.sha256()
     for example in batch:
-        digest.update(canonical_json(astuple(example)).encode("utf-8"))
+        digest.update(repr(example).encode("utf-8"))
     return LoadedShard(digest.hexdigest()[:16], rows_table(batch))
