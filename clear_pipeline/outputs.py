@@ -14,7 +14,7 @@ from clear_pipeline.manifest import Manifest
 from clear_pipeline.report import write_report
 from clear_pipeline.run import Run
 from clear_pipeline.stages.base import Progress
-from clear_pipeline.store import EXPORT, LEDGER, Store
+from clear_pipeline.store import CARD, EXPORT, LEDGER, Store
 
 
 def write_outputs(config: Config, manifest: Manifest, store: Store, progress: Progress) -> None:
@@ -49,9 +49,8 @@ def write_outputs(config: Config, manifest: Manifest, store: Store, progress: Pr
     manifest.export = asdict(result)
     manifest.finished = True
     manifest.save(store.directory)
-    finished = Run(store.directory)
-    write_card(finished)
-    write_report(finished)
+    write_card(store.directory / CARD, manifest, config.export, result)
+    write_report(Run(store.directory))
 
 
 def _tables(run: Run) -> Iterator[Any]:

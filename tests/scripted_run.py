@@ -6,6 +6,7 @@ done, a note, a model call), so that a test can stop a run at any moment without
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -52,26 +53,19 @@ class CountedProgress(SilentProgress):
         self._events.happen()
 
 
-def verdict(request: ChatRequest, sample: int) -> Choice:
-    """One token: "Yes" or "No" (or A / B) with a probability that depends on the prompt alone."""
-    import math
+def reply(request: ChatRequest, sample: int) -> Choice:
+    """A verdict in one token where log-probabilities are asked for, else a text.
 
-    share = 0.02 + 0.96 * uniform(request, sample)
-    top = tuple(
-        (text, math.log(p / 3))
-        for text, p in zip(
-            ("Yes", "A", "True", "No", "B", "False"), [share] * 3 + [1 - share] * 3, strict=True
-        )
-    )
+    Both depend on the prompt alone: Yes or No, or A, B and a tie that is never likely.
+    """
+    share = uniform(request, sample)
+    if not isinstance(request.top_logprobs, int):
+        return Choice(f"A scripted answer, number {share:.6f}.", "stop")
+    asks_yes = "Yes or No" in request.messages[-1].text
+    words = {"Yes": share, "No": 1 - share} if asks_yes else {"A": share, "B": 0.999 - share}
+    top = tuple((word, math.log(max(p, 1e-9))) for word, p in words.items())
     best = max(top, key=lambda pair: pair[1])
     return Choice(best[0], "stop", (Token(best[0], best[1], top),))
-
-
-def write_or_judge(request: ChatRequest, sample: int) -> Choice:
-    """A verdict where log-probabilities are asked for, else a text."""
-    if isinstance(request.top_logprobs, int):
-        return verdict(request, sample)
-    return Choice(f"scripted answer {uniform(request, sample):.6f}", "stop")
 
 
 def main(data: str, out: str, kill_at: int | None = None) -> None:
@@ -79,7 +73,7 @@ def main(data: str, out: str, kill_at: int | None = None) -> None:
 
     def script(request: ChatRequest, sample: int) -> Choice:
         events.happen()
-        return write_or_judge(request, sample)
+        return reply(request, sample)
 
     config = build_config(
         preset="fast",
