@@ -1,0 +1,193 @@
+"""How well the scores of a run find the rows that people marked as bad."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from clear_pipeline.errors import UsageError
+from clear_pipeline.evaluate.labels import Labels
+from clear_pipeline.evaluate.statistics import F64, Detection, Flags, detection
+from clear_pipeline.ledger import LEDGER
+from clear_pipeline.run import Run
+from clear_pipeline.schema import JSON
+from clear_pipeline.scoring.similarity import words
+
+Matched = Literal["source_id", "id"]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedDetection:
+    """One score, or a trivial baseline, on the rows for which it has a value."""
+
+    name: str
+    detection: Detection
+
+    @property
+    def best_direction(self) -> float:
+        """AUROC if one could know which end is bad, in [0.5, 1]. Fair to a baseline only."""
+        auroc = self.detection.auroc.value
+        return max(auroc, 1 - auroc)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreReport:
+    """Detection of bad rows by a run's scores.
+
+    Attributes:
+        scores: `confidence` first, then its parts that have a value on bad and on good rows.
+        baselines: `response_length` (characters) and `prompt_overlap` (share of the response's
+            distinct words that stand in the prompt) on the rows that have a confidence.
+        matched_by: Which column of the run the labels' ids belong to.
+        unscored: Ids of labelled rows without a confidence: duplicates, unscored, quarantined.
+        unmatched: Labels whose id is in no row of the run.
+        ambiguous: Labels whose id several rows of the run have; left out.
+        left_out: Rows of the labels file without a label, or excluded by the filter.
+        unreadable: Rows of the labels file that could not be parsed.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+
+    scores: tuple[NamedDetection, ...]
+    baselines: tuple[NamedDetection, ...]
+    matched_by: Matched
+    unscored: tuple[str, ...]
+    unmatched: int
+    ambiguous: int
+    left_out: int
+    unreadable: int
+    resamples: int
+    seed: int
+
+    def to_json(self) -> JSON:
+        """All figures as plain values; each entry of scores and baselines has `best_direction`."""
+        plain = asdict(self)
+        for kind in ("scores", "baselines"):
+            for entry, named in zip(plain[kind], getattr(self, kind), strict=True):
+                entry["best_direction"] = named.best_direction
+        return plain
+
+
+def evaluate_scores(
+    run: Run, labels: Labels, *, resamples: int = 1000, seed: int = 0
+) -> ScoreReport:
+    """Measure how well `confidence` and each of its parts find the rows marked as bad.
+
+    The labels' ids are taken for source ids or for row ids, whichever matches more of them
+    (source ids in a tie).
+
+    Args:
+        run: A finished run that scored its rows.
+        labels: From `read_labels`.
+        resamples: Bootstrap resamples per figure.
+        seed: Of the bootstrap.
+
+    Raises:
+        UsageError: No label matches a row, no matched row has a confidence, or all of these are
+            good or all are bad.
+    """
+    ledger = run.ledger()
+    matched_by, rows, ambiguous = _match(ledger, labels)
+    bad = np.array([labels.bad[i] for i in rows[matched_by].to_pylist()], bool)
+    confidence = _numbers(rows["confidence"])
+    scored = np.isfinite(confidence)
+    _check_classes(bad[scored], rows.num_rows)
+    ids = np.array(rows["id"].to_pylist(), object)
+    texts = run.texts(ids[scored].tolist())
+    pairs = [(texts[i].prompt, texts[i].response) for i in ids[scored]]
+    columns = ["confidence", *_parts(ledger.schema)]
+    baselines = {
+        "response_length": np.array([len(response) for _, response in pairs], np.float64),
+        "prompt_overlap": np.array([prompt_overlap(*pair) for pair in pairs], np.float64),
+    }
+    measure = partial(_measure, resamples=resamples, seed=seed)
+    return ScoreReport(
+        scores=measure({name: _numbers(rows[name]) for name in columns}, bad),
+        baselines=measure(baselines, bad[scored]),
+        matched_by=matched_by,
+        unscored=tuple(ids[~scored].tolist()),
+        unmatched=len(labels.bad) - rows.num_rows - ambiguous,
+        ambiguous=ambiguous,
+        left_out=labels.left_out,
+        unreadable=labels.unreadable,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _measure(
+    values: Mapping[str, F64], bad: Flags, *, resamples: int, seed: int
+) -> tuple[NamedDetection, ...]:
+    """Each score on the rows where it is finite, if these are of both kinds."""
+    measured = []
+    for name, column in values.items():
+        there = np.isfinite(column)
+        if len(set(bad[there].tolist())) > 1:
+            found = detection(column[there], bad[there], resamples=resamples, seed=seed)
+            measured.append(NamedDetection(name, found))
+    return tuple(measured)
+
+
+def prompt_overlap(prompt: str, response: str) -> float:
+    """Share of the response's distinct words that stand in the prompt, in [0, 1]; 0.0 for none."""
+    distinct = set(words(response))
+    return len(distinct & set(words(prompt))) / len(distinct) if distinct else 0.0
+
+
+def _match(ledger: pa.Table, labels: Labels) -> tuple[Matched, pa.Table, int]:
+    """The column that the labels' ids are of, the rows that one label belongs to, ambiguous ids."""
+    counts: dict[Matched, Counter[str]] = {
+        column: Counter(i for i in ledger[column].to_pylist() if i in labels.bad)
+        for column in ("source_id", "id")
+    }
+    column: Matched = "id" if len(counts["id"]) > len(counts["source_id"]) else "source_id"
+    found = counts[column]
+    if not found:
+        raise UsageError(
+            f"none of the {len(labels.bad)} labelled ids is in the run: labels have "
+            f"{next(iter(labels.bad))!r}, the run has source id "
+            f"{_first(ledger['source_id'])!r} and row id {_first(ledger['id'])!r}; "
+            "name the labels' id column: --id"
+        )
+    single = pa.array([found[i] == 1 for i in ledger[column].to_pylist()])
+    rows = ledger.filter(single)
+    return column, rows, len(found) - int(rows.num_rows)
+
+
+def _first(column: pa.ChunkedArray) -> str | None:
+    known = column.drop_null()
+    return str(known[0]) if len(known) else None
+
+
+def _check_classes(bad: Flags, matched: int) -> None:
+    if len(bad) == 0:
+        raise UsageError(
+            f"none of the {matched} labelled rows has a confidence; "
+            "run the score stage first, or see why: clear-pipeline rows RUN --fate unscored"
+        )
+    if bad.all() or not bad.any():
+        kind = "bad" if bad.all() else "good"
+        raise UsageError(
+            f"all {len(bad)} labelled rows with a confidence are {kind}; both kinds are needed. "
+            "If the labels are read the wrong way, name the label of bad rows: --bad"
+        )
+
+
+def _parts(schema: pa.Schema) -> list[str]:
+    """The ledger's numeric columns that a score stage added."""
+    return [
+        field.name
+        for field in schema
+        if field.name not in LEDGER.names
+        and (pa.types.is_floating(field.type) or pa.types.is_integer(field.type))
+    ]
+
+
+def _numbers(column: pa.ChunkedArray) -> F64:
+    return np.array([np.nan if v is None else v for v in column.to_pylist()], np.float64)
