@@ -32,7 +32,8 @@ def parse(text: str, *, max_depth: int = MAX_DEPTH) -> JSON:
     try:
         value: JSON = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise RowError(f"broken JSON: {error.msg} at character {error.pos + 1}") from None
+        said = error.msg.removesuffix(" at")
+        raise RowError(f"broken JSON: {said} at character {error.pos + 1}") from None
     except ValueError:  # int() refuses thousands of digits
         raise RowError("a number has too many digits") from None
     return value

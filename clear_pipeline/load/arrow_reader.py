@@ -61,7 +61,7 @@ def read_records(records: Iterable[Mapping[Any, Any]]) -> Iterator[Raw]:
 
 
 def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
 def _numbered(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[Raw]:

@@ -51,13 +51,13 @@ def load_rows(
     format_ = candidates[0] if len(candidates) == 1 else detect_format(records, candidates)
     reason = ""
     if not first:
-        reason = "no rows"
+        reason = "; ".join(problems) or "no rows"
     elif records and format_ is None:
         reason = unknown_format(list(records[0]), candidates)
     elif not records and ".json" not in name:
         reason = "not a dataset: no line or item of it is a row"
     if reason:
-        yield Skipped(name, "; ".join([*problems, reason]))
+        yield Skipped(name, reason)
         return
     yield FileFacts(source.container, format_.key if records and format_ else "")
     reader = _Reader(name, format_ or candidates[0], settings)

@@ -148,6 +148,6 @@ def _csv_row(lines: list[Line], columns: list[str], values: list[str]) -> Raw:
     except UnicodeDecodeError as error:
         return Raw(number, None, loose(data), f"invalid UTF-8 at byte {error.start + 1} of the row")
     if len(values) != len(columns):
-        reason = f"broken CSV: {len(values)} fields under a header of {len(columns)}"
+        reason = f"broken CSV: fields in the row {len(values)}, in the header {len(columns)}"
         return Raw(number, None, text, reason)
     return Raw(number, dict(zip(columns, values, strict=True)), text)
