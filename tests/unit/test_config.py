@@ -70,11 +70,11 @@ def test_preset_paper_sets_the_whole_chain() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("stages:\n  - {kind: dedup, treshold: 0.8}", r":2:18: .*did you mean 'threshold'"),
-        ("stages:\n  - {kind: dedup, threshold: 8}", r":2:18: stages\.0\.threshold: .*found 8"),
+        ("stages:\n  - {kind: dedup, treshold: 0.8}", r":2:19: .*did you mean 'threshold'"),
+        ("stages:\n  - {kind: dedup, threshold: 8}", r":2:19: stages\.0\.threshold: .*found 8"),
         ("models: {scorer: {model: m}}\nmodles: {}", r":2:1: modles: unknown key"),
         ("load: {shard_rows: x}", r":1:8: load\.shard_rows: "),
-        ("stages:\n  - {kind: wash}", r"no stage 'wash'; there are load, dedup"),
+        ("stages:\n  - {kind: wash}", r":2:5: stages\.0: Input tag 'wash' .* 'dedup', 'score'"),
         ("stages:\n  - {kind: filter}", r"'filter' needs column 'confidence'"),
         ("a: 1\na: 2", r":2:1: key 'a' stands twice"),
         ("a: [", r":1:5: not valid YAML"),
@@ -85,6 +85,12 @@ def test_errors_name_their_place(tmp_path: Path, text: str, expected: str) -> No
     """A wrong setting is an error with file, line, column, found and expected."""
     with pytest.raises(ConfigError, match=expected):
         build_config(written(tmp_path, text))
+
+
+def test_unknown_stage_on_the_command_line() -> None:
+    """`--stages` with an unknown name lists the known ones."""
+    with pytest.raises(ConfigError, match=r"no stage 'wash'; there are load, dedup"):
+        build_config(stages=["load", "wash"])
 
 
 def test_missing_file_is_a_config_error(tmp_path: Path) -> None:
