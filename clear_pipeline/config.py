@@ -110,6 +110,19 @@ def build_config(
         raise ConfigError("\n".join(_explain(error, source))) from error
 
 
+def export_settings(**values: object) -> ExportSettings:
+    """Settings of an export from the command line.
+
+    Raises:
+        ConfigError: A value is not allowed; says which are.
+    """
+    try:
+        return ExportSettings.model_validate(values)
+    except ValidationError as error:
+        source = YamlSource(Path("command line"), {}, None)
+        raise ConfigError("\n".join(_explain(error, source))) from error
+
+
 def _set_default_model(data: dict[str, Any]) -> None:
     models = data.setdefault("models", {})
     if isinstance(models, dict) and not models.get("scorer"):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from clear_pipeline.card import write_card
 from clear_pipeline.config import Config
-from clear_pipeline.export import export
+from clear_pipeline.errors import UsageError
+from clear_pipeline.export import ExportResult, ExportSettings, export
 from clear_pipeline.ledger import write_ledger
 from clear_pipeline.manifest import Manifest
 from clear_pipeline.report import write_report
@@ -51,6 +53,18 @@ def write_outputs(config: Config, manifest: Manifest, store: Store, progress: Pr
     manifest.save(store.directory)
     write_card(store.directory / CARD, manifest, config.export, result)
     write_report(Run(store.directory))
+
+
+def export_run(run: Run, out: Path, settings: ExportSettings) -> ExportResult:
+    """Write the training files of a finished run into another directory.
+
+    Raises:
+        UsageError: The run has not finished.
+        NoSurvivorsError: Nothing can be exported.
+    """
+    if not run.manifest.finished:
+        raise UsageError(f"{run.path}: not finished; run the same command again, then export")
+    return export(_tables(run), run.quarantine(), out, settings)
 
 
 def _tables(run: Run) -> Iterator[Any]:

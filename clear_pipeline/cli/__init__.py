@@ -1,0 +1,39 @@
+"""The command line. Every command ends with what it did and the next command to type."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from clear_pipeline.cli.console import errors, fail
+from clear_pipeline.cli.evaluate import evaluate_app
+from clear_pipeline.cli.inspect import register as register_inspect
+from clear_pipeline.cli.model import model_app
+from clear_pipeline.cli.run import run
+from clear_pipeline.errors import ClearPipelineError
+
+app = typer.Typer(
+    name="clear-pipeline",
+    help="CLEAR (Chen & Mueller 2024): find, fix or drop the bad rows of a fine-tuning set.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(run)
+register_inspect(app)
+app.add_typer(model_app, name="model")
+app.add_typer(evaluate_app, name="evaluate")
+
+
+def main() -> None:
+    """Entry point: run a command and turn this package's errors into messages and exit codes."""
+    try:
+        app()
+    except ClearPipelineError as error:
+        fail(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        errors.print("\ninterrupted; the same command resumes it", highlight=False)
+        sys.exit(130)

@@ -1,0 +1,34 @@
+"""The two consoles: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from clear_pipeline.errors import ClearPipelineError
+
+RunPath = Annotated[Path, typer.Argument(help="Run directory.")]
+Json = Annotated[bool, typer.Option("--json", help="For a script to read.")]
+
+output = Console(highlight=False, soft_wrap=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def fail(error: ClearPipelineError) -> None:
+    """Print an error as it is: what, where and the fix, no traceback."""
+    errors.print(Text("error: ", style="bold red") + Text(str(error), style=""))
+
+
+def next_command(command: str) -> None:
+    """Tell what to type next."""
+    output.print(Text("next: ", style="bold") + Text(command), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401  # any JSON value
+    """Print for a script to read: no colour, no wrapping."""
+    print(json.dumps(value, ensure_ascii=False, indent=1))  # noqa: T201

@@ -1,0 +1,99 @@
+"""`clear-pipeline evaluate`: does the confidence find the rows that are known to be bad?"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from clear_pipeline.cli.console import Json, RunPath, next_command, output, print_json
+from clear_pipeline.errors import UsageError
+from clear_pipeline.evaluate import (
+    Estimate,
+    NamedDetection,
+    ScoreReport,
+    evaluate_scores,
+    read_labels,
+)
+from clear_pipeline.run import open_run
+
+evaluate_app = typer.Typer(help="Measure scores against labels.", no_args_is_help=True)
+
+
+@evaluate_app.callback()
+def _group() -> None:
+    """Measure scores against labels."""
+
+
+@evaluate_app.command()
+def scores(  # one parameter per option
+    run: RunPath,
+    labels: Annotated[Path, typer.Option(help="JSONL, JSON, CSV or Parquet with marks.")],
+    *,
+    id_column: Annotated[str, typer.Option("--id", help="Its column of row ids.")] = "id",
+    column: Annotated[str, typer.Option(help="Its column of labels.")] = "label",
+    bad: Annotated[str | None, typer.Option(help="The label of bad rows.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE, only such rows.")] = None,
+    as_json: Json = False,
+) -> None:
+    """AUROC and average precision of each score, with intervals and trivial baselines."""
+    conditions = dict(_condition(text) for text in where or ())
+    marks = read_labels(labels, id_column=id_column, label_column=column, bad=bad, where=conditions)
+    report = evaluate_scores(open_run(run), marks)
+    if as_json:
+        print_json(report.to_json())
+        return
+    output.print(_table(report))
+    for line in _remarks(report):
+        output.print(Text(line), soft_wrap=True)
+    next_command(f"clear-pipeline report {shlex.quote(str(run))}")
+
+
+def _condition(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--where {text}: expected COLUMN=VALUE")
+    return name, value
+
+
+def _table(report: ScoreReport) -> Table:
+    table = Table(title="Finding bad rows (0.5 is chance)", title_justify="left")
+    table.add_column("score")
+    for name in ("rows", "bad", "AUROC [95 %]", "average precision [95 %]"):
+        table.add_column(name, justify="right")
+    for named in report.scores:
+        table.add_row(*_cells(named))
+    table.add_section()
+    for named in report.baselines:
+        table.add_row(*_cells(named, prefix="trivial: "))
+    return table
+
+
+def _cells(named: NamedDetection, prefix: str = "") -> tuple[str, ...]:
+    found = named.detection
+    auroc = _interval(found.auroc)
+    if prefix and named.best_direction > found.auroc.value:
+        auroc += f" ({named.best_direction:.3f} the other way round)"
+    precision = _interval(found.average_precision)
+    return (prefix + named.name, str(found.n), str(found.n_bad), auroc, precision)
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _remarks(report: ScoreReport) -> list[str]:
+    lines = [f"labels matched by {report.matched_by}"]
+    for count, what in (
+        (len(report.unscored), "labelled rows have no confidence"),
+        (report.unmatched, "labels match no row of the run"),
+        (report.ambiguous, "labels match several rows and are left out"),
+        (report.unreadable, "rows of the labels file could not be read"),
+    ):
+        if count:
+            lines.append(f"{count} {what}")
+    return lines

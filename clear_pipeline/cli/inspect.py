@@ -1,0 +1,105 @@
+"""`status`, `explain`, `rows`, `report`, `export`: looking at a run, without a call."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from clear_pipeline.cli.console import Json, RunPath, next_command, output, print_json
+from clear_pipeline.config import export_settings
+from clear_pipeline.export import EXPORT_FORMATS
+from clear_pipeline.outputs import export_run
+from clear_pipeline.report import views, write_report
+from clear_pipeline.run import open_run
+
+
+def status(run: RunPath, *, as_json: Json = False) -> None:
+    """Where a run stands: fates, calls, spend, what is next."""
+    opened = open_run(run)
+    if as_json:
+        print_json(views.status_json(opened))
+        return
+    output.print(views.status(opened))
+
+
+def explain(
+    run: RunPath,
+    row_id: Annotated[str, typer.Argument(help="As in the ledger.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Everything about one row: its fate, why, each score, the texts."""
+    opened = open_run(run)
+    if as_json:
+        print_json(views.explain_json(opened, row_id))
+        return
+    output.print(views.explain(opened, row_id))
+    next_command(f"clear-pipeline rows {shlex.quote(str(run))} --fate filtered")
+
+
+def rows(
+    run: RunPath,
+    *,
+    fate: Annotated[str | None, typer.Option(help="kept, filtered, duplicate ...")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Rows of one fate, with confidence, reason and the start of the texts."""
+    opened = open_run(run)
+    if as_json:
+        print_json(views.rows_json(opened, fate=fate, limit=limit))
+        return
+    output.print(views.rows(opened, fate=fate, limit=limit))
+    next_command(f"clear-pipeline explain {shlex.quote(str(run))} ROW_ID")
+
+
+def report(run: RunPath) -> None:
+    """Write report.html anew."""
+    path = write_report(open_run(run))
+    output.print(Text(f"{path}: {path.stat().st_size / 1e6:.1f} MB, opens offline"))
+    next_command(f"clear-pipeline rows {shlex.quote(str(run))} --fate filtered")
+
+
+def export(
+    run: RunPath,
+    out: Annotated[Path, typer.Option(help="Directory for the training files.")],
+    *,
+    format_: Annotated[
+        str, typer.Option("--format", help=f"One of {', '.join(EXPORT_FORMATS)}.")
+    ] = "openai",
+    valid_fraction: Annotated[float, typer.Option(min=0, max=0.99)] = 0.05,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    on_unscored: Annotated[str, typer.Option(help="drop or keep.")] = "drop",
+    extra_columns: Annotated[str, typer.Option(help="keep or drop.")] = "keep",
+) -> None:
+    """Write the training files of a finished run again, in any format."""
+    settings = export_settings(
+        format=format_,
+        valid_fraction=valid_fraction,
+        seed=seed,
+        on_unscored=on_unscored,
+        extra_columns=extra_columns,
+    )
+    result = export_run(open_run(run), out, settings)
+    table = Table(title=f"Exported as {result.format}", title_justify="left", show_header=False)
+    for name, count in (
+        ("train", result.train),
+        ("valid", result.valid),
+        ("of these rectified", result.rectified),
+        ("removed", result.removed),
+        (f"of these not expressible as {result.format}", result.inexpressible),
+    ):
+        table.add_row(name, f"{count:,}")
+    output.print(table)
+    next_command(f"head {shlex.quote(str(out))}/train*")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (status, explain, rows, report, export):
+        app.command()(command)

@@ -1,0 +1,93 @@
+"""Live progress on a terminal, a line per tenth elsewhere; always with rate, ETA and spend."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class TerminalProgress:
+    """Implements `stages.base.Progress` on a rich console (standard error).
+
+    Args:
+        console: Where to draw.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._label = ""
+        self._total = 0
+        self._done = 0
+        self._tenth = 0
+        self._began = 0.0
+        self._spent = ""
+
+    def start(self, label: str, total: int) -> None:
+        """Begin a step; a total of 0 means unknown."""
+        self._label, self._total, self._done, self._tenth = label, total, 0, 0
+        self._began = time.monotonic()
+        if self._console.is_terminal:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[spent]}"),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(label, total=total or None, rate="", spent="")
+
+    def advance(self, rows: int = 1) -> None:
+        """So many more rows are done."""
+        self._done += rows
+        if self._bar is not None:
+            self._bar.update(self._task, advance=rows, rate=self._rate(), spent=self._spent)
+        elif self._total and self._done * 10 // self._total > self._tenth:
+            self._tenth = self._done * 10 // self._total
+            self._console.print(Text(self._line()))
+
+    def spent(self, text: str) -> None:
+        """Remember what to show beside the bar."""
+        self._spent = text
+
+    def finish(self) -> None:
+        """End the step with one line that stays."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        if self._done:
+            seconds = time.monotonic() - self._began
+            parts = [f"{self._label}: {self._done:,} rows in {seconds:.1f} s", self._rate()]
+            self._console.print(Text(", ".join([*parts, *filter(None, [self._spent])])))
+        self._spent = ""
+
+    def note(self, text: str) -> None:
+        """Print a line above the bar; never interpreted as markup."""
+        self._console.print(Text(text))
+
+    def _rate(self) -> str:
+        seconds = time.monotonic() - self._began
+        return f"{self._done / seconds:,.1f} rows/s" if seconds > 0 else ""
+
+    def _line(self) -> str:
+        seconds = time.monotonic() - self._began
+        left = seconds / self._done * (self._total - self._done)
+        parts = [f"{self._label}: {self._done:,}/{self._total:,} rows", self._rate()]
+        return ", ".join([*parts, f"about {left:.0f} s left", *filter(None, [self._spent])])

@@ -1,0 +1,119 @@
+"""`clear-pipeline run`: the whole chain over a dataset."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from clear_pipeline.answer_key import KeyReport, compare, key_beside
+from clear_pipeline.cli.console import errors, next_command, output
+from clear_pipeline.cli.progress import TerminalProgress
+from clear_pipeline.config import Config, build_config
+from clear_pipeline.errors import UsageError
+from clear_pipeline.llm.catalog import CATALOG
+from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.report import views
+
+
+def run(  # noqa: PLR0913  # one parameter per option that users rely on
+    data: Annotated[Path, typer.Argument(help="File or directory of mixed formats.")],
+    out: Annotated[Path, typer.Option(help="Run directory; an existing one is resumed.")],
+    *,
+    config: Annotated[Path | None, typer.Option(help="YAML, see docs/config.md.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name at the endpoint.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint.")] = None,
+    preset: Annotated[str | None, typer.Option(help="fast, best, paper or likelihood.")] = None,
+    stages: Annotated[str | None, typer.Option(help="For example load,dedup,export.")] = None,
+    mapping: Annotated[
+        str | None, typer.Option("--map", help="prompt=question,response=answer")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="a.b=value, as in filter.keep.count=500")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before priced work.")] = False,
+) -> None:
+    """Find, fix or drop the bad rows of DATA, and export a clean set."""
+    settings = build_config(
+        config,
+        flags=_flags(model, base_url, mapping, limit),
+        stages=None if stages is None else [s.strip() for s in stages.split(",") if s.strip()],
+        preset=preset,
+        assignments=assign or (),
+    )
+    _introduce(settings, yes=yes)
+    finished = Pipeline(settings, progress=TerminalProgress(errors)).run(data, out=out)
+    output.print(views.summary(finished))
+    key = key_beside(data)
+    if key is not None:
+        output.print(_key_table(compare(finished, key)))
+        _own_limits(settings)
+    row = "ROW_ID"
+    removed = finished.ledger(["id"], fate="filtered")
+    if removed.num_rows:
+        row = removed["id"][0].as_py()
+    next_command(f"clear-pipeline explain {shlex.quote(str(out))} {shlex.quote(row)}")
+
+
+def _flags(
+    model: str | None, base_url: str | None, mapping: str | None, limit: int | None
+) -> dict[str, Any]:
+    if base_url is not None and model is None:
+        raise UsageError("--base-url needs --model NAME, the name that the endpoint serves")
+    flags: dict[str, Any] = {}
+    if model is not None:
+        flags["models"] = {"scorer": {"model": model, "base_url": base_url}}
+    load: dict[str, Any] = {}
+    if mapping is not None:
+        pairs = [pair.partition("=") for pair in mapping.split(",")]
+        if not all(key and value for key, _, value in pairs):
+            raise UsageError(f"--map {mapping}: expected prompt=COLUMN,response=COLUMN")
+        load["map"] = {key.strip(): value.strip() for key, _, value in pairs}
+    if limit is not None:
+        load["limit"] = limit
+    if load:
+        flags["load"] = load
+    return flags
+
+
+def _introduce(config: Config, *, yes: bool) -> None:
+    """Say which model serves and what it cannot do; ask before priced work."""
+    roles = [role for stage in config.stages for role in stage.roles()]
+    if not roles:
+        return
+    models = {config.model_for(role) for role in roles}
+    for settings in models:
+        entry = CATALOG.get(settings.model) if settings.base_url is None else None
+        if entry is None:
+            errors.print(Text(f"model: {settings.model} at {settings.url}"))
+        else:
+            errors.print(Text(f"model: {settings.model}, embedded. {entry.limits}"))
+    if any(m.price_per_mtok is not None for m in models) and not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("this run costs money; add --yes to start it without a terminal")
+        typer.confirm("This run costs money at the configured prices. Start it?", abort=True)
+
+
+def _key_table(report: KeyReport) -> Table:
+    table = Table(title="Planted faults", title_justify="left")
+    for name, justify in (("fault", "left"), ("rows", "right"), ("caught", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    table.add_column("missed")
+    for fault in report.faults:
+        table.add_row(
+            fault.fault, str(fault.rows), str(fault.caught), Text(" ".join(fault.missed) or "-")
+        )
+    table.add_row("(none: good rows)", str(report.good), "", f"{report.good_kept} kept unchanged")
+    return table
+
+
+def _own_limits(config: Config) -> None:
+    entry = CATALOG.get(config.model_for("scorer").model)
+    if entry is not None and config.model_for("scorer").base_url is None:
+        output.print(Text(entry.limits), soft_wrap=True)
