@@ -19,7 +19,7 @@ from clear_pipeline.formats.base import (
     text,
 )
 from clear_pipeline.formats.strict_json import parse
-from clear_pipeline.formats.turns import in_place, read_tools, read_turns, turn_list
+from clear_pipeline.formats.turns import in_place, read_tools, read_turns, turn_list, write_turn
 from clear_pipeline.schema import JSON, Message, canonical_json
 
 _ROLES = {
@@ -189,10 +189,8 @@ def _sharegpt_turn(message: Message) -> dict[str, JSON]:
         if message.content:
             raise RowError("sharegpt has no place for text and tool calls in one turn")
         turn = {"from": "function_call", "value": _written_calls(message.tool_calls)}
-    for key in ("name", "weight"):
-        if (value := getattr(message, key)) is not None:
-            turn[key] = value
-    return turn
+    kept = write_turn(message)
+    return turn | {key: kept[key] for key in ("name", "weight") if key in kept}
 
 
 def _written_calls(tool_calls: str) -> str:
