@@ -145,11 +145,14 @@ class Capabilities:
         logprobs: Returns token log-probabilities. None = not known yet.
         slots: How many requests it computes at once; working on as many rows keeps the shared
             prefix of a row's prompts in the server's cache. None = not known.
+        llguidance: Its grammars may be llguidance's, which keep to the tokenizer's own tokens.
+            Never tried out: a llama.cpp built without it aborts.
     """
 
     grammar: bool = False
     logprobs: bool | None = None
     slots: int | None = None
+    llguidance: bool = False
 
 
 class ChatModel(Protocol):

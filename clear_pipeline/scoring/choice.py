@@ -10,8 +10,8 @@ from typing import Literal, TypeAlias
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel, ChatRequest
 from clear_pipeline.prompts.choices import choice_probabilities, parse_choice
-from clear_pipeline.prompts.forced import forced_request, parse_forced
 from clear_pipeline.schema import Message
+from clear_pipeline.scoring.forced import force
 
 Via: TypeAlias = Literal["logprobs", "grammar", "text"]
 
@@ -82,8 +82,7 @@ async def _by_grammar(
 ) -> ChoiceReply:
     logs: dict[str, float] = {}
     for name in choices:
-        completion = await model.complete(forced_request(messages, name, max_tokens=REPLY_TOKENS))
-        logs[name] = math.fsum(t.logprob for t in parse_forced(completion.choices[0], name))
+        logs[name] = (await force(model, messages, name, max_tokens=REPLY_TOKENS)).logprob
     highest = max(logs.values())
     weights = {name: math.exp(log - highest) for name, log in logs.items()}
     total = math.fsum(weights.values())

@@ -7,21 +7,24 @@ from dataclasses import dataclass
 
 from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.prompts.forced import forced_request, parse_forced
 from clear_pipeline.schema import Example, Message, Role
+from clear_pipeline.scoring.forced import force
 
 ALONE = (Message(role=Role.USER, content=""),)
 """The request behind log p(y): one that says nothing."""
 
+_STEEPEST = 500.0
+"""Where the logistic function is 0 or 1 in a double, short of overflow."""
+
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """Log-probabilities of a response, or of its beginning; natural logarithms, <= 0.
+    """Log-probabilities of a response, or of its first tokens; natural logarithms, <= 0.
 
     Attributes:
-        given_prompt: log p(y | x), summed over the scored tokens.
-        alone: log p(y), summed over the scored tokens.
-        tokens: How many tokens were scored.
+        given_prompt: log p(y | x), summed over the tokens.
+        alone: log p(y), summed over the tokens.
+        tokens: How many tokens were scored, >= 1.
         cut: True if the response goes on after them.
     """
 
@@ -32,12 +35,13 @@ class Likelihood:
 
     @property
     def score(self) -> float:
-        """The gain per token, log p(y | x) - log p(y) over n, through the logistic function.
+        """What the request adds per token, (log p(y | x) - log p(y)) / tokens, made logistic.
 
-        In (0, 1): 0.5 where the request says nothing about the response.
+        In [0, 1]: 0.5 where the request says nothing about the response, above it where the
+        response is more likely after the request than without it.
         """
         gain = (self.given_prompt - self.alone) / self.tokens
-        return 1 / (1 + math.exp(-max(-500.0, min(500.0, gain))))
+        return 1 / (1 + math.exp(-max(-_STEEPEST, min(_STEEPEST, gain))))
 
 
 def require_grammar(model: ChatModel) -> None:
@@ -60,12 +64,6 @@ async def likelihood(model: ChatModel, example: Example, *, max_tokens: int) -> 
     Raises:
         CallError: A call failed, or the server said another text.
     """
-    logs, counts, cuts = [], [], []
-    for messages in (example.messages, ALONE):
-        request = forced_request(messages, example.response, max_tokens=max_tokens)
-        choice = (await model.complete(request)).choices[0]
-        tokens = parse_forced(choice, example.response)
-        logs.append(math.fsum(min(token.logprob, 0.0) for token in tokens))
-        counts.append(len(tokens))
-        cuts.append(choice.finish_reason == "length")
-    return Likelihood(logs[0], logs[1], counts[0], any(cuts))
+    given = await force(model, example.messages, example.response, max_tokens=max_tokens)
+    alone = await force(model, ALONE, example.response, max_tokens=max_tokens)
+    return Likelihood(given.logprob, alone.logprob, given.tokens, given.cut)

@@ -153,7 +153,7 @@ class Score(Settings):
     """Weight of consistency against reflection, where both are computed."""
     likelihood_weight: Fraction = 0.0
     """Weight of likelihood against the two others; 0 = not computed."""
-    likelihood_tokens: Annotated[int, Field(ge=1)] = 64
+    likelihood_tokens: Annotated[int, Field(ge=1)] = 16
     """The first so many tokens of the response enter the likelihood."""
     max_failed_fraction: Fraction = 0.05
     """A run stops when more of its rows than this have failed."""

@@ -15,7 +15,7 @@ from clear_pipeline.llm.scripted import ScriptedChat, uniform
 from clear_pipeline.prompts.answer import final_answer, parse_draw
 from clear_pipeline.prompts.base import render_row, row_code
 from clear_pipeline.prompts.choices import choice_probabilities, parse_choice
-from clear_pipeline.prompts.forced import exact_grammar
+from clear_pipeline.prompts.forced import exact_gbnf
 from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.scoring.bsdetector import combine, observed
 from clear_pipeline.scoring.similarity import canonical_answer, exact_match, token_f1
@@ -140,7 +140,7 @@ def _unescape(grammar: str) -> str:
 @given(TEXT | st.text('"\\\n\r\t\x00\x7f[]u', max_size=20))
 def test_a_grammar_of_any_text_allows_that_text_alone(text: str) -> None:
     """One literal in plain ASCII that reads back as the text."""
-    grammar = exact_grammar(text)
+    grammar = exact_gbnf(text)
     assert grammar.isascii()
     assert grammar.isprintable()
     assert _unescape(grammar) == text

@@ -12,7 +12,7 @@ from clear_pipeline.prompts.answer import draws_request, final_answer, parse_dra
 from clear_pipeline.prompts.base import fence, render_request, render_row, row_code
 from clear_pipeline.prompts.choices import choice_probabilities, parse_choice
 from clear_pipeline.prompts.entailment import entailment_prompts
-from clear_pipeline.prompts.forced import exact_grammar, parse_forced
+from clear_pipeline.prompts.forced import exact_gbnf, parse_forced
 from clear_pipeline.prompts.reflection import WORDINGS, reflection_prompt
 from clear_pipeline.schema import Example, Message
 
@@ -188,9 +188,7 @@ def test_the_final_answer_is_found_in_known_forms(text: str, expected: str) -> N
 
 def test_a_grammar_escapes_what_would_end_or_change_its_literal() -> None:
     """Quotes, backslashes, line ends and everything beyond ASCII."""
-    assert exact_grammar('a"b\\c\nd\u00e9\U0001f600') == (
-        r'root ::= "a\"b\\c\u000Ad\u00E9\U0001F600"'
-    )
+    assert exact_gbnf('a"b\\c\nd\u00e9\U0001f600') == (r'root ::= "a\"b\\c\u000Ad\u00E9\U0001F600"')
 
 
 def test_a_forced_reply_that_says_another_text_is_an_error() -> None:

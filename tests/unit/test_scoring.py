@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from clear_pipeline.errors import CallError
+from clear_pipeline.errors import CallError, UsageError
 from clear_pipeline.llm.base import Capabilities, ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.schema import Example, Message
@@ -15,6 +15,7 @@ from clear_pipeline.scoring import bsdetector
 from clear_pipeline.scoring.choice import ask_choice
 from clear_pipeline.scoring.consistency import draw, observe
 from clear_pipeline.scoring.entailment import agreement
+from clear_pipeline.scoring.likelihood import Likelihood, likelihood, require_grammar
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.scoring.similarity import canonical_answer, exact_match, token_f1
 
@@ -233,3 +234,47 @@ def test_word_overlap_is_the_harmonic_mean_of_precision_and_recall() -> None:
     assert token_f1("", "") == 1.0
     assert token_f1("!", "?") == 0.0
     assert token_f1("!", "word") == 0.0
+
+
+def test_likelihood_is_the_logistic_of_what_the_request_adds_per_token() -> None:
+    """-2 after the request, -5 without it, two tokens: 1 / (1 + e^-1.5)."""
+
+    def script(request: ChatRequest, sample: int) -> Choice:
+        each = -1.0 if request.messages[0].text else -2.5
+        return Choice("forty two", "stop", (Token("forty", each), Token(" two", each)))
+
+    model = ScriptedChat(script, capabilities=Capabilities(grammar=True))
+    found = asyncio.run(likelihood(model, row("forty two"), max_tokens=16))
+    assert found == Likelihood(given_prompt=-2.0, alone=-5.0, tokens=2, cut=False)
+    assert found.score == pytest.approx(1 / (1 + math.exp(-1.5)))
+    assert {r.grammar for r in model.requests} == {'root ::= "forty two"'}
+
+
+def test_a_long_response_is_scored_by_its_first_tokens_and_marked_as_cut() -> None:
+    """Never silently."""
+    reply = Choice("forty", "length", (Token("forty", -1.0),))
+    model = ScriptedChat(lambda r, i: reply, capabilities=Capabilities(grammar=True))
+    found = asyncio.run(likelihood(model, row("forty two"), max_tokens=1))
+    assert (found.tokens, found.cut) == (1, True)
+    assert [r.max_output_tokens for r in model.requests] == [1, 1]
+
+
+def test_the_grammar_is_one_that_keeps_to_the_tokenizer_where_the_endpoint_takes_it() -> None:
+    """The finer grammar where it is known to be there, never tried out."""
+    reply = Choice("4", "stop", (Token("4", -1.0),))
+    able = Capabilities(grammar=True, llguidance=True)
+    model = ScriptedChat(lambda r, i: reply, capabilities=able)
+    asyncio.run(likelihood(model, row("4"), max_tokens=1))
+    assert {r.grammar for r in model.requests} == {'%llguidance {}\nstart: "4"'}
+
+
+def test_an_endpoint_without_grammars_cannot_give_likelihoods() -> None:
+    """The message says what can."""
+    with pytest.raises(UsageError, match=r"llama\.cpp or the embedded model"):
+        require_grammar(ScriptedChat(lambda r, i: "4"))
+
+
+@pytest.mark.parametrize("logprob", [-1e9, 0.0])
+def test_extreme_likelihoods_stay_in_range(logprob: float) -> None:
+    """No overflow at either end."""
+    assert 0.0 <= Likelihood(logprob, -5e8, 1, cut=False).score <= 1.0
