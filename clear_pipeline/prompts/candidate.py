@@ -7,10 +7,11 @@ import re
 from dataclasses import replace
 
 from clear_pipeline.llm.base import ChatRequest, Choice
-from clear_pipeline.schema import Example, Message
+from clear_pipeline.schema import JSON, Example, Message
 
 CANDIDATE_VERSION = 1
 
+_JSON_OBJECT = '{"type":"json_object"}'
 _REFUSAL = re.compile(
     r"(?:i'?m|i am) (?:sorry|unable|not able)|sorry, (?:but )?i\b|i apologi[sz]e"
     r"|i (?:can'?t|cannot|can not|won'?t) (?:assist|help|comply|provide|fulfil|answer|do that)"
@@ -27,13 +28,17 @@ class UnfitCandidateError(ValueError):
 def candidate_request(example: Example, *, max_tokens: int, temperature: float) -> ChatRequest:
     """The row's own conversation, as a chat: the model simply gives the next turn.
 
-    Nothing is added, so that a fine-tuned model is asked in the form that it was trained on.
+    No words are added, so that a fine-tuned model is asked in the form that it was trained on.
+    Where the row's own response is a JSON object, one is asked for by `response_format`: a model
+    that was not tuned on such rows else reasons first.
     """
+    wants_json = example.tools is None and isinstance(_json(example.response), dict)
     return ChatRequest(
         messages=example.messages,
         max_output_tokens=max_tokens,
         temperature=temperature,
         tools=example.tools,
+        response_format=_JSON_OBJECT if wants_json else None,
     )
 
 
@@ -54,7 +59,7 @@ def parse_candidate(choice: Choice, example: Example) -> Message:
     content = _bare(choice.text.strip(), example.response)
     if not content and not choice.tool_calls:
         raise UnfitCandidateError("it is empty")
-    if not choice.tool_calls and _is_json(example.response) and not _is_json(content):
+    if not choice.tool_calls and _json(content) is None and _json(example.response) is not None:
         raise UnfitCandidateError("it is no JSON, as the original is")
     return replace(example.target, content=content or None, tool_calls=choice.tool_calls)
 
@@ -66,8 +71,10 @@ def _bare(text: str, original: str) -> str:
     return block[1].strip()
 
 
-def _is_json(text: str) -> bool:
+def _json(text: str) -> JSON:
+    """The JSON object or list that `text` is, else None."""
     try:
-        return isinstance(json.loads(text), dict | list)
+        value: JSON = json.loads(text)
     except (ValueError, RecursionError):
-        return False
+        return None
+    return value if isinstance(value, dict | list) else None

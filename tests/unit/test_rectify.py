@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -166,6 +167,14 @@ def test_json_target_is_replaced_by_bare_json_only(reply: str) -> None:
     original = row(1, answer='{"answer": "five"}')
     [got], _, _ = run(Rectify(), [original], candidate=reply, judge=lambda *_: Choice("C", "stop"))
     assert json.loads(got["candidate"]) == {"answer": "four"}
+
+
+def test_json_is_asked_for_where_the_row_has_it() -> None:
+    """A model that was not tuned on such rows would reason first; without tools it need not."""
+    plain = replace(row(1, answer='{"answer": "five"}'), tools=None)
+    _, writer, _ = run(Rectify(), [plain, replace(row(2), tools=None)])
+    formats = {r.messages[-1].content: r.response_format for r in writer.requests}
+    assert formats == {"question 1": '{"type":"json_object"}', "question 2": None}
 
 
 def test_prose_for_a_json_target_is_refused() -> None:
