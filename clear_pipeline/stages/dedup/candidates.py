@@ -7,7 +7,6 @@ Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4.
 from __future__ import annotations
 
 import numpy as np
-from datasketch import MinHash
 from numpy.typing import NDArray
 
 from clear_pipeline.stages.dedup.shingles import I64, U64, ShingleSets, unique
@@ -47,6 +46,8 @@ def signatures(sets: ShingleSets, permutations: int) -> U32Signatures:
     Uses datasketch's permutations on the shingles' own hashes, for all texts at once: hashing
     each shingle again, text by text, is what makes `MinHash.bulk` slow.
     """
+    from datasketch import MinHash
+
     factor, offset = MinHash(num_perm=permutations, scheme="affine32").permutations
     hashes = sets.hashes.astype(np.uint32)
     indptr = sets.members.indptr

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +11,21 @@ from clear_pipeline.stages.dedup.candidates import banding, candidate_pairs, sig
 from clear_pipeline.stages.dedup.clusters import Edge
 from clear_pipeline.stages.dedup.shingles import (
     I64,
+    Sentences,
     ShingleSets,
     Tokens,
+    concatenate,
     drop_common,
+    expand,
+    paired_keys,
     shingle_sets,
 )
 
 COMMON_ROWS = 10
 """A shingle in so few rows is never common: 1 % of 60 rows is less than one row, and every
 cluster of near-duplicates would pass for a template."""
+
+_PAIRS_AT_ONCE = 1 << 14
 
 
 def near_pairs(
@@ -65,21 +69,26 @@ def near_pairs(
     ties = (prompts.whole() ^ (responses.whole() >> np.uint64(1)))[rows]
     bands, rows_per_band = banding(threshold, permutations)
     first, second = candidate_pairs(signed, ties, bands=bands, rows=rows_per_band)
-    first, second = rows[first], rows[second]
-    similarity = np.minimum(*(side.jaccard(first, second) for side in sides))
-    alike = similarity >= threshold
-    return [
-        (one, other, value)
-        for one, other, value in zip(
-            first[alike].tolist(), second[alike].tolist(), similarity[alike].tolist(), strict=True
+    sentences = prompts.sentences()
+    edges: list[Edge] = []
+    for start in range(0, len(first), _PAIRS_AT_ONCE):
+        one, other = (rows[side[start : start + _PAIRS_AT_ONCE]] for side in (first, second))
+        similarity = np.minimum(*(side.jaccard(one, other) for side in sides))
+        alike = np.flatnonzero(similarity >= threshold)
+        alike = alike[
+            same_request(
+                prompts,
+                sentences,
+                one[alike],
+                other[alike],
+                threshold=threshold,
+                width=shingle_words,
+            )
+        ]
+        edges += zip(
+            one[alike].tolist(), other[alike].tolist(), similarity[alike].tolist(), strict=True
         )
-        if same_request(
-            prompts.sentences(one),
-            prompts.sentences(other),
-            threshold=threshold,
-            shingle_words=shingle_words,
-        )
-    ]
+    return edges
 
 
 def _common_shingles(sets: ShingleSets, files: Sequence[I64], fraction: float) -> NDArray[np.bool_]:
@@ -98,40 +107,42 @@ def _may_match(sets: ShingleSets, threshold: float) -> NDArray[np.bool_]:
     return np.add.reduceat(shared, sets.members.indptr[:-1]) >= threshold * sets.sizes
 
 
-Sentence = tuple[int, ...]
-
-
 def same_request(
-    one: Sequence[Sentence], other: Sequence[Sentence], *, threshold: float, shingle_words: int
-) -> bool:
+    prompts: Tokens, sentences: Sentences, first: I64, second: I64, *, threshold: float, width: int
+) -> NDArray[np.bool_]:
     """Whether two similar prompts also ask the same.
 
     A long context makes prompts similar whatever is asked about it. So sentences that stand in
-    both prompts are set aside, and what remains must be a near-duplicate by itself. The first
-    and last words count as much as the others here: what remains is padded at both ends.
+    both prompts are set aside, and what remains must be a near-duplicate by itself. What remains
+    is padded at both ends, so that its first and last words count as much as the others.
     """
-    if not Counter(one) & Counter(other):
-        return True
-    mine = _padded_shingles(_without(one, other), shingle_words)
-    theirs = _padded_shingles(_without(other, one), shingle_words)
-    return len(mine & theirs) >= threshold * len(mine | theirs)
+    if len(first) == 0:
+        return np.zeros(0, bool)
+    one, one_shares = _unshared(prompts, sentences, first, second, pad=width - 1)
+    other, _ = _unshared(prompts, sentences, second, first, pad=width - 1)
+    pairs = np.arange(len(first))
+    rests = shingle_sets(concatenate([one, other]), width)
+    return ~one_shares | (rests.jaccard(pairs, pairs + len(pairs)) >= threshold)
 
 
-def _without(sentences: Sequence[Sentence], others: Sequence[Sentence]) -> list[int]:
-    """The words of the sentences that `others` lacks, in order."""
-    spare = Counter(others)
-    spare.subtract(sentences)
-    kept = []
-    for sentence in reversed(sentences):
-        if spare[sentence] < 0:
-            spare[sentence] += 1
-            kept.append(sentence)
-    return list(chain.from_iterable(reversed(kept)))
-
-
-def _padded_shingles(words: Sequence[int], width: int) -> set[Sentence]:
-    if not words:
-        return set()
-    edge = (0,) * (width - 1)
-    padded = (*edge, *words, *edge)
-    return {padded[i : i + width] for i in range(len(padded) - width + 1)}
+def _unshared(
+    prompts: Tokens, sentences: Sentences, texts: I64, others: I64, *, pad: int
+) -> tuple[Tokens, NDArray[np.bool_]]:
+    """The words of the sentences that the other text lacks, padded; whether any was shared."""
+    counts = np.diff(sentences.offsets)
+    mine = expand(sentences.offsets[texts], counts[texts])
+    theirs = expand(sentences.offsets[others], counts[others])
+    pair = np.repeat(np.arange(len(texts)), counts[texts])
+    their_pair = np.repeat(np.arange(len(texts)), counts[others])
+    shared = np.isin(
+        paired_keys(sentences.keys[mine], pair), paired_keys(sentences.keys[theirs], their_pair)
+    )
+    shares = np.bincount(pair[shared], minlength=len(texts)) > 0
+    mine, pair = mine[~shared], pair[~shared]
+    words = np.bincount(pair, sentences.lengths[mine], minlength=len(texts)).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(words + 2 * pad)])
+    hashes = np.zeros(offsets[-1], np.uint64)
+    hashes[expand(offsets[:-1] + pad, words)] = prompts.hashes[
+        expand(sentences.starts[mine], sentences.lengths[mine])
+    ]
+    return Tokens(hashes, np.zeros(len(hashes), bool), offsets), shares

@@ -13,11 +13,13 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 U64: TypeAlias = NDArray[np.uint64]
 I64: TypeAlias = NDArray[np.int64]
@@ -82,9 +84,8 @@ class Tokens:
     def take(self, texts: I64) -> Tokens:
         """The given texts, in the given order."""
         lengths = self.lengths[texts]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        words = np.repeat(self.offsets[texts] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return Tokens(self.hashes[words], self.starts[words], offsets)
+        words = expand(self.offsets[texts], lengths)
+        return Tokens(self.hashes[words], self.starts[words], _bounds(lengths))
 
     def whole(self) -> U64:
         """One hash per text, equal for texts of equal words in equal order."""
@@ -92,11 +93,56 @@ class Tokens:
         mixed = _mix(self.hashes + _mix(place.astype(np.uint64)))
         return _mix(np.add.reduceat(mixed, self.offsets[:-1])) if len(mixed) else mixed
 
-    def sentences(self, text: int) -> list[tuple[int, ...]]:
-        """The sentences of one text as word hashes; a line end also ends a sentence."""
-        span = slice(self.offsets[text], self.offsets[text + 1])
-        parts = np.split(self.hashes[span], np.flatnonzero(self.starts[span])[1:])
-        return [tuple(part.tolist()) for part in parts]
+    def sentences(self) -> Sentences:
+        """Where the sentences are, and which are equal; a line end also ends a sentence."""
+        firsts = np.flatnonzero(self.starts)
+        bounds = np.append(firsts, len(self.hashes))
+        words = Tokens(self.hashes, self.starts, bounds).whole()
+        owners = np.searchsorted(self.offsets, firsts, side="right") - 1
+        order = np.lexsort((firsts, words, owners))
+        new = (np.diff(words[order], prepend=0) != 0) | (np.diff(owners[order], prepend=-1) != 0)
+        places = np.arange(len(order))
+        repeats = np.empty(len(order), np.uint64)
+        repeats[order] = places - np.maximum.accumulate(np.where(new, places, 0))
+        return Sentences(
+            keys=words + _mix(repeats),
+            starts=firsts,
+            lengths=np.diff(bounds),
+            offsets=np.searchsorted(owners, np.arange(len(self.offsets))),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sentences:
+    """The sentences of many texts, one text after the other.
+
+    Attributes:
+        keys: Unique within a text; the n-th of equal sentences has the same key in every text.
+        starts: Index of the first word in `Tokens.hashes`.
+        lengths: Words.
+        offsets: Text i has the sentences `offsets[i]:offsets[i + 1]`.
+    """
+
+    keys: U64
+    starts: I64
+    lengths: I64
+    offsets: I64
+
+
+def expand(starts: I64, lengths: I64) -> I64:
+    """The indices of all spans `start .. start + length - 1`, one span after the other."""
+    bounds = _bounds(lengths)
+    indices: I64 = np.repeat(starts - bounds[:-1], lengths) + np.arange(bounds[-1])
+    return indices
+
+
+def paired_keys(keys: U64, pairs: I64) -> U64:
+    """Keys that are equal only for an equal key in the same pair."""
+    return _mix(keys + _mix(pairs.astype(np.uint64) + np.uint64(1)))
+
+
+def _bounds(lengths: I64) -> I64:
+    return np.concatenate([[0], np.cumsum(lengths)])
 
 
 def tokenize(texts: Iterable[str]) -> Tokens:
@@ -116,9 +162,7 @@ def tokenize(texts: Iterable[str]) -> Tokens:
     starts = np.ones(len(values), bool)
     starts[1:] = ~is_word[:-1]
     starts[bounds[:-1]] = True
-    return Tokens(
-        values[is_word], _carry(starts, is_word), np.concatenate([[0], np.cumsum(is_word)])[bounds]
-    )
+    return Tokens(values[is_word], _carry(starts, is_word), _bounds(is_word)[bounds])
 
 
 def _carry(starts: NDArray[np.bool_], is_word: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -129,11 +173,10 @@ def _carry(starts: NDArray[np.bool_], is_word: NDArray[np.bool_]) -> NDArray[np.
 
 def concatenate(parts: Sequence[Tokens]) -> Tokens:
     """The texts of all parts, in order."""
-    offsets = np.concatenate([[0], np.cumsum(np.concatenate([p.lengths for p in parts]))])
     return Tokens(
         np.concatenate([p.hashes for p in parts]),
         np.concatenate([p.starts for p in parts]),
-        offsets,
+        _bounds(np.concatenate([p.lengths for p in parts])),
     )
 
 
@@ -160,10 +203,12 @@ class ShingleSets:
         return ShingleSets(self.members[texts], self.hashes)
 
     def jaccard(self, first: I64, second: I64) -> NDArray[np.float64]:
-        """Similarity of the sets `first[k]` and `second[k]`, in [0, 1]."""
+        """Similarity of the sets `first[k]` and `second[k]`, in [0, 1]; 1 for two empty sets."""
         shared = np.diff(self.members[first].multiply(self.members[second]).tocsr().indptr)
-        sizes = self.sizes
-        return np.asarray(shared / (sizes[first] + sizes[second] - shared), np.float64)
+        either = self.sizes[first] + self.sizes[second] - shared
+        similarity = np.ones(len(either))
+        np.divide(shared, either, out=similarity, where=either > 0)
+        return similarity
 
 
 def unique(values: I64) -> I64:
@@ -174,6 +219,8 @@ def unique(values: I64) -> I64:
 
 
 def _sets(owners: I64, hashes: U64, texts: int) -> ShingleSets:
+    from scipy.sparse import csr_array
+
     vocabulary, columns = np.unique(hashes, return_inverse=True)
     size = max(len(vocabulary), 1)
     entries = unique(owners * size + columns)
