@@ -92,7 +92,7 @@ class StubServer:
         app.router.add_get("/stats", self._stats)
         if self._slots is not None:
             app.router.add_get("/props", self._props)
-        runner = web.AppRunner(app, shutdown_timeout=0)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
         self._loop.run_until_complete(site.start())
@@ -214,7 +214,7 @@ def at_most(count: int) -> Reply:
 
 
 def status(
-    code: int, *, message: str = "no", headers: dict[str, str] | None = None, **error: str
+    code: int, /, *, message: str = "no", headers: dict[str, str] | None = None, **error: str
 ) -> Reply:
     """Answer with an HTTP error; `error` adds members, such as param or code."""
 

@@ -176,7 +176,7 @@ class Answers:
         """The stored answers, by sample index. A damaged one counts as not stored."""
         keys = {_sample_key(question, index): index for index in samples}
         marks = ",".join("?" * len(keys))
-        query = f"SELECT key, value, checksum FROM answers WHERE key IN ({marks})"  # noqa: S608
+        query = f"SELECT key, CAST(value AS BLOB), checksum FROM answers WHERE key IN ({marks})"  # noqa: S608
         with self._explained():
             rows = self._db.execute(query, list(keys)).fetchall()
         answers = {}
@@ -222,7 +222,7 @@ def _sha256(text: str) -> str:
 
 
 def _checksum(key: str, value: bytes) -> str:
-    return hashlib.sha256(key.encode() + bytes(value)).hexdigest()[:16]
+    return hashlib.sha256(key.encode() + value).hexdigest()[:16]
 
 
 def _encode(answer: Answer) -> bytes:

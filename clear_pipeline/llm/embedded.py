@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -46,7 +47,7 @@ class EmbeddedChat:
         path = await asyncio.to_thread(obtain, model, note=note)
         server = await asyncio.to_thread(_serve, path, model.name)
         local = settings.model_copy(update={"base_url": f"{server.listening_address}/v1"})
-        client = OpenAIChat(local, meter=meter, identity=f"weights:{model.sha256}")
+        client = OpenAIChat(local, meter=meter, identity=model.identity)
         await client.probe()
         return cls(client, server)
 
@@ -57,8 +58,8 @@ class EmbeddedChat:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Grammars, log-probabilities and `SLOTS`."""
-        return self._client.capabilities
+        """Grammars, llguidance's as well, log-probabilities and `SLOTS`."""
+        return replace(self._client.capabilities, llguidance=True)
 
     async def complete(self, request: ChatRequest) -> Completion:
         """As `OpenAIChat.complete`."""

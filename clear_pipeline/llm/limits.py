@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_base, wait_exponential_jitter
+from tenacity.wait import wait_base, wait_random_exponential
 
 from clear_pipeline.errors import CallError, UnreachableError
 from clear_pipeline.llm.base import Capabilities, ChatModel, ChatRequest, Completion
@@ -107,10 +107,10 @@ def _may_pass(error: BaseException) -> bool:
 
 
 class _Wait(wait_base):
-    """Exponential with jitter, and never less than the server asked for."""
+    """A random part of a doubling time, and never less than the server asked for."""
 
     def __init__(self, first: float) -> None:
-        self._backoff = wait_exponential_jitter(initial=first, max=60.0, jitter=first)
+        self._backoff = wait_random_exponential(multiplier=first, max=60.0)
 
     def __call__(self, retry_state: RetryCallState) -> float:
         error = retry_state.outcome.exception() if retry_state.outcome else None

@@ -8,14 +8,23 @@ from pathlib import Path
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.budget import Meter
 from clear_pipeline.llm.cache import Cached
-from clear_pipeline.llm.catalog import CATALOG
-from clear_pipeline.llm.embedded import EmbeddedChat
+from clear_pipeline.llm.catalog import CATALOG, CatalogModel
 from clear_pipeline.llm.limits import Limited
-from clear_pipeline.llm.openai_chat import OpenAIChat
 from clear_pipeline.llm.pull import Note
 from clear_pipeline.llm.settings import ModelSettings
 
 logger = logging.getLogger(__name__)
+
+
+def embedded_model(settings: ModelSettings) -> CatalogModel | None:
+    """The catalogue's model that these settings mean, or None if a server answers."""
+    return CATALOG.get(settings.model) if settings.base_url is None else None
+
+
+def model_identity(settings: ModelSettings) -> str:
+    """The identity that `open_model` will give the model; nothing is opened."""
+    model = embedded_model(settings)
+    return settings.identity if model is None else model.identity
 
 
 async def open_model(
@@ -52,8 +61,11 @@ async def open_model(
 
 
 async def _client(settings: ModelSettings, *, meter: Meter, note: Note) -> ChatModel:
-    if settings.base_url is None and settings.model in CATALOG:
-        model = CATALOG[settings.model]
+    # Here, because `import openai` takes longer than all of a command that asks no model.
+    from clear_pipeline.llm.embedded import EmbeddedChat
+    from clear_pipeline.llm.openai_chat import OpenAIChat
+
+    if (model := embedded_model(settings)) is not None:
         return await EmbeddedChat.start(settings, model, meter=meter, note=note)
     client = OpenAIChat(settings, meter=meter)
     try:

@@ -151,7 +151,7 @@ class OpenAIChat:
         said = self._said(error)
         retry_after = _retry_after(error)
         match error:
-            case openai.APITimeoutError():
+            case openai.APITimeoutError() if _refusal(error) is None:
                 return CallError("timeout", said, transient=True)
             case openai.APIConnectionError():
                 return CallError("unreachable", self._unreachable(error), transient=True)
@@ -178,14 +178,17 @@ class OpenAIChat:
 
     def _said(self, error: Exception) -> str:
         """The message in one line, cut, and without the key, which some servers repeat."""
-        text = " ".join(str(getattr(error, "message", error)).split())
+        body = getattr(error, "body", None)
+        said = body.get("message") if isinstance(body, dict) else None
+        text = " ".join(str(said or error).split())
         if self._key:
             text = text.replace(self._key, "[key]")
         return text if len(text) <= _MESSAGE_LENGTH else text[:_MESSAGE_LENGTH] + " ..."
 
     def _unreachable(self, error: Exception) -> str:
+        said = self._said(_refusal(error) or error)
         return (
-            f"no model server answers at {self._settings.url} ({self._said(error)}); is it up? "
+            f"no model server answers at {self._settings.url} ({said}); is it up? "
             "Start one, e.g. `ollama serve`, `llama-server -m MODEL.gguf` or `vllm serve MODEL`, "
             "or check the URL"
         )
@@ -224,6 +227,16 @@ def _key(settings: ModelSettings) -> str | None:
             f"variable {env}, or give --base-url for a server of your own"
         )
     return key
+
+
+def _refusal(error: Exception) -> OSError | None:
+    """Why no connection came about; the SDK's aiohttp transport calls it a time-out."""
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, OSError) and not isinstance(cause, TimeoutError):
+            return cause
+        cause = cause.__cause__
+    return None
 
 
 def _retry_after(error: Exception) -> float | None:

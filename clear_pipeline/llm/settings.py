@@ -25,11 +25,11 @@ class Prices(BaseModel):
     """Prompt tokens."""
     output: float = Field(ge=0)
     """Generated tokens, reasoning included."""
-    cached: float | None = Field(None, ge=0)
+    cached: float | None = Field(default=None, ge=0)
     """Prompt tokens read from the provider's cache; None = like `input`."""
-    cache_write: float | None = Field(None, ge=0)
+    cache_write: float | None = Field(default=None, ge=0)
     """Prompt tokens written to the provider's cache; None = like `input`."""
-    batch_discount: float = Field(0.5, ge=0, le=1)
+    batch_discount: float = Field(default=0.5, ge=0, le=1)
     """Part of the price that a batch job saves."""
 
 
@@ -40,22 +40,24 @@ class ModelSettings(BaseModel):
 
     model: str = Field(min_length=1)
     """Name as the endpoint knows it, or a name of the catalogue (`clear-pipeline model list`)."""
-    base_url: str | None = Field(None, pattern=r"^https?://[^/\s]+(/\S*)?$")
-    """Root of an OpenAI-compatible API, usually ending in /v1; None = OpenAI, or the catalogue."""
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^/\s@]+(/\S*)?$")
+    """Root of an OpenAI-compatible API, usually ending in /v1; None = OpenAI, or the catalogue.
+    A key or password has no place in it."""
     api_key_env: str | None = None
     """Environment variable that holds the key. None = OPENAI_API_KEY at OpenAI; nowhere else is
     that key sent unless it is named here."""
     revision: str | None = None
     """Anything that tells two models of one name apart; part of the identity."""
-    max_in_flight: int = Field(64, ge=1)
+    max_in_flight: int = Field(default=64, ge=1)
     """Requests open at once."""
-    timeout_s: float = Field(600.0, gt=0)
-    """Seconds to wait for one answer; connecting may take a tenth of it, at most 10 s."""
-    max_attempts: int = Field(5, ge=1)
+    timeout_s: float = Field(default=600.0, gt=0)
+    """Seconds to wait for one answer; connecting may take 10 s of them."""
+    max_attempts: int = Field(default=5, ge=1)
     """How often one request is sent before it is given up."""
-    backoff_s: float = Field(1.0, gt=0)
-    """Seconds before the second attempt; doubles per attempt, with jitter, up to 60 s."""
-    max_samples_per_request: int | None = Field(None, ge=1)
+    backoff_s: float = Field(default=1.0, gt=0)
+    """Longest wait before the second attempt, in seconds; doubles per attempt, up to 60 s. The
+    wait is a random part of it, so that refused requests do not return all at once."""
+    max_samples_per_request: int | None = Field(default=None, ge=1)
     """Upper bound of `n`; None = learned from the server."""
     price_per_mtok: Prices | None = None
     """Prices; None = spend is unknown and not shown."""

@@ -1,0 +1,193 @@
+"""Request bodies and replies as JSON, and what is learned of an endpoint."""
+
+import json
+from typing import Any
+
+import pytest
+
+from clear_pipeline.errors import CallError
+from clear_pipeline.llm.base import OMIT, ChatRequest, Usage
+from clear_pipeline.llm.dialect import REASONING_BUDGET, Dialect
+from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.llm.wire import parse_completion, parse_usage, request_body
+from clear_pipeline.schema import Message
+
+ASK = ChatRequest((Message("user", "q"),), 1, 0.0)
+SERVER = ModelSettings(model="m", base_url="http://h/v1")
+
+
+def test_zero_is_sent_and_omit_is_not() -> None:
+    """0.0 is a temperature and 0 a seed; OMIT leaves the parameter out."""
+    zero = request_body(ChatRequest(ASK.messages, 1, 0.0, seed=0), "m")
+    assert zero["temperature"] == 0.0
+    assert zero["seed"] == 0
+    assert request_body(ChatRequest(ASK.messages, 1, OMIT), "m") == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "q"}],
+    }
+
+
+def test_draws_are_asked_with_their_own_seed() -> None:
+    """Samples 3..7 go out as n = 5 with seed + 3."""
+    body = request_body(ChatRequest(ASK.messages, 1, 1.0, samples=range(3, 8), seed=10), "m")
+    assert (body["n"], body["seed"]) == (5, 13)
+
+
+def test_messages_keep_tool_calls_and_drop_training_weights() -> None:
+    """Tool turns reach the server as JSON; a row's loss weight does not."""
+    calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    turns = (
+        Message("assistant", None, tool_calls=json.dumps(calls), weight=0.0),
+        Message("tool", "7", name="f", tool_call_id="c"),
+    )
+    tools = '[{"type":"function"}]'
+    body = request_body(ChatRequest(turns, 1, OMIT, tools=tools, stop=("x",)), "m")
+    assert body["messages"] == [
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "content": "7", "name": "f", "tool_call_id": "c"},
+    ]
+    assert (body["tools"], body["stop"]) == (json.loads(tools), ["x"])
+
+
+def reply(**choice: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {"choices": [{"message": {"content": "Yes"}, "finish_reason": "stop", **choice}]}
+
+
+def logprobs(*values: float | None) -> dict[str, Any]:
+    top = [{"token": "b", "logprob": -2.0}, {"token": "a", "logprob": -1.0}, {"token": "c"}]
+    return {"content": [{"token": "t", "logprob": v, "top_logprobs": top} for v in values]}
+
+
+def test_log_probabilities_come_sorted_and_cut_to_what_was_asked() -> None:
+    """Alternatives are most likely first; one without a number is left out."""
+    asked = ChatRequest(ASK.messages, 1, 0.0, top_logprobs=5)
+    (token,) = (
+        parse_completion(reply(logprobs=logprobs(1e-7)), asked, Usage()).choices[0].tokens or ()
+    )
+    assert (token.logprob, token.top) == (0.0, (("a", -1.0), ("b", -2.0)))
+    alone = ChatRequest(ASK.messages, 1, 0.0, top_logprobs=0)
+    assert request_body(alone, "m")["top_logprobs"] == 1
+    (token,) = (
+        parse_completion(reply(logprobs=logprobs(-1.0)), alone, Usage()).choices[0].tokens or ()
+    )
+    assert token.top == ()
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("-inf")])
+def test_a_token_without_a_finite_probability_gives_none(value: float | None) -> None:
+    """Half a sum of log-probabilities would be taken for a whole one."""
+    asked = ChatRequest(ASK.messages, 1, 0.0, top_logprobs=1)
+    got = parse_completion(reply(logprobs=logprobs(-1.0, value)), asked, Usage())
+    assert got.choices[0].tokens is None
+    assert got.text == "Yes"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"choices": []}, {"choices": None}, {"choices": [{}]}, {"choices": [None]},
+     reply(message={"content": [1]})],
+)  # fmt: skip
+def test_a_reply_without_a_choice_is_a_bad_reply(body: dict[str, Any]) -> None:
+    """Empty and malformed choices fail the call and may be asked again."""
+    with pytest.raises(CallError) as failure:
+        parse_completion(body, ASK, Usage())
+    assert (failure.value.kind, failure.value.transient) == ("bad_reply", True)
+
+
+def test_tool_calls_reasoning_and_refusals_are_carried() -> None:
+    """Whatever a model says instead of text is kept."""
+    message = {"content": None, "tool_calls": [{"b": 1, "a": 2}], "reasoning_content": "hm"}
+    choice = parse_completion(reply(message=message), ASK, Usage()).choices[0]
+    assert (choice.text, choice.tool_calls, choice.reasoning) == ("", '[{"a":2,"b":1}]', "hm")
+    refused = parse_completion(reply(message={"refusal": "no"}), ASK, Usage())
+    assert refused.text == "no"
+
+
+def test_usage_of_llama_cpp_counts_every_choice() -> None:
+    """Its completion_tokens are one choice's; missing counts are zero."""
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 4,
+        "prompt_tokens_details": {"cached_tokens": 8},
+    }
+    body = {"choices": [{}, {}, {}], "usage": usage}
+    assert parse_usage(body, per_choice=True) == Usage(prompt=9, cached=8, completion=12)
+    assert parse_usage(body, per_choice=False) == Usage(prompt=9, cached=8, completion=4)
+    assert parse_usage({}, per_choice=True) == Usage()
+
+
+def test_the_token_limit_has_two_names() -> None:
+    """`max_completion_tokens` at OpenAI, `max_tokens` elsewhere, swapped where refused."""
+    assert Dialect(ModelSettings(model="gpt-4o")).body(ASK)["max_completion_tokens"] == 1
+    dialect = Dialect(SERVER)
+    body = dialect.body(ASK)
+    assert body["max_tokens"] == 1
+    said = "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    assert dialect.learn_from_refusal(body, param="max_tokens", message=said)
+    swapped = dialect.body(ASK)
+    assert swapped["max_completion_tokens"] == 1
+    assert "max_tokens" not in swapped
+
+
+@pytest.mark.parametrize(
+    ("message", "limit"),
+    [("Field 'n': Value must be between 1 <= value <= 4, but got 9", 4), ("bad 'n'", 4)],
+)
+def test_n_is_cut_to_the_servers_limit(message: str, limit: int) -> None:
+    """The limit is read from the refusal, else n is halved."""
+    dialect = Dialect(SERVER)
+    asked = ChatRequest(ASK.messages, 1, 1.0, samples=range(9))
+    assert dialect.learn_from_refusal(dialect.body(asked), param=None, message=message)
+    assert dialect.fit(asked).samples == range(limit)
+
+
+def test_top_logprobs_shrinks_to_the_limit_or_goes() -> None:
+    """A server names its maximum; a server without any loses the parameter and the capability."""
+    dialect = Dialect(SERVER)
+    asked = ChatRequest(ASK.messages, 1, 0.0, top_logprobs=20)
+    said = "Requested sample logprobs of 20, which is greater than max allowed: 5"
+    assert dialect.learn_from_refusal(dialect.body(asked), param=None, message=said)
+    assert dialect.body(asked)["top_logprobs"] == 5
+    assert dialect.learn_from_refusal(dialect.body(asked), param="logprobs", message="no")
+    assert not {"logprobs", "top_logprobs"} & dialect.body(asked).keys()
+    assert dialect.capabilities.logprobs is False
+
+
+def test_a_refusal_of_what_the_question_is_about_is_final() -> None:
+    """Messages, tools and formats are never dropped to please a server."""
+    dialect = Dialect(SERVER)
+    asked = ChatRequest(ASK.messages, 1, 0.0, tools="[]", response_format="{}")
+    body = dialect.body(asked)
+    for param in ("messages", "tools", "response_format", "model", None):
+        assert not dialect.learn_from_refusal(body, param=param, message="invalid")
+    assert dialect.body(asked) == body
+
+
+def test_openai_reasoning_models_get_effort_none_then_room_to_think() -> None:
+    """If `none` is refused, the answer gets at least 1,024 tokens."""
+    dialect = Dialect(ModelSettings(model="o3-mini"))
+    body = dialect.body(ASK)
+    assert (body["reasoning_effort"], body["max_completion_tokens"]) == ("none", 1)
+    assert dialect.learn_from_refusal(body, param="reasoning_effort", message="no 'none'")
+    assert dialect.body(ASK)["max_completion_tokens"] == REASONING_BUDGET
+    assert "reasoning_effort" not in dialect.body(ASK)
+
+
+def test_a_reply_cut_in_its_reasoning_is_asked_again_with_room() -> None:
+    """Once: a model that thinks longer than the budget keeps its empty answer."""
+    dialect = Dialect(SERVER)
+    message = {"content": None, "reasoning_content": "let me see"}
+    cut = parse_completion(reply(message=message, finish_reason="length"), ASK, Usage())
+    assert dialect.learn_from_reply(ASK, cut, thought=0)
+    assert dialect.body(ASK)["max_tokens"] == REASONING_BUDGET
+    assert not dialect.learn_from_reply(ASK, cut, thought=0)
+
+
+def test_a_grammar_goes_only_where_it_is_understood() -> None:
+    """Other servers would refuse or ignore it."""
+    asked = ChatRequest(ASK.messages, 1, 0.0, grammar='root ::= "a"')
+    dialect = Dialect(SERVER)
+    assert "grammar" not in dialect.body(asked)
+    dialect.is_llama_cpp(4)
+    assert dialect.body(asked)["grammar"] == 'root ::= "a"'
+    assert dialect.capabilities.slots == 4
