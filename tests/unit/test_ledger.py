@@ -12,6 +12,11 @@ import pytest
 from clear_pipeline.errors import DamagedRunError
 from clear_pipeline.ledger import LEDGER, assert_fates, fates, ledger_table, write_ledger
 from clear_pipeline.schema import Example, Fate, Message, rows_table
+from clear_pipeline.stages.base import Stage
+from clear_pipeline.stages.dedup import Dedup
+from clear_pipeline.stages.filter import Filter
+from clear_pipeline.stages.rectify import Rectify
+from clear_pipeline.stages.score import Score
 
 QUARANTINE = [
     {"id": "x.jsonl:9", "file": "x.jsonl", "line": 9, "reason": "broken JSON", "text": "{"}
@@ -107,6 +112,14 @@ def test_columns_are_stable_and_parts_follow() -> None:
     assert ledger["confidence"].to_pylist() == [0.5]
     assert ledger["reflection"].to_pylist() == [0.25]
     assert ledger["candidate"].to_pylist() == [None]
+
+
+@pytest.mark.parametrize("stage", [Dedup(), Score(), Filter(), Rectify()], ids=lambda s: s.name)
+def test_columns_have_the_types_of_their_stage(stage: Stage) -> None:
+    """No value changes on its way into the ledger."""
+    shared = [field for field in stage.adds() if field.name in LEDGER.names]
+    assert shared
+    assert [LEDGER.field(field.name).type for field in shared] == [f.type for f in shared]
 
 
 def test_quarantined_rows_stand_at_the_end() -> None:

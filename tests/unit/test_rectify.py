@@ -70,6 +70,14 @@ def test_is_a_stage() -> None:
     assert isinstance(Rectify(), Stage)
 
 
+def test_what_a_run_counted_is_no_setting() -> None:
+    """Equal settings are equal stages, also after one of them has met failures."""
+    used = Rectify()
+    run(used, [row(1)], candidate=outage)
+    assert used == Rectify()
+    assert "tally" not in used.model_dump_json()
+
+
 def test_candidate_above_eta_becomes_the_target() -> None:
     """The new target has the role, name and weight of the old one; figures and reason are kept."""
     [got], writer, _ = run(Rectify(eta=0.9), [row(1)])
