@@ -17,6 +17,7 @@ WORDS = [f"word{i}" for i in range(60)]
 LONG = " ".join(WORDS)
 EDITED = " ".join([*WORDS[:30], "other", *WORDS[31:]])
 """One word of 60 replaced: 51 of 61 shingles are shared, Jaccard 51 / 61."""
+TWENTY_WORDS = " ".join(WORDS[:20])
 CONTEXT = "The river Elbe rises in the mountains. It flows past Dresden and Hamburg to the sea."
 
 
@@ -91,6 +92,8 @@ def test_characters_are_the_words_of_scripts_without_spaces() -> None:
         ("{c}\nname one town\nAnswer:", "{c}\nname one river\nAnswer:"),
         ("{c} Is it long? Answer yes or no.", "{c} Is it cold? Answer yes or no."),
         ("{c}", "{c} Name a town."),
+        ("{c} The river Elbe rises in the mountains.", "{c} Rivers are long."),
+        (f"{{c}} Is it {TWENTY_WORDS} Hof?", f"{{c}} Is it {TWENTY_WORDS} Rom?"),
     ],
 )
 @pytest.mark.parametrize("repeats", [1, 12])

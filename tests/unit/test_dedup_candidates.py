@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from clear_pipeline.stages.dedup.candidates import (
     RECALL,
@@ -78,6 +79,21 @@ def test_a_bucket_of_many_costs_linear_work() -> None:
     assert len(first) <= n * WINDOW
     edges = [(a, b, 1.0) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
     assert len(spanning_forest(edges)) == n - 1
+
+
+def test_the_pairs_of_a_large_bucket_do_not_depend_on_the_order() -> None:
+    """Texts are known by their words: shuffled, the same pairs are found."""
+    rng = np.random.default_rng(0)
+    signed = rng.integers(0, 2, (20 * WINDOW, 4), dtype=np.uint32)
+    names = rng.permutation(len(signed)).astype(np.uint64)
+
+    def found(order: NDArray[np.int64]) -> set[frozenset[int]]:
+        pairs = candidate_pairs(signed[order], names[order], bands=2, rows=2)
+        return {frozenset(names[order][list(pair)].tolist()) for pair in zip(*pairs, strict=True)}
+
+    straight = np.arange(len(signed))
+    assert len(found(straight)) > 0
+    assert found(straight) == found(rng.permutation(straight))
 
 
 def test_a_forest_keeps_the_strongest_edges() -> None:
