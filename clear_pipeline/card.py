@@ -131,7 +131,11 @@ def _stage(manifest: Manifest, record: StageRecord) -> list[str]:
             for role, identity in sorted(record.models.items())
         )
         sections.append(f"Model: {'; '.join(served)}.")
-    values = ([escape(name), escape(_shown(value))] for name, value in record.settings.items())
+    values = (
+        [escape(name), escape(_shown(value))]
+        for name, value in record.settings.items()
+        if name != "kind"
+    )
     sections.append(_table(["setting", "value"], values))
     sections += [f"- {escape(note)}" for note in record.notes]
     return sections
