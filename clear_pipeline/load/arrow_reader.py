@@ -17,6 +17,8 @@ from clear_pipeline.load.events import FileError, Raw
 from clear_pipeline.schema import JSON
 
 BATCH_ROWS = 1000
+"""Rows that are taken out of a table at a time, fewer where they are long."""
+_BATCH_BYTES = 1 << 22
 
 
 def read_parquet(path: Path) -> Iterator[Raw]:
@@ -27,7 +29,11 @@ def read_parquet(path: Path) -> Iterator[Raw]:
     """
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16) as file:
-            yield from _numbered(file.iter_batches(batch_size=BATCH_ROWS))
+            groups = (file.metadata.row_group(i) for i in range(file.num_row_groups))
+            rows = min((_rows(g.num_rows, g.total_byte_size) for g in groups), default=1)
+            yield from _numbered(file.iter_batches(batch_size=rows))
+    except MemoryError:  # pyarrow's is an ArrowException too
+        raise
     except (pa.ArrowException, OSError) as error:
         raise FileError(f"damaged Parquet: {_line(error)}") from error
 
@@ -46,6 +52,8 @@ def read_arrow(path: Path, *, stream: bool) -> Iterator[Raw]:
                 reader = pa.ipc.open_file(file)
                 batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
                 yield from _numbered(batches)
+    except MemoryError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise FileError(f"damaged Arrow file: {_line(error)}") from error
 
@@ -64,11 +72,17 @@ def _line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
+def _rows(rows: int, size: int) -> int:
+    """How many of the rows of a table may become Python objects at once."""
+    return max(1, min(BATCH_ROWS, rows * _BATCH_BYTES // max(1, size)))
+
+
 def _numbered(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[Raw]:
     number = 0
     for batch in batches:
-        for start in range(0, batch.num_rows, BATCH_ROWS):
-            for record in _records(batch.slice(start, BATCH_ROWS)):
+        rows = _rows(batch.num_rows, batch.nbytes)
+        for start in range(0, batch.num_rows, rows):
+            for record in _records(batch.slice(start, rows)):
                 number += 1
                 if isinstance(record, str):
                     yield Raw(number, None, "", record)

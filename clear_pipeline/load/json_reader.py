@@ -14,6 +14,8 @@ _OUTSIDE = re.compile(rb'["\[\]{},]')
 _INSIDE = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _LIST_DEPTH = 2
 """A list of rows is the document itself or a value of its outermost object."""
+_HOPELESS_DEPTH = 200_000
+"""So many open brackets are no row that will ever end; reading stops there."""
 
 
 class RowCutter:
@@ -26,6 +28,7 @@ class RowCutter:
 
     def __init__(self, limit: int, *, documents: bool) -> None:
         self.closed = False
+        self.hopeless = False
         self._limit = limit
         self._documents = documents
         self._depth = 0
@@ -60,6 +63,7 @@ class RowCutter:
                 self._depth -= 1
                 self._rows_at = None
             self.closed = self._depth == 0
+            self.hopeless = self._depth > _HOPELESS_DEPTH
         if self._rows_at is not None:
             self._collect(data[begin : len(data) - len(self._unread)])
 
@@ -122,6 +126,8 @@ def read_json(pieces: Iterable[bytes], settings: LoadSettings, *, rows: str) -> 
                 number += 1
                 yield _row(number, data, settings)
         first = False
+        if cutter.hopeless:
+            break
     if data := cutter.rest():
         number += 1
         yield _row(number, data, settings)

@@ -27,7 +27,7 @@ from clear_pipeline.schema import Example, rows_table
 
 _LOOK_RECORDS, _LOOK_ROWS = 32, 1000
 """The format of a file is chosen from its first so many parsed rows, among so many rows."""
-_SHARD_CHARS = 1 << 24
+_SHARD_CHARS = 1 << 22
 """A shard is closed early at so much text, so that long rows do not fill the memory."""
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 

@@ -212,6 +212,29 @@ def test_shards_are_cut_by_rows_and_keyed_by_content(tmp_path: Path) -> None:
     assert len({shard.key for shard in after}) == 4
 
 
+def test_long_rows_make_small_shards(tmp_path: Path) -> None:
+    """A shard is closed before its rows take much memory, whatever `shard_rows` says."""
+    row = {"prompt": "Q", "completion": "x" * 1_000_000}
+    (tmp_path / "a.jsonl").write_bytes(jsonl([row] * 6))
+
+    found = events(tmp_path)
+
+    assert [shard.table.num_rows for shard in of(LoadedShard, found)] == [5, 1]
+
+
+def test_a_quote_that_never_closes_costs_one_row(tmp_path: Path) -> None:
+    """Beyond the limit an open quote is given up, and the lines after its own are rows again."""
+    lines = ["prompt,completion", '"open,1', *(f"{n},x" for n in range(50))]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+
+    found = events(tmp_path, max_line_bytes=100)
+
+    (quarantined,) = of(Quarantined, found)
+    assert (quarantined.line, quarantined.text) == (2, '"open,1')
+    assert quarantined.reason == "broken CSV: a quoted field does not end"
+    assert len(rows(found)) == 50
+
+
 def test_a_limit_counts_good_and_bad_rows(tmp_path: Path) -> None:
     """`limit` is of source rows, so that ten rows are ten fates."""
     (tmp_path / "a.jsonl").write_bytes(b"{bad\n" + jsonl(ALPACA))
@@ -243,7 +266,7 @@ def test_a_break_in_compressed_data_keeps_the_rows_before(codec: str, tmp_path: 
         "zstd": _zstd,
     }
     data = packers[codec](many)
-    (tmp_path / "a.jsonl").write_bytes(data[: 2 * len(data) // 3])
+    (tmp_path / "a.jsonl").write_bytes(data[: 5 * len(data) // 6])
 
     found = events(tmp_path)
 
