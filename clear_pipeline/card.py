@@ -97,8 +97,8 @@ def _contents(settings: ExportSettings, result: ExportResult) -> list[str]:
         (
             f"Format: {settings.format}. Expected share held out: {settings.valid_fraction:g}, "
             f"chosen by a hash of the seed ({settings.seed}) and the row's duplicate cluster, or "
-            "its content where it is in none: duplicates are never parted, and more data moves only "
-            "rows that gain a duplicate."
+            "its content where it is in none: duplicates are never parted, and more data moves "
+            "only rows that gain a duplicate."
         ),
     ]
 
