@@ -65,8 +65,12 @@ def open_source(path: Path, settings: LoadSettings, candidates: Sequence[Format]
     numbered = lines(pieces, settings.max_line_bytes)
     if text.startswith(b"{") or _mostly_objects(text):
         return Source("jsonl" + suffix, read_jsonl(numbered, settings))
-    delimiter = _delimiter(path, text, candidates)
-    return Source("csv" + suffix, read_csv(numbered, settings, delimiter=delimiter))
+    delimiter = _delimiter(text, candidates)
+    if delimiter is not None:
+        return Source("csv" + suffix, read_csv(numbered, settings, delimiter=delimiter))
+    if {".jsonl", ".ndjson"} & set(path.suffixes):  # its first lines are broken
+        return Source("jsonl" + suffix, read_jsonl(numbered, settings))
+    raise FileError(_not_rows(path, text, candidates))
 
 
 def _codec(path: Path) -> str | None:
@@ -133,20 +137,24 @@ def _mostly_objects(text: bytes) -> bool:
     return 2 * begins.count(b"{") > len(begins)
 
 
-def _delimiter(path: Path, text: bytes, candidates: Sequence[Format]) -> str:
-    """The delimiter under which the first line is a header that some format knows.
-
-    Raises:
-        FileError: There is none.
-    """
-    first = text.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
+def _delimiter(text: bytes, candidates: Sequence[Format]) -> str | None:
+    """The delimiter under which the first line is a header that some format knows."""
+    first = _first_line(text)
     for delimiter in _DELIMITERS:
         if _suits(dict.fromkeys(header(first, delimiter), ""), candidates):
             return delimiter
+    return None
+
+
+def _first_line(text: bytes) -> str:
+    return text.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
+
+
+def _not_rows(path: Path, text: bytes, candidates: Sequence[Format]) -> str:
     if {".csv", ".tsv"} & set(path.suffixes):
-        columns = header(first, "\t" if ".tsv" in path.suffixes else ",")
-        raise FileError(unknown_format(columns, candidates))
-    raise FileError("not a dataset: text that is neither JSON nor CSV with known columns")
+        columns = header(_first_line(text), "\t" if ".tsv" in path.suffixes else ",")
+        return unknown_format(columns, candidates)
+    return "not a dataset: text that is neither JSON nor CSV with known columns"
 
 
 def unknown_format(columns: Sequence[str], candidates: Sequence[Format]) -> str:
