@@ -20,6 +20,7 @@ import json
 import math
 import re
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -43,6 +44,7 @@ class StubServer:
         faults: Taken one per request, in order, before `reply`. May be filled while it runs.
         bodies: The bodies of all chat requests, in order of arrival.
         keys: The API keys that came with them.
+        arrivals: When each came, in seconds of the monotonic clock.
         most_open: The largest number of chat requests that were open at once.
     """
 
@@ -63,6 +65,7 @@ class StubServer:
         self.faults: deque[Reply] = deque()
         self.bodies: list[Body] = []
         self.keys: list[str] = []
+        self.arrivals: list[float] = []
         self.most_open = 0
 
     @property
@@ -105,6 +108,7 @@ class StubServer:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.bodies.append(body)
+        self.arrivals.append(time.monotonic())
         self.keys.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
         self._open += 1
         self.most_open = max(self.most_open, self._open)

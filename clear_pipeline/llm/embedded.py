@@ -93,5 +93,7 @@ def _serve(weights: Path, name: str) -> Any:  # noqa: ANN401 -- xllamacpp is unt
     params.n_ctx = CONTEXT * SLOTS
     params.cpuparams.n_threads = len(os.sched_getaffinity(0))
     params.cache_ram_mib = 0  # by default up to 8 GiB of old prompts
+    params.fit_params = False  # else the context depends on the memory that is free
+    params.warmup = False
     params.verbosity = 0
     return xllamacpp.Server(params)
