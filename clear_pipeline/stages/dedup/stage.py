@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from clear_pipeline.schema import JSON
@@ -40,7 +41,6 @@ class Summary:
     """What dedup must know of the alive rows of one shard.
 
     Attributes:
-        rows: Rows in the shard, dead ones included.
         alive: Positions of the alive rows; all further fields are aligned with it.
         table: id, file, content_hash, start (of the prompt and the response, for people).
         lengths: Characters of prompt and response.
@@ -48,7 +48,6 @@ class Summary:
         responses: Words of the response; None for exact only.
     """
 
-    rows: int
     alive: I64
     table: pa.Table
     lengths: I64
@@ -123,7 +122,6 @@ class Dedup(Settings):
             )
         ]
         return Summary(
-            rows=shard.rows,
             alive=positions,
             table=table.select(["id", "file", "content_hash"]).append_column(
                 "start", pa.array(starts, pa.large_string())
@@ -152,21 +150,9 @@ class Dedup(Settings):
         if self.keep == "longest":
             rank[np.lexsort((rank, -lengths))] = np.arange(len(rank))
         keeper, similarity = keepers(content_of, edges, rank)
-        ids = rows["id"].to_pylist()
-        self._warn(rows, keeper, ids, ctx)
-        clustered = np.isin(keeper, keeper[keeper != np.arange(len(keeper))])
-        states: list[JSON] = []
-        offset = 0
-        for partial in partials:
-            members = np.flatnonzero(clustered[offset : offset + len(partial.alive)]) + offset
-            states.append(
-                {
-                    "rows": partial.alive[members - offset].tolist(),
-                    **_assignments(members, keeper, similarity, content_of, ids),
-                }
-            )
-            offset += len(partial.alive)
-        return states
+        self._warn(rows, keeper, ctx)
+        exact = content_of[keeper] == content_of
+        return _states(partials, keeper, similarity, exact, rows["id"].to_pylist())
 
     def _edges(
         self, partials: Sequence[Summary], rows: pa.Table, first: I64, content_of: I64
@@ -199,22 +185,24 @@ class Dedup(Settings):
         edges += [(int(chosen[one]), int(chosen[other]), value) for one, other, value in pairs]
         return edges
 
-    def _warn(self, rows: pa.Table, keeper: I64, ids: Sequence[str], ctx: Context) -> None:
-        files = np.array(rows["file"].to_pylist())
+    def _warn(self, rows: pa.Table, keeper: I64, ctx: Context) -> None:
+        files, file_of = np.unique(rows["file"].to_pylist(), return_inverse=True)
         removed = keeper != np.arange(len(keeper))
-        for file in dict.fromkeys(files.tolist()):
-            lost = np.flatnonzero(removed & (files == file))
-            total = int((files == file).sum())
-            if len(lost) <= self.warn_fraction * total:
-                continue
-            examples = [
-                f"  {ids[row]} repeats {ids[keeper[row]]}:\n    {rows['start'][int(row)]}\n"
-                f"    {rows['start'][int(keeper[row])]}"
-                for row in lost[:_EXAMPLES]
-            ]
+        totals = np.bincount(file_of)
+        lost = np.bincount(file_of[removed], minlength=len(files))
+        for file in np.flatnonzero(lost > self.warn_fraction * totals):
+            repeats = np.flatnonzero(removed & (file_of == file))[:_EXAMPLES]
+            pairs = zip(
+                rows.take(repeats).to_pylist(), rows.take(keeper[repeats]).to_pylist(), strict=True
+            )
             ctx.progress.note(
-                f"dedup: {file} loses {len(lost)} of {total} rows "
-                f"({len(lost) / total:.0%}) as duplicates, for example\n" + "\n".join(examples)
+                f"dedup: {files[file]} loses {lost[file]} of {totals[file]} rows "
+                f"({lost[file] / totals[file]:.0%}) as duplicates, for example"
+                + "".join(
+                    f"\n  {row['id']} repeats {kept['id']}:"
+                    f"\n    {row['start']}\n    {kept['start']}"
+                    for row, kept in pairs
+                )
             )
 
     async def annotate(
@@ -244,19 +232,33 @@ def _prompts(table: pa.Table) -> list[str]:
     ]
 
 
-def _assignments(
-    members: I64, keeper: I64, similarity: np.ndarray, content_of: I64, ids: Sequence[str]
-) -> dict[str, list[Any]]:
-    stays = keeper[members] == members
-    exact = content_of[keeper[members]] == content_of[members]
-    cluster = [ids[k] for k in keeper[members]]
-    return {
-        "duplicate_of": [None if s else c for s, c in zip(stays, cluster, strict=True)],
-        "duplicate_kind": [
-            None if s else "exact" if e else "near" for s, e in zip(stays, exact, strict=True)
-        ],
-        "cluster": cluster,
-        "similarity": [
-            None if s else float(v) for s, v in zip(stays, similarity[members], strict=True)
-        ],
-    }
+def _states(
+    partials: Sequence[Summary],
+    keeper: I64,
+    similarity: NDArray[np.float64],
+    exact: NDArray[np.bool_],
+    ids: Sequence[str],
+) -> list[JSON]:
+    """Per shard the positions of its rows that are in a cluster, and the columns at these."""
+    stays = keeper == np.arange(len(keeper))
+    clustered = np.isin(keeper, keeper[~stays])
+    ends = np.cumsum([len(p.alive) for p in partials])
+    states: list[JSON] = []
+    for partial, end in zip(partials, ends, strict=True):
+        start = end - len(partial.alive)
+        members = (np.flatnonzero(clustered[start:end]) + start).tolist()
+        cluster = [ids[keeper[m]] for m in members]
+        states.append(
+            {
+                "rows": [int(partial.alive[m - start]) for m in members],
+                "duplicate_of": [
+                    None if stays[m] else c for m, c in zip(members, cluster, strict=True)
+                ],
+                "duplicate_kind": [
+                    None if stays[m] else "exact" if exact[m] else "near" for m in members
+                ],
+                "cluster": cluster,
+                "similarity": [None if stays[m] else float(similarity[m]) for m in members],
+            }
+        )
+    return states
