@@ -1,0 +1,221 @@
+"""From a run directory to the values that a report shows."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from clear_pipeline.llm.budget import Totals
+from clear_pipeline.report.data import (
+    Histogram,
+    InputFile,
+    ModelUse,
+    Part,
+    Reason,
+    ReportData,
+    ShownRow,
+    StageSettings,
+    fair_shares,
+    histogram,
+)
+from clear_pipeline.report.words import EXPORTED, PARTS, SCORE_PARTS, reason_kind
+from clear_pipeline.run import Run
+from clear_pipeline.schema import Fate
+
+MAX_ROWS: Final = 2_000
+"""Rows that a report lists at most."""
+
+
+def report_data(run: Run) -> ReportData:
+    """Everything that the report of a finished run shows.
+
+    Raises:
+        UsageError: The run has no ledger yet.
+    """
+    ledger = run.ledger()
+    fates = fate_counts(run)
+    return ReportData(
+        title=run.manifest.dataset,
+        version=run.manifest.package_version,
+        fates=fates,
+        rows=_shown_rows(run, ledger),
+        removed=sum(rows for fate, rows in fates.items() if fate is not Fate.KEPT),
+        confidences=score_histogram(ledger, "confidence"),
+        threshold=threshold_of(ledger),
+        parts=tuple(_parts(ledger)),
+        reasons=_reasons(ledger),
+        files=_files(run, ledger),
+        skipped=tuple((file.path, file.reason) for file in run.manifest.skipped),
+        stages=tuple(_stages(run)),
+        models=tuple(_models(run)),
+        notes=notes_of(run),
+        commands=next_commands(run),
+    )
+
+
+def fate_counts(run: Run) -> dict[Fate, int]:
+    """Rows by fate: every fate in order of precedence, zeros included."""
+    return {fate: run.manifest.fates.get(fate, 0) for fate in Fate}
+
+
+def score_histogram(ledger: pa.Table, column: str) -> Histogram | None:
+    """Distribution of a score column by fate; None where no row has a value."""
+    if column not in ledger.column_names:
+        return None
+    there = ledger.filter(pc.is_valid(ledger[column]))
+    return histogram(
+        {fate: there.filter(pc.equal(there["fate"], fate))[column].to_pylist() for fate in Fate}
+    )
+
+
+def threshold_of(ledger: pa.Table) -> float | None:
+    """The filter's threshold, None where no filter ran."""
+    threshold: float | None = pc.max(ledger["threshold"]).as_py()
+    return threshold
+
+
+def notes_of(run: Run) -> tuple[str, ...]:
+    """What load and the stages of the latest chain had to say, in order."""
+    return tuple(note for stage in _chain(run) for note in stage.notes)
+
+
+def next_commands(run: Run) -> tuple[tuple[str, str], ...]:
+    """(what for, command line) to go on with; empty fates are not offered."""
+    path = shlex.quote(str(run.path))
+    fates = fate_counts(run)
+    commands = [
+        (f"List the {fate} rows", f"clear-pipeline rows {path} --fate {fate}")
+        for fate in (Fate.FILTERED, Fate.RECTIFIED, Fate.DUPLICATE, Fate.QUARANTINED)
+        if fates[fate]
+    ][:2]
+    ids = run.ledger(["id"])["id"]
+    if len(ids):
+        row_id = shlex.quote(ids[0].as_py())
+        commands.append(("Explain one row", f"clear-pipeline explain {path} {row_id}"))
+    if any(fates[fate] for fate in EXPORTED):
+        export = f"clear-pipeline export {path} --format openai --out DIR"
+        commands.append(("Write training files", export))
+    return tuple(commands)
+
+
+def _chain(run: Run) -> Iterator[Any]:
+    for kind in run.manifest.chain:
+        record = run.manifest.stage(kind)
+        if record is not None:
+            yield record
+
+
+def _parts(ledger: pa.Table) -> Iterator[Part]:
+    for name in SCORE_PARTS:
+        drawn = score_histogram(ledger, name)
+        if drawn is not None:
+            yield Part(name=name, histogram=drawn, mean=pc.mean(ledger[name]).as_py())
+
+
+def _reasons(ledger: pa.Table) -> tuple[Reason, ...]:
+    """Kinds of reasons of all rows that are not kept, most rows first."""
+    changed = ledger.filter(pc.not_equal(ledger["fate"], Fate.KEPT))
+    found: dict[tuple[Fate, str], list[Any]] = {}
+    columns = (changed[name].to_pylist() for name in ("fate", "reason", "id"))
+    for fate, reason, row_id in zip(*columns, strict=True):
+        found.setdefault((Fate(fate), reason_kind(reason)), [0, row_id])[0] += 1
+    ordered = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
+    return tuple(Reason(fate, kind, rows, row_id) for (fate, kind), (rows, row_id) in ordered)
+
+
+def _files(run: Run, ledger: pa.Table) -> tuple[InputFile, ...]:
+    counts: dict[str, dict[Fate, int]] = {}
+    grouped = ledger.group_by(["file", "fate"], use_threads=False).aggregate([("fate", "count")])
+    for line in grouped.to_pylist():
+        counts.setdefault(line["file"], {})[Fate(line["fate"])] = line["fate_count"]
+    return tuple(
+        InputFile(
+            path=file.path,
+            format=" ".join(part for part in (file.format, file.container) if part),
+            fates=counts.get(file.path, {}),
+            problems=tuple(file.problems),
+        )
+        for file in run.manifest.files
+    )
+
+
+def _stages(run: Run) -> Iterator[StageSettings]:
+    for record in _chain(run):
+        settings = {key: value for key, value in record.settings.items() if key != "kind"}
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else ""
+        yield StageSettings(kind=record.kind, settings=text)
+
+
+def _models(run: Run) -> Iterator[ModelUse]:
+    for role, record in run.manifest.models.items():
+        usage = run.manifest.usage.get(record.model)
+        yield ModelUse(
+            role=role,
+            model=record.model,
+            endpoint=record.endpoint,
+            usage={} if usage is None else usage_lines(Totals.from_json(usage)),
+        )
+
+
+def usage_lines(totals: Totals) -> dict[str, str]:
+    """What a model did, as label and printable number; zeros that say nothing are left out."""
+    lines = {
+        "requests": totals.requests,
+        "… of them retries": totals.retries,
+        "questions without an answer": totals.failed,
+        "answers from the run's cache": totals.cached_samples,
+        "prompt tokens": totals.usage.prompt,
+        "… read from the server's cache": totals.usage.cached,
+        "completion tokens": totals.usage.completion,
+    }
+    shown = {label: f"{n:,}" for label, n in lines.items() if n or not label.startswith(("…", "q"))}
+    shown["spend"] = "no price configured" if totals.usd is None else f"${totals.usd:,.4f}"
+    return shown
+
+
+def _shown_rows(run: Run, ledger: pa.Table) -> tuple[ShownRow, ...]:
+    """Removed and rectified rows in input order; of too many, the least confident of each fate."""
+    lines = _chosen(ledger)
+    texts = run.texts([line["id"] for line in lines if line["fate"] != Fate.QUARANTINED])
+    raw = {entry["id"]: entry["text"] for entry in run.quarantine()}
+    rows = []
+    for line in lines:
+        text = texts.get(line["id"])
+        rows.append(
+            ShownRow(
+                id=line["id"],
+                fate=Fate(line["fate"]),
+                reason=line["reason"],
+                confidence=line["confidence"],
+                parts=scores(line),
+                prompt="" if text is None else text.prompt,
+                response=raw.get(line["id"], "") if text is None else text.response,
+                candidate=line["candidate"],
+                keeper=line["duplicate_of"],
+            )
+        )
+    return tuple(rows)
+
+
+def scores(line: Mapping[str, Any]) -> dict[str, float]:
+    """The scores that a ledger line has, by column."""
+    return {name: line[name] for name in PARTS if line.get(name) is not None}
+
+
+def _chosen(ledger: pa.Table) -> list[dict[str, Any]]:
+    position = pa.array(range(ledger.num_rows), pa.int64())
+    keys = ledger.select(["fate", "confidence"]).append_column("position", position)
+    keys = keys.filter(pc.not_equal(keys["fate"], Fate.KEPT))
+    by_fate = {fate: keys.filter(pc.equal(keys["fate"], fate)) for fate in Fate}
+    shares = fair_shares({fate: rows.num_rows for fate, rows in by_fate.items()}, MAX_ROWS)
+    taken: list[int] = []
+    for fate, rows in by_fate.items():
+        ordered = rows.sort_by([("confidence", "ascending"), ("position", "ascending")])
+        taken += ordered["position"].slice(0, shares[fate]).to_pylist()
+    lines: list[dict[str, Any]] = ledger.take(pa.array(sorted(taken), pa.int64())).to_pylist()
+    return lines
