@@ -6,17 +6,25 @@ once, however many questions follow.
 
 Dataset text is untrusted. Each part stands between tags that carry a code, the first 12 hex digits
 of the SHA-256 of the text itself: a text cannot contain its own code, so nothing inside a fence can
-close it, and the same row gives the same prompt on every run.
+close it, and the same row gives the same prompt on every run. Words that servers read as control
+tokens of a chat template ("<|im_end|>") are broken by a space: they would end our message.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 
 from clear_pipeline.schema import Example, Message, Role, canonical_json
 
 CODE_DIGITS = 12
 """Hex digits of a fence's code: 48 bits, out of reach for a text that must hold its own hash."""
+
+
+_CONTROL = re.compile(
+    r"(?<=<)(?=[|\uff5c]|/?s>|(?:start|end)_of_turn>)|(?<=\[)(?=/?(?:INST|SYSTEM_PROMPT)\])"
+)
+"""Inside the control tokens of common chat templates: ChatML, Llama, Gemma, Mistral, DeepSeek."""
 
 
 def row_code(example: Example, *extra: str) -> str:
@@ -36,8 +44,8 @@ def row_code(example: Example, *extra: str) -> str:
 
 
 def fence(label: str, text: str, code: str) -> str:
-    """`text` between an opening and a closing tag that carry `code`. `label` is ours, one word."""
-    return f"<{label}-{code}>\n{text}\n</{label}-{code}>"
+    """`text` between tags that carry `code`, its control tokens broken. `label` is one of ours."""
+    return f"<{label}-{code}>\n{_CONTROL.sub(' ', text)}\n</{label}-{code}>"
 
 
 def render_request(example: Example) -> str:

@@ -67,24 +67,10 @@ WORDINGS: Final[Mapping[str, Wording]] = MappingProxyType(
             "Reply with one word.",
             _TRUE,
         ),
-        "false_true": Wording(
-            "False or True: the response is a correct and direct answer to the request. "
-            "Reply with one word.",
-            _TRUE,
-        ),
-        "error": Wording(
-            "Does the response contain an error? Reply with one word: Yes or No.",
-            {"Yes": 0.0, "No": 1.0},
-        ),
         "rating": Wording(
             "Rate the response from 1 (wrong or useless) to 5 (correct and complete). "
             "Reply with one digit.",
             {"1": 0.0, "2": 0.25, "3": 0.5, "4": 0.75, "5": 1.0},
-        ),
-        "keep_drop": Wording(
-            "You choose examples to train an assistant on; wrong or unfitting responses must go. "
-            "Keep or drop this example? Reply with one word: Keep or Drop.",
-            {"Keep": 1.0, "Drop": 0.0},
         ),
         "expert": Wording(
             "An expert solves the request alone, then compares. Would the expert say that this "
