@@ -87,6 +87,16 @@ def parquet(columns: dict[str, pa.Array]) -> bytes:
     return buffer.getvalue()
 
 
+def _stray_offset() -> bytes:
+    """An Arrow stream in which a text begins far outside of the data."""
+    table = pa.table({"prompt": ["One?", "Two?"], "completion": ["1", "2"]})
+    buffer = io.BytesIO()
+    with pa.ipc.new_stream(buffer, table.schema) as writer:
+        writer.write_table(table)
+    offsets = b"".join(n.to_bytes(4, "little") for n in (0, 4, 8))
+    return buffer.getvalue().replace(offsets, offsets[:4] + b"\0\0\0\x70" + offsets[8:])
+
+
 def _invalid_utf8() -> pa.Array:
     offsets = pa.py_buffer(b"\0\0\0\0\1\0\0\0\3\0\0\0\4\0\0\0")
     return pa.Array.from_buffers(pa.string(), 3, [None, offsets, pa.py_buffer(b"a\xff\xfeb")])
@@ -208,8 +218,11 @@ CASES = (
         "invalid UTF-8",
         "rows.parquet",
     ),
-    foreign("Parquet without its end", _PARQUET[:-20], "damaged Parquet", file="rows.parquet"),
-    foreign("Parquet by name only", b"PAR1 but not really", "damaged Parquet"),
+    foreign(
+        "Parquet without its end", _PARQUET[:-20], "cannot be read as Parquet", file="rows.parquet"
+    ),
+    foreign("Parquet by name only", b"PAR1 but not really", "cannot be read as Parquet"),
+    foreign("Arrow: offset outside of the data", _stray_offset(), "cannot be read as Arrow"),
     foreign("empty file", b"", "empty"),
     foreign("file of blank lines", b"\n \n\n", "empty"),
     foreign("empty array", b"[]", "no rows", file="rows.json"),

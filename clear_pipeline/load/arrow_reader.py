@@ -32,10 +32,8 @@ def read_parquet(path: Path) -> Iterator[Raw]:
             groups = (file.metadata.row_group(i) for i in range(file.num_row_groups))
             rows = min((_rows(g.num_rows, g.total_byte_size) for g in groups), default=1)
             yield from _numbered(file.iter_batches(batch_size=rows))
-    except MemoryError:  # pyarrow's is an ArrowException too
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise FileError(f"damaged Parquet: {_line(error)}") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise FileError(f"cannot be read as Parquet: {_line(error)}") from error
 
 
 def read_arrow(path: Path, *, stream: bool) -> Iterator[Raw]:
@@ -47,15 +45,20 @@ def read_arrow(path: Path, *, stream: bool) -> Iterator[Raw]:
     try:
         with pa.OSFile(str(path)) as file:
             if stream:
-                yield from _numbered(pa.ipc.open_stream(file))
+                yield from _numbered(_sound(pa.ipc.open_stream(file)))
             else:
                 reader = pa.ipc.open_file(file)
                 batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
-                yield from _numbered(batches)
-    except MemoryError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise FileError(f"damaged Arrow file: {_line(error)}") from error
+                yield from _numbered(_sound(batches))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise FileError(f"cannot be read as Arrow: {_line(error)}") from error
+
+
+def _sound(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, each checked: an offset that points out of its buffer would end the process."""
+    for batch in batches:
+        batch.validate(full=True)
+        yield batch
 
 
 def read_batches(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[Raw]:
