@@ -10,9 +10,7 @@ from clear_pipeline.config import Config
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.budget import Meter, Totals
 from clear_pipeline.llm.cache import Cached
-from clear_pipeline.llm.catalog import CATALOG
-from clear_pipeline.llm.open import open_model
-from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.llm.open import embedded_model, model_identity, open_model
 from clear_pipeline.manifest import ModelRecord
 from clear_pipeline.stages.base import Stage
 
@@ -52,10 +50,7 @@ class ModelPool:
     def _identity(self, role: str) -> str:
         if role in self._given:
             return self._given[role].identity
-        settings = self._config.model_for(role)
-        if settings.base_url is None and settings.model in CATALOG:
-            return f"weights:{CATALOG[settings.model].sha256}"
-        return settings.identity
+        return model_identity(self._config.model_for(role))
 
     def _name(self, role: str) -> str:
         if role in self._given:
@@ -83,11 +78,13 @@ class ModelPool:
         return await open_model(settings, cache_path=self._cache_path, meter=meter, note=self._note)
 
     def rows_in_flight(self, roles: Sequence[str]) -> int:
-        """How many rows to work on at once."""
-        settings: list[ModelSettings] = [
-            self._config.model_for(role) for role in roles if role not in self._given
-        ]
-        return min((s.max_in_flight for s in settings), default=64)
+        """How many rows to work on at once: as many as the opened models take calls.
+
+        More rows than a server has slots would push each other's prompts out of its cache.
+        """
+        limits = [self._config.model_for(r).max_in_flight for r in roles if r not in self._given]
+        slots = [self._open[self._identity(r)].capabilities.slots for r in roles if self._open]
+        return min([*limits, *(n for n in slots if n is not None)], default=64)
 
     def records(self, stages: Iterable[Stage]) -> dict[str, ModelRecord]:
         """For the manifest: which model serves which role."""
@@ -98,7 +95,7 @@ class ModelPool:
         endpoint = "in this process"
         if role not in self._given:
             settings = self._config.model_for(role)
-            if settings.base_url is not None or settings.model not in CATALOG:
+            if embedded_model(settings) is None:
                 endpoint = settings.url
         return ModelRecord(model=self._name(role), endpoint=endpoint, identity=self._identity(role))
 

@@ -65,7 +65,7 @@ def bars(histogram: Histogram, frame: Frame) -> list[Bar]:
     for i in range(histogram.bins):
         foot = float(frame.base)
         span = f"{histogram.edges[i]:.3f} to {histogram.edges[i + 1]:.3f}"
-        for fate, counts in reversed(histogram.counts.items()):
+        for fate, counts in reversed(tuple(histogram.counts.items())):
             if counts[i]:
                 height = max(counts[i] * unit, 1.0)
                 foot -= height

@@ -1,0 +1,71 @@
+"""The documentation names everything that a user can type, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+from pydantic import BaseModel
+
+from clear_pipeline.cli import app
+from clear_pipeline.config import Config
+from clear_pipeline.export import EXPORT_FORMATS, ExportSettings
+from clear_pipeline.formats import FORMATS
+from clear_pipeline.llm.settings import ModelSettings, Prices
+from clear_pipeline.load import LoadSettings
+from clear_pipeline.schema import Fate
+from clear_pipeline.stages.dedup import Dedup
+from clear_pipeline.stages.filter import Filter
+from clear_pipeline.stages.rectify import Rectify
+from clear_pipeline.stages.score import COLUMNS, PRESETS, Score
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+SETTINGS: list[type[BaseModel]] = [
+    Config, ModelSettings, Prices, LoadSettings, Dedup, Score, Filter, Rectify, ExportSettings,
+]  # fmt: skip
+
+
+def commands() -> list[str]:
+    """Every command path, as it is typed."""
+    found = []
+    root = typer.main.get_command(app)
+    for name, command in root.commands.items():  # type: ignore[attr-defined]
+        below = getattr(command, "commands", None)
+        found += [f"{name} {sub}" for sub in below] if below else [name]
+    return found
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_is_documented(command: str) -> None:
+    """A command that no page shows is a command that nobody finds."""
+    assert f"clear-pipeline {command}" in TEXT
+
+
+@pytest.mark.parametrize(
+    "name", [f"{m.__name__}.{field}" for m in SETTINGS for field in m.model_fields]
+)
+def test_every_setting_is_documented(name: str) -> None:
+    """Every field of every settings model stands in the documentation."""
+    assert re.search(rf"\b{name.partition('.')[2]}\b", TEXT)
+
+
+@pytest.mark.parametrize("name", [*FORMATS, *EXPORT_FORMATS, *PRESETS, *COLUMNS.names, *Fate])
+def test_every_name_is_documented(name: str) -> None:
+    """Formats, presets, score columns and fates are explained somewhere."""
+    assert f"`{name}`" in TEXT or f"{name}:" in TEXT
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Relative links point to files that exist."""
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_readme_first_line_names_the_paper() -> None:
+    """Other tools use the acronym; the first line says which CLEAR this is."""
+    assert "CLEAR (Chen & Mueller 2024)" in (ROOT / "README.md").read_text().splitlines()[0]
