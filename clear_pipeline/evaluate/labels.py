@@ -73,8 +73,8 @@ def read_labels(
     if not marks:
         asked = "".join(f", {column} = {value}" for column, value in (where or {}).items())
         raise UsageError(
-            f"{path}: no row with {id_column}, {label_column}{asked}; the columns are "
-            f"{', '.join(columns) or 'unreadable'} (--id, --column, --where)"
+            f"{path}: no row with {id_column}, {label_column}{asked}; {unreadable} rows "
+            f"unreadable, the columns are {', '.join(columns) or 'none'} (--id, --column, --where)"
         )
     return Labels(marks, left_out, unreadable)
 

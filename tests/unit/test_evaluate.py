@@ -172,18 +172,19 @@ def test_unreadable_rows_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("name", "content", "message"),
     [
-        ('{"id": "a", "label": "spam"}', r"a\.jsonl:1: label 'spam'.*--bad spam"),
-        ('{"id": "a", "label": 1}\n{"id": "a", "label": 0}', "a.jsonl:2: id 'a' is marked good"),
-        ('{"key": "a", "label": 1}', "columns are key, label"),
-        ("", "no labels: empty"),
-        ("key,label\na,1\n", "with the columns id and label"),
+        ("a.jsonl", '{"id": "a", "label": "spam"}', r"a\.jsonl:1: label 'spam'.*--bad spam"),
+        ("a.jsonl", '{"id": "a", "label": 1}\n{"id": "a", "label": 0}', "a.jsonl:2: id 'a' is"),
+        ("a.jsonl", '{"key": "a", "label": 1}', "the columns are key, label"),
+        ("a.jsonl", "no JSON", "1 rows unreadable"),
+        ("a.jsonl", "", "no labels: empty"),
+        ("a.csv", "key,label\na,1\n", "with the columns id and label"),
     ],
 )
-def test_wrong_labels_are_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_wrong_labels_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
     """With the place, what was found and the option to use."""
-    path = tmp_path / "a.jsonl"
+    path = tmp_path / name
     path.write_text(content)
     with pytest.raises(UsageError, match=message):
         read_labels(path)
