@@ -8,6 +8,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from clear_pipeline.formats import FORMATS, Parsed, RowError
+from clear_pipeline.schema import Example, Message
 from strategies import (
     ROWS_BY_FORMAT,
     UNKNOWN_COLUMNS,
@@ -19,9 +22,6 @@ from strategies import (
     said,
     sharegpt_rows,
 )
-
-from clear_pipeline.formats import FORMATS, Parsed, RowError
-from clear_pipeline.schema import Example, Message
 
 UNTOUCHED = frozenset(
     {"instruction", "input", "prompt", "question", "query", "system", "tools", "label", "id"}
