@@ -1,0 +1,191 @@
+"""A run in a notebook: plots, and what another threshold would do. Nothing here calls a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import pyarrow.compute as pc
+from pydantic import ValidationError
+
+from clear_pipeline.errors import NoSurvivorsError, UsageError
+from clear_pipeline.report.adapter import fate_counts, score_histogram, threshold_of
+from clear_pipeline.report.plots import funnel_figure, histogram_figure
+from clear_pipeline.report.words import PARTS
+from clear_pipeline.run import Run
+from clear_pipeline.schema import Fate
+from clear_pipeline.stages.filter import KEEP_FORMS, Confidence, Filter, Key
+
+_RANKED = (Fate.KEPT, Fate.FILTERED, Fate.RECTIFIED)
+"""Fates of the rows that a filter compares with its threshold."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a filter with another `keep` would do to a finished run.
+
+    Attributes:
+        threshold: The lowest confidence that stays; for `{confidence: c}` c itself.
+        fates: Per fate the rows `now`, `then` and the `change`.
+        changed: Rows whose fate changes, nearest to the threshold first: `id`, `confidence`,
+            `now`, `then`.
+        new_candidates: Rows among those `then` filtered for which rectify would first ask for a
+            candidate; a real run may rectify some. 0 where the chain has no rectify.
+    """
+
+    threshold: float
+    fates: pd.DataFrame
+    changed: pd.DataFrame
+    new_candidates: int
+
+
+def funnel(run: Run) -> go.Figure:
+    """Where the rows went, step by step."""
+    return funnel_figure(fate_counts(run))
+
+
+def histogram(run: Run, column: str = "confidence", *, threshold: float | None = None) -> go.Figure:
+    """How a score is distributed, by fate.
+
+    Args:
+        run: A finished run.
+        column: `confidence` or one of its parts.
+        threshold: Where to draw the line; None = the run's own, for `confidence`.
+
+    Raises:
+        UsageError: The run has no such score.
+    """
+    ledger = run.ledger(list(dict.fromkeys(("fate", "threshold", column))))
+    drawn = score_histogram(ledger, column)
+    if drawn is None:
+        raise UsageError(f"{run.path}: no row has a {column}; run it with the score stage")
+    if threshold is None and column == "confidence":
+        threshold = threshold_of(ledger)
+    title = PARTS[column].label if column in PARTS else column.capitalize()
+    return histogram_figure(drawn, title=title, threshold=threshold)
+
+
+def move_threshold(run: Run, keep: Mapping[str, Any]) -> Preview:
+    """Preview another threshold, from the ledger alone and by the filter's own rule.
+
+    Args:
+        run: A finished run with scores.
+        keep: As in a config: `{"above": "median"}`, `{"quantile": 0.3}`, `{"confidence": 0.7}`,
+            `{"count": 5000}`.
+
+    Raises:
+        UsageError: `keep` has another form, or the run has no scores.
+        NoSurvivorsError: No row would stay.
+    """
+    rows = _ranked(run)
+    kept, threshold = _cut(run, rows, keep)
+    settings = _rectify_settings(run)
+    replaces_kept = settings is not None and settings["scope"] == "all"
+
+    def then(row: Mapping[str, Any]) -> str:
+        if row["rectified"] and (replaces_kept or row["id"] not in kept):
+            return Fate.RECTIFIED.value
+        return (Fate.KEPT if row["id"] in kept else Fate.FILTERED).value
+
+    frame = pd.DataFrame(
+        {
+            "id": [row["id"] for row in rows],
+            "confidence": [row["confidence"] for row in rows],
+            "now": [row["fate"] for row in rows],
+            "then": [then(row) for row in rows],
+        }
+    )
+    changed = frame[frame["now"] != frame["then"]]
+    return Preview(
+        threshold=threshold,
+        fates=_counts(run, frame),
+        changed=_nearest(changed, threshold),
+        new_candidates=0 if settings is None else _unasked(rows, kept),
+    )
+
+
+def margin(run: Run, threshold: float | None = None, *, rows: int = 10) -> pd.DataFrame:
+    """The rows nearest to a threshold with their texts: the ones to read before it is moved.
+
+    Args:
+        run: A finished run with scores.
+        threshold: In [0, 1]; None = the run's own.
+        rows: At most so many.
+
+    Raises:
+        UsageError: The run has no scores, or no threshold and none is given.
+    """
+    ranked = _ranked(run)
+    if threshold is None:
+        threshold = threshold_of(run.ledger(["threshold"]))
+    if threshold is None:
+        raise UsageError(f"{run.path}: no filter ran; give a threshold")
+    frame = _nearest(pd.DataFrame(ranked)[["id", "fate", "confidence"]], threshold).head(rows)
+    frame = frame.sort_values("confidence", ignore_index=True)
+    texts = run.texts(frame["id"].tolist())
+    frame["prompt"] = [texts[row_id].prompt for row_id in frame["id"]]
+    frame["response"] = [texts[row_id].response for row_id in frame["id"]]
+    return frame
+
+
+def _ranked(run: Run) -> list[dict[str, Any]]:
+    """Ledger lines of the rows that a filter looks at."""
+    ledger = run.ledger(["id", "fate", "confidence", "rectified", "candidate"])
+    ledger = ledger.filter(pc.is_valid(ledger["confidence"]))
+    rows: list[dict[str, Any]] = [row for row in ledger.to_pylist() if row["fate"] in _RANKED]
+    if not rows:
+        raise UsageError(f"{run.path}: no row has a confidence; run it with the score stage")
+    return rows
+
+
+def _cut(run: Run, rows: list[dict[str, Any]], keep: Mapping[str, Any]) -> tuple[set[str], float]:
+    """Ids that stay, and the threshold. Texts are hashed into the order only where they decide."""
+    try:
+        rule = Filter.model_validate({"keep": dict(keep)}).keep
+    except ValidationError as error:
+        raise UsageError(f"keep={dict(keep)!r}: expected one of {KEEP_FORMS}") from error
+    keys: list[Key] = sorted(((row["confidence"], "", row["id"]) for row in rows), reverse=True)
+    count = rule.rows(keys)
+    if count == 0:
+        raise NoSurvivorsError(f"{rule}: no row stays; the highest confidence is {keys[0][0]:.3f}")
+    if count < len(keys) and keys[count - 1][0] == keys[count][0]:
+        hashes = _content_hashes(run)
+        keys = sorted(((key[0], hashes[key[2]], key[2]) for key in keys), reverse=True)
+    threshold = rule.confidence if isinstance(rule, Confidence) else keys[count - 1][0]
+    return {row_id for _, _, row_id in keys[:count]}, threshold
+
+
+def _content_hashes(run: Run) -> dict[str, str]:
+    return {
+        row_id: content
+        for shard in run.shards()
+        for row_id, content in zip(
+            shard.table["id"].to_pylist(), shard.table["content_hash"].to_pylist(), strict=True
+        )
+    }
+
+
+def _rectify_settings(run: Run) -> Mapping[str, Any] | None:
+    record = run.manifest.stage("rectify") if "rectify" in run.manifest.chain else None
+    return None if record is None else record.settings
+
+
+def _unasked(rows: list[dict[str, Any]], kept: set[str]) -> int:
+    """Rows below the new threshold that rectify has not looked at yet."""
+    return sum(row["rectified"] is None and row["id"] not in kept for row in rows)
+
+
+def _counts(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
+    now = pd.Series({fate.value: rows for fate, rows in fate_counts(run).items()})
+    moved = frame["then"].value_counts().sub(frame["now"].value_counts(), fill_value=0)
+    change = moved.reindex(now.index, fill_value=0).astype(int)
+    return pd.DataFrame({"now": now, "then": now + change, "change": change})
+
+
+def _nearest(frame: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    distance = (frame["confidence"] - threshold).abs()
+    order = distance.sort_values(kind="stable").index
+    return frame.loc[order].reset_index(drop=True)
