@@ -22,22 +22,26 @@ from clear_pipeline.stages.filter import KEEP_FORMS, Confidence, Filter, Key
 _RANKED = (Fate.KEPT, Fate.FILTERED, Fate.RECTIFIED)
 """Fates of the rows that a filter compares with its threshold."""
 
+LISTED_ROWS = 1_000
+"""Changed rows that a preview lists; their texts are read from the run."""
+
 
 @dataclass(frozen=True)
-class Preview:
+class ThresholdPreview:
     """What a filter with another `keep` would do to a finished run.
 
     Attributes:
         threshold: The lowest confidence that stays; for `{confidence: c}` c itself.
-        fates: Per fate the rows `now`, `then` and the `change`.
-        changed: Rows whose fate changes, nearest to the threshold first: `id`, `confidence`,
-            `now`, `then`.
+        counts: Per fate the rows `now`, `then` and the `change`.
+        changed: Rows that would be kept instead of filtered or the reverse, nearest to the
+            threshold first: `id`, `confidence`, `now`, `then`, `prompt`, `response`. `counts`
+            has the true number where not all are listed.
         new_candidates: Rows among those `then` filtered for which rectify would first ask for a
             candidate; a real run may rectify some. 0 where the chain has no rectify.
     """
 
     threshold: float
-    fates: pd.DataFrame
+    counts: pd.DataFrame
     changed: pd.DataFrame
     new_candidates: int
 
@@ -68,42 +72,38 @@ def histogram(run: Run, column: str = "confidence", *, threshold: float | None =
     return histogram_figure(drawn, title=title, threshold=threshold)
 
 
-def move_threshold(run: Run, keep: Mapping[str, Any]) -> Preview:
-    """Preview another threshold, from the ledger alone and by the filter's own rule.
+def move_threshold(
+    run: Run, keep: Mapping[str, Any], *, rows: int = LISTED_ROWS
+) -> ThresholdPreview:
+    """Preview another threshold, from what the run holds and by the filter's own rule.
+
+    Rectified rows stay rectified here. A rerun with rectify's `scope: low` would leave those that
+    come to lie above the threshold as they were; they are exported either way.
 
     Args:
         run: A finished run with scores.
         keep: As in a config: `{"above": "median"}`, `{"quantile": 0.3}`, `{"confidence": 0.7}`,
             `{"count": 5000}`.
+        rows: Changed rows that are listed at most.
 
     Raises:
         UsageError: `keep` has another form, or the run has no scores.
         NoSurvivorsError: No row would stay.
     """
-    rows = _ranked(run)
-    kept, threshold = _cut(run, rows, keep)
-    settings = _rectify_settings(run)
-    replaces_kept = settings is not None and settings["scope"] == "all"
-
-    def then(row: Mapping[str, Any]) -> str:
-        if row["rectified"] and (replaces_kept or row["id"] not in kept):
-            return Fate.RECTIFIED.value
-        return (Fate.KEPT if row["id"] in kept else Fate.FILTERED).value
-
-    frame = pd.DataFrame(
-        {
-            "id": [row["id"] for row in rows],
-            "confidence": [row["confidence"] for row in rows],
-            "now": [row["fate"] for row in rows],
-            "then": [then(row) for row in rows],
-        }
+    ranked = _ranked(run)
+    stays, threshold = _cut(run, ranked, keep)
+    fate = {True: Fate.KEPT.value, False: Fate.FILTERED.value}
+    frame = pd.DataFrame(ranked).rename(columns={"fate": "now"})
+    frame["then"] = (
+        frame["id"].isin(stays).map(fate).where(frame["now"] != Fate.RECTIFIED, "rectified")
     )
-    changed = frame[frame["now"] != frame["then"]]
-    return Preview(
+    changed = _nearest(frame[frame["now"] != frame["then"]], threshold).head(rows)
+    unasked = frame["rectified"].isna() & (frame["then"] == Fate.FILTERED)
+    return ThresholdPreview(
         threshold=threshold,
-        fates=_counts(run, frame),
-        changed=_nearest(changed, threshold),
-        new_candidates=0 if settings is None else _unasked(rows, kept),
+        counts=_counts(run, frame),
+        changed=_with_texts(run, changed[["id", "confidence", "now", "then"]]),
+        new_candidates=int(unasked.sum()) if "rectify" in run.manifest.chain else 0,
     )
 
 
@@ -124,16 +124,12 @@ def margin(run: Run, threshold: float | None = None, *, rows: int = 10) -> pd.Da
     if threshold is None:
         raise UsageError(f"{run.path}: no filter ran; give a threshold")
     frame = _nearest(pd.DataFrame(ranked)[["id", "fate", "confidence"]], threshold).head(rows)
-    frame = frame.sort_values("confidence", ignore_index=True)
-    texts = run.texts(frame["id"].tolist())
-    frame["prompt"] = [texts[row_id].prompt for row_id in frame["id"]]
-    frame["response"] = [texts[row_id].response for row_id in frame["id"]]
-    return frame
+    return _with_texts(run, frame.sort_values("confidence", ignore_index=True))
 
 
 def _ranked(run: Run) -> list[dict[str, Any]]:
     """Ledger lines of the rows that a filter looks at."""
-    ledger = run.ledger(["id", "fate", "confidence", "rectified", "candidate"])
+    ledger = run.ledger(["id", "fate", "confidence", "rectified"])
     ledger = ledger.filter(pc.is_valid(ledger["confidence"]))
     rows: list[dict[str, Any]] = [row for row in ledger.to_pylist() if row["fate"] in _RANKED]
     if not rows:
@@ -168,16 +164,6 @@ def _content_hashes(run: Run) -> dict[str, str]:
     }
 
 
-def _rectify_settings(run: Run) -> Mapping[str, Any] | None:
-    record = run.manifest.stage("rectify") if "rectify" in run.manifest.chain else None
-    return None if record is None else record.settings
-
-
-def _unasked(rows: list[dict[str, Any]], kept: set[str]) -> int:
-    """Rows below the new threshold that rectify has not looked at yet."""
-    return sum(row["rectified"] is None and row["id"] not in kept for row in rows)
-
-
 def _counts(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
     now = pd.Series({fate.value: rows for fate, rows in fate_counts(run).items()})
     moved = frame["then"].value_counts().sub(frame["now"].value_counts(), fill_value=0)
@@ -189,3 +175,11 @@ def _nearest(frame: pd.DataFrame, threshold: float) -> pd.DataFrame:
     distance = (frame["confidence"] - threshold).abs()
     order = distance.sort_values(kind="stable").index
     return frame.loc[order].reset_index(drop=True)
+
+
+def _with_texts(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
+    texts = run.texts(frame["id"].tolist())
+    return frame.assign(
+        prompt=[texts[row_id].prompt for row_id in frame["id"]],
+        response=[texts[row_id].response for row_id in frame["id"]],
+    )
