@@ -95,7 +95,10 @@ def move_threshold(
     fate = {True: Fate.KEPT.value, False: Fate.FILTERED.value}
     frame = pd.DataFrame(ranked).rename(columns={"fate": "now"})
     frame["then"] = (
-        frame["id"].isin(stays).map(fate).where(frame["now"] != Fate.RECTIFIED, "rectified")
+        frame["id"]
+        .isin(stays)
+        .map(fate)
+        .where(frame["now"] != Fate.RECTIFIED, Fate.RECTIFIED.value)
     )
     changed = _nearest(frame[frame["now"] != frame["then"]], threshold).head(rows)
     unasked = frame["rectified"].isna() & (frame["then"] == Fate.FILTERED)
