@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--cache", type=Path, required=True, help="SQLite file for the answers")
-    parser.add_argument("--form", choices=["one-token", "sampled"], default="one-token")
+    parser.add_argument("--form", choices=["one-token", "yes-no", "sampled"], default="one-token")
     parser.add_argument("--eta", type=float, nargs="+", default=[0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
     parser.add_argument("--in-flight", type=int, default=4)
     parser.add_argument("--out", type=Path, help="JSON lines: every row with its columns")

@@ -17,19 +17,20 @@ JUDGE_VERSION = 1
 
 Label: TypeAlias = Literal["A", "B"]
 
-_CRITERIA: Final = (
-    "Compare response A and response B as next turns of this conversation: accuracy first (is what "
-    "it says right, and in the form that was asked for?), then completeness, then relevance. "
-    "Length and style alone make no response better."
+BETTER: Final = (
+    "Which response is better: more accurate, more complete and more relevant? "
+    "Reply with one letter: A, B, or C if they are equally good."
 )
-ONE_TOKEN: Final = (
-    f"{_CRITERIA} Which is better? Reply with one letter: A, B, or C if they are equally good."
+LETTERS: Final = ("A", "B", "C")
+
+YES_NO: Final = (
+    "Is response {label} the right answer to the request? Reply with one word: Yes or No."
 )
-ONE_TOKEN_CHOICES: Final = ("A", "B", "C")
 
 REASONED: Final = (
-    f"{_CRITERIA} Give your reasoning in at most three short sentences. Then write one last line: "
-    "VERDICT: A, VERDICT: B or VERDICT: tie."
+    "Which response is better? Compare their accuracy first, then completeness, then relevance; "
+    "length and style alone make no response better. Give your reasoning in at most three short "
+    "sentences. Then write one last line: VERDICT: A, VERDICT: B or VERDICT: tie."
 )
 
 DOUBTS: Final = tuple(
@@ -45,16 +46,26 @@ DOUBT_VALUES: Final = {"Yes": 1.0, "No": 0.0, "Unsure": 0.5}
 _VERDICT = re.compile(r"VERDICT\W*(?:response\W+)?(A|B|tie)\b", re.IGNORECASE)
 
 
-def _pair(example: Example, first: str, second: str) -> tuple[str, str, str]:
+def _pair(example: Example, first: str, second: str) -> tuple[str, ...]:
     code = row_code(example, first, second)
-    note = f"Two responses to it follow, between tags with the code {code}."
-    parts = (render_request(example), f"{note}\n\n{fence('A', first, code)}")
-    return (*parts, fence("B", second, code))
+    return (
+        render_request(example),
+        f"Two responses to it follow, each between tags with the code {code}.",
+        f"Response A:\n{fence('response', first, code)}",
+        f"Response B:\n{fence('response', second, code)}",
+    )
 
 
 def one_token_prompt(example: Example, first: str, second: str) -> tuple[Message, ...]:
-    """Which of the two is better, as one of `ONE_TOKEN_CHOICES`; C is a tie."""
-    return ask(*_pair(example, first, second), ONE_TOKEN)
+    """Which of the two is better, as one of `LETTERS`; C is a tie."""
+    return ask(*_pair(example, first, second), BETTER)
+
+
+def yes_no_prompt(
+    example: Example, first: str, second: str, *, label: Label
+) -> tuple[Message, ...]:
+    """Whether the response with this label is right, in sight of the other: Yes or No."""
+    return ask(*_pair(example, first, second), YES_NO.replace("{label}", label))
 
 
 def verdicts_request(

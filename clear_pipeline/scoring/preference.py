@@ -14,12 +14,13 @@ from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.prompts.judge import (
     DOUBT_VALUES,
-    ONE_TOKEN_CHOICES,
+    LETTERS,
     Label,
     doubt_prompts,
     one_token_prompt,
     parse_verdict,
     verdicts_request,
+    yes_no_prompt,
 )
 from clear_pipeline.schema import Example
 from clear_pipeline.scoring.choice import ask_choice
@@ -71,9 +72,36 @@ class OneToken:
         self, model: ChatModel, example: Example, pair: tuple[str, str], *, candidate: Label
     ) -> OrderVerdict:
         """Compare `pair`, of which the one labelled `candidate` is the new response."""
-        reply = await ask_choice(model, one_token_prompt(example, *pair), choices=ONE_TOKEN_CHOICES)
-        best = max(ONE_TOKEN_CHOICES, key=lambda label: reply.probabilities[label])
+        reply = await ask_choice(model, one_token_prompt(example, *pair), choices=LETTERS)
+        best = max(LETTERS, key=lambda label: reply.probabilities[label])
         return OrderVerdict(reply.probabilities[candidate], _verdict(best, candidate))
+
+
+@dataclass(frozen=True, slots=True)
+class YesNo:
+    """Is A right? Is B right? One token each, both in sight of the other: two calls per order.
+
+    With p and q for "the candidate is right" and "the original is right", the preference is
+    p (1 - q) / (p (1 - q) + q (1 - p)): how likely it is the candidate, if just one of them is.
+    A small model says Yes or No far more reliably than it names the better of two letters.
+    """
+
+    async def judge(
+        self, model: ChatModel, example: Example, pair: tuple[str, str], *, candidate: Label
+    ) -> OrderVerdict:
+        """Compare `pair`, of which the one labelled `candidate` is the new response."""
+        right: dict[str, float] = {}
+        for label in ("A", "B"):
+            prompt = yes_no_prompt(example, *pair, label=label)
+            reply = await ask_choice(model, prompt, choices=("Yes", "No"))
+            right[label] = reply.probabilities["Yes"]
+        new, old = right[candidate], right["B" if candidate == "A" else "A"]
+        for_new, for_old = new * (1 - old), old * (1 - new)
+        # Neither is likelier if both or none are surely right.
+        preference = for_new / (for_new + for_old) if for_new + for_old > 0 else 0.5
+        if new == old:
+            return OrderVerdict(preference, "tie")
+        return OrderVerdict(preference, "candidate" if new > old else "original")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +149,11 @@ class Sampled:
         return OrderVerdict(preference, _verdict(_majority(verdicts), candidate))
 
 
-async def prefer(
-    model: ChatModel, example: Example, candidate: str, *, form: OneToken | Sampled
-) -> Preference:
+Form: TypeAlias = OneToken | YesNo | Sampled
+"""How a preference is read off a judge."""
+
+
+async def prefer(model: ChatModel, example: Example, candidate: str, *, form: Form) -> Preference:
     """Judge a candidate against the row's own response in both orders.
 
     Args:

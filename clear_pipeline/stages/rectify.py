@@ -22,7 +22,15 @@ from clear_pipeline.prompts.candidate import (
 )
 from clear_pipeline.schema import JSON, MESSAGE, Example, Message, examples
 from clear_pipeline.scoring.bsdetector import PAPER_BETA, PAPER_K, PAPER_TEMPERATURE
-from clear_pipeline.scoring.preference import OneToken, Preference, Sampled, Verdict, prefer
+from clear_pipeline.scoring.preference import (
+    Form,
+    OneToken,
+    Preference,
+    Sampled,
+    Verdict,
+    YesNo,
+    prefer,
+)
 from clear_pipeline.scoring.similarity import canonical_answer
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
 from clear_pipeline.stages.failures import FailureTally
@@ -73,8 +81,9 @@ class Rectify(Settings):
     """low: rows that the filter would drop. all: also rows that it keeps, as in the paper."""
     eta: Share = 0.8
     """Replace where the preference is above this, strictly. 0.8 is the paper's for `sampled`."""
-    form: Literal["one-token", "sampled"] = "one-token"
-    """How sure the judge is: the probability of one token, or the paper's sampled verdicts."""
+    form: Literal["one-token", "yes-no", "sampled"] = "one-token"
+    """How a preference is read: the probability of one letter, of Yes for either response, or the
+    paper's sampled verdicts."""
     k: Annotated[int, Field(ge=1, le=64)] = PAPER_K
     """Verdicts per order, for `sampled`."""
     beta: Share = PAPER_BETA
@@ -163,9 +172,11 @@ class Rectify(Settings):
         completion = await ctx.models["candidate"].complete(request)
         return parse_candidate(completion.choices[0], example)
 
-    def _form(self) -> OneToken | Sampled:
+    def _form(self) -> Form:
         if self.form == "one-token":
             return OneToken()
+        if self.form == "yes-no":
+            return YesNo()
         return Sampled(self.k, self.beta, self.verdict_temperature, self.max_verdict_tokens)
 
     def _failed(self, row: RowRepair, reason: str) -> RowRepair:

@@ -28,7 +28,7 @@ rows_strategy = st.lists(
 stages = st.builds(
     Rectify,
     scope=st.sampled_from(["low", "all"]),
-    form=st.sampled_from(["one-token", "sampled"]),
+    form=st.sampled_from(["one-token", "yes-no", "sampled"]),
     eta=st.floats(0, 1),
     k=st.integers(1, 3),
     max_failed_fraction=st.just(1.0),

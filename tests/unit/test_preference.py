@@ -13,7 +13,7 @@ from clear_pipeline.llm.base import ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import Reply, Script, ScriptedChat
 from clear_pipeline.prompts.judge import parse_verdict
 from clear_pipeline.schema import Example, Message
-from clear_pipeline.scoring.preference import OneToken, Preference, Sampled, prefer
+from clear_pipeline.scoring.preference import Form, OneToken, Preference, Sampled, YesNo, prefer
 
 EXAMPLE = Example(
     id="x:1",
@@ -38,7 +38,7 @@ def candidate_first(request: ChatRequest) -> bool:
     return text.index("four") < text.index("five")
 
 
-def judge(script: Script, form: OneToken | Sampled) -> tuple[Preference, ScriptedChat]:
+def judge(script: Script, form: Form) -> tuple[Preference, ScriptedChat]:
     model = ScriptedChat(script)
     return asyncio.run(prefer(model, EXAMPLE, "four", form=form)), model
 
@@ -71,6 +71,41 @@ def test_one_token_tie_is_a_tie() -> None:
     """C in both orders is no vote for either."""
     found, _ = judge(lambda *_: token(C=0.9, A=0.05, B=0.05), OneToken())
     assert found.verdict == "tie"
+
+
+def yes_no_script(original: float, candidate: float) -> Script:
+    """How likely Yes is for either response, wherever it stands."""
+
+    def script(request: ChatRequest, _: int) -> Reply:
+        asked = request.messages[0].text.split("Is response ")[1][0]
+        about_candidate = (asked == "A") == candidate_first(request)
+        yes = candidate if about_candidate else original
+        return token(Yes=yes, No=1 - yes)
+
+    return script
+
+
+def test_yes_no_is_the_chance_of_the_candidate_if_just_one_is_right() -> None:
+    """0.8 * 0.6 / (0.8 * 0.6 + 0.4 * 0.2) = 6/7 in both orders, from two calls each."""
+    found, model = judge(yes_no_script(original=0.4, candidate=0.8), YesNo())
+    assert found.first.preference == pytest.approx(6 / 7)
+    assert found.second.preference == pytest.approx(6 / 7)
+    assert found.verdict == "candidate"
+    assert [candidate_first(r) for r in model.requests] == [False, False, True, True]
+
+
+def test_yes_no_of_two_right_responses_is_a_tie() -> None:
+    """A candidate that is as surely right as the original is not better."""
+    found, _ = judge(yes_no_script(original=0.9, candidate=0.9), YesNo())
+    assert found.score == pytest.approx(0.5)
+    assert found.verdict == "tie"
+
+
+@pytest.mark.parametrize(("word", "verdict"), [("Yes", "tie"), ("No", "tie")])
+def test_yes_no_in_words_alone_divides_by_no_zero(word: str, verdict: str) -> None:
+    """Where the server gives no probabilities, both right or both wrong is even."""
+    found, _ = judge(lambda *_: word, YesNo())
+    assert (found.score, found.verdict) == (0.5, verdict)
 
 
 def sampled_script(verdicts: list[str], doubts: list[str]) -> Script:
@@ -155,4 +190,5 @@ def test_responses_cannot_pose_as_the_judge() -> None:
     for prompt, label in zip(prompts, ("B", "A"), strict=True):
         code = prompt.split("with the code ")[-1][:12]
         assert code not in attack
-        assert prompt.index(f"</{label}-{code}>") > prompt.index(attack)
+        fenced = prompt.split(f"Response {label}:\n<response-{code}>\n")[1]
+        assert fenced.split(f"\n</response-{code}>")[0] == attack
