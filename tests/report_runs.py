@@ -18,9 +18,9 @@ DEMO = Path(__file__).parents[1] / "data" / "demo"
 ROLES = ("scorer", "candidate", "judge")
 
 
-def demo_run(out: Path, *, stages: Sequence[str], keep: str = "above=median") -> Run:
+def demo_run(out: Path, *, stages: Sequence[str]) -> Run:
     """The demo data through `stages`, with scripted answers."""
-    config = build_config(preset="fast", stages=stages, assignments=[f"stages.filter.keep.{keep}"])
+    config = build_config(preset="fast", stages=stages)
     return Pipeline(config, models=dict.fromkeys(ROLES, ScriptedChat(reply))).run(DEMO, out=out)
 
 
