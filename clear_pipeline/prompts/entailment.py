@@ -30,6 +30,10 @@ def entailment_prompts(
     Premise and hypothesis are both seen under the request, "Question ... Answer ...": inference on
     a bare "1560" means nothing. The two prompts differ in the last sentence only.
     """
-    second = fence("second-response", other, row_code(example, other))
-    row = (render_row(example), f"The response above is the first. Here is a second:\n\n{second}")
-    return ask(*row, _FORWARD), ask(*row, _BACKWARD)
+    code = row_code(example, other)
+    parts = (
+        render_row(example),
+        f"That response is the first. A second one follows, between tags with the code {code}.",
+        fence("response", other, code),
+    )
+    return ask(*parts, _FORWARD), ask(*parts, _BACKWARD)

@@ -66,7 +66,7 @@ def test_further_text_is_fenced_under_a_code_that_its_writer_never_saw() -> None
     example = row()
     draw = fence("response", "5", row_code(example))
     prompt = entailment_prompts(example, draw)[0][0].text
-    assert f"<second-response-{row_code(example, draw)}>" in prompt
+    assert f"<response-{row_code(example, draw)}>\n{draw}\n" in prompt
     assert row_code(example, draw) != row_code(example)
 
 
