@@ -44,7 +44,8 @@ def report_with(text: str, *, fate: Fate = Fate.RECTIFIED, rows: int = 1) -> Rep
         prompt=text,
         response=text,
         candidate=f"better {text}",
-        keeper=text,
+        keeper=text if fate is Fate.DUPLICATE else None,
+        keeper_response=f"kept {text}" if fate is Fate.DUPLICATE else None,
     )
     return ReportData(
         title=text,

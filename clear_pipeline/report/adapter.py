@@ -181,11 +181,12 @@ def usage_lines(totals: Totals) -> dict[str, str]:
 def _shown_rows(run: Run, ledger: pa.Table) -> tuple[ShownRow, ...]:
     """Removed and rectified rows in input order; of too many, the least confident of each fate."""
     lines = _chosen(ledger)
-    texts = run.texts([line["id"] for line in lines if line["fate"] != Fate.QUARANTINED])
+    wanted = [line["id"] for line in lines if line["fate"] != Fate.QUARANTINED]
+    texts = run.texts([*wanted, *filter(None, (line["duplicate_of"] for line in lines))])
     raw = {entry["id"]: entry["text"] for entry in run.quarantine()}
     rows = []
     for line in lines:
-        text = texts.get(line["id"])
+        text, keeper = texts.get(line["id"]), texts.get(line["duplicate_of"] or "")
         rows.append(
             ShownRow(
                 id=line["id"],
@@ -197,6 +198,7 @@ def _shown_rows(run: Run, ledger: pa.Table) -> tuple[ShownRow, ...]:
                 response=raw.get(line["id"], "") if text is None else text.response,
                 candidate=line["candidate"],
                 keeper=line["duplicate_of"],
+                keeper_response=None if keeper is None else keeper.response,
             )
         )
     return tuple(rows)

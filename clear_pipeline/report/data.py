@@ -163,6 +163,7 @@ class ShownRow:
         candidate: What a model would answer instead, if it was asked; it stands in the training
             set where the row was rectified.
         keeper: Id of the row that stands for a duplicate.
+        keeper_response: What that row answers.
     """
 
     id: str
@@ -174,6 +175,7 @@ class ShownRow:
     response: str
     candidate: str | None = None
     keeper: str | None = None
+    keeper_response: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class Limits:
     """
 
     text: int = 4_000
-    note: int = 500
+    note: int = 1_500
     settings: int = 4_000
     rows: int = 2_000
 
@@ -168,7 +168,7 @@ def _csp_hash(source: str) -> str:
 
 
 def _texts(row: ShownRow) -> Sequence[str]:
-    return (row.prompt, row.response, row.candidate or "")
+    return (row.prompt, row.response, row.candidate or "", row.keeper_response or "")
 
 
 def _longest(row: ShownRow) -> int:
@@ -180,6 +180,11 @@ def _cut_row(row: ShownRow, limits: Limits) -> ShownRow:
         row,
         prompt=cut(row.prompt, limits.text),
         response=cut(row.response, limits.text),
-        candidate=None if row.candidate is None else cut(row.candidate, limits.text),
+        candidate=_cut_if_any(row.candidate, limits.text),
+        keeper_response=_cut_if_any(row.keeper_response, limits.text),
         reason=cut(row.reason, limits.note),
     )
+
+
+def _cut_if_any(text: str | None, limit: int) -> str | None:
+    return None if text is None else cut(text, limit)
