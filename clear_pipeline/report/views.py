@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import pyarrow.compute as pc
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -119,7 +120,9 @@ def explain(run: Run, row_id: str) -> RenderableType:
     fate = Fate(row["fate"])
     head = Text.assemble((f"{visible(row['id'])}: {fate}", "bold"), f"  {FATES[fate].meaning}")
     parts: list[RenderableType] = [head, Text(f"why: {visible(row['reason'])}")]
-    parts += [Text(f"what would change it: {text}") for text in told["what_would_change_it"]]
+    parts += [
+        Text(f"what would change it: {visible(text)}") for text in told["what_would_change_it"]
+    ]
     parts += [_scores_table(row), *_texts(run, row)]
     return Group(*parts)
 
@@ -135,33 +138,52 @@ def explain_json(run: Run, row_id: str) -> dict[str, Any]:
         "response": None if text is None else text.response,
         "new_response": None if text is None else text.new_response,
         "raw": quarantined[0]["text"] if quarantined else None,
-        "what_would_change_it": list(_remedies(row)),
+        "what_would_change_it": list(_remedies(run, row)),
     }
 
 
-def _remedies(row: Mapping[str, Any]) -> Iterator[str]:
+def _remedies(run: Run, row: Mapping[str, Any]) -> Iterator[str]:
+    """What would give the row another fate, most direct first."""
     match Fate(row["fate"]):
         case Fate.QUARANTINED:
-            yield f"mend line {row['line']} of {visible(row['file'])} and run again"
+            yield f"mend line {row['line']} of {row['file']} and run again"
         case Fate.DUPLICATE:
-            yield f"it stays once {visible(row['duplicate_of'])} is gone from the data"
+            yield f"it stays if {row['duplicate_of']} is taken out of the data"
             if row["duplicate_kind"] == "near":
-                yield f"a threshold above {row['similarity']:.2f}: --set dedup.threshold=..."
+                yield f"a threshold above {row['similarity']:.2f}: --set stages.dedup.threshold=..."
         case Fate.UNSCORED:
-            yield "run the same command again once the model answers; or export.on_unscored=keep"
+            yield "the same command again, once the model answers; answered calls are not repeated"
+            yield "to export it without a score: --set export.on_unscored=keep"
         case Fate.FILTERED:
-            yield f"a threshold below {row['confidence']:.3f}; or a better candidate"
+            others = _filtered_above(run, row["confidence"])
+            yield (
+                f"a threshold below {row['confidence']:.3f}: {others:,} other filtered rows, "
+                "as sure or surer, would stay too"
+            )
+            if row["preference"] is not None:
+                yield (
+                    f"a judge surer than {row['preference']:.3f} that the candidate is better; "
+                    "or a lower eta: --set stages.rectify.eta=..."
+                )
         case Fate.RECTIFIED:
-            yield f"an eta of {row['preference']:.3f} or more: --set rectify.eta=..."
+            yield f"an eta of {row['preference']:.3f} or more: --set stages.rectify.eta=..."
         case Fate.KEPT if row["confidence"] is not None:
             yield f"a threshold above {row['confidence']:.3f}"
         case _:
             return
 
 
+def _filtered_above(run: Run, confidence: float) -> int:
+    """Other filtered rows that a threshold just below `confidence` would keep."""
+    filtered = run.ledger(["confidence"], fate=Fate.FILTERED)["confidence"]
+    as_sure = pc.sum(pc.greater_equal(filtered, confidence)).as_py()
+    return int(as_sure) - 1
+
+
 def _fates_table(run: Run) -> Table:
     total = _input_rows(run)
-    table = Table(title=f"{visible(run.manifest.dataset)}: {total:,} rows", title_justify="left")
+    title = Text(f"{visible(run.manifest.dataset)}: {total:,} rows")
+    table = Table(title=title, title_justify="left")
     table.add_column("fate")
     table.add_column("rows", justify="right")
     table.add_column("share", justify="right")
@@ -192,7 +214,8 @@ def _steps_table(run: Run) -> Table:
 
 def _usage_tables(run: Run) -> Iterator[Table]:
     for model, usage in run.manifest.usage.items():
-        table = Table(title=f"model {visible(model)}", title_justify="left", show_header=False)
+        title = Text(f"model {visible(model)}")
+        table = Table(title=title, title_justify="left", show_header=False)
         table.add_column()
         table.add_column(justify="right")
         for label, value in usage_lines(Totals.from_json(usage)).items():
@@ -212,7 +235,7 @@ def _files_table(run: Run) -> Table:
         ("report.html", "the whole run on one page"),
         ("DATASET_CARD.md", "what was done, for those who train on it"),
     ):
-        table.add_row(Text(str(run.path / path)), what)
+        table.add_row(Text(visible(str(run.path / path))), what)
     return table
 
 

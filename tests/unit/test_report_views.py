@@ -1,0 +1,145 @@
+"""What the command line shows of a run: true, complete, and harmless to the terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from clear_pipeline.config import build_config
+from clear_pipeline.errors import UsageError
+from clear_pipeline.llm.scripted import ScriptedChat
+from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.report import views, write_report
+from clear_pipeline.run import Run
+from clear_pipeline.schema import Fate
+from report_data import HOSTILE
+from report_runs import ROLES, demo_run, run_with
+from scripted_run import reply
+
+STAGES = ["dedup", "score", "filter", "rectify"]
+
+
+def shown(view: RenderableType, *, width: int = 240) -> str:
+    """What a view writes to a file, without colours."""
+    stream = io.StringIO()
+    Console(file=stream, width=width, color_system=None, highlight=False).print(view)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return demo_run(tmp_path_factory.mktemp("demo") / "run", stages=STAGES)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of a dataset whose every text, its name included, tries to be something else."""
+    folder = tmp_path_factory.mktemp("hostile")
+    data = folder / "[bold]data[ [red]"
+    data.mkdir()
+    lines = [
+        json.dumps({"prompt": f"{i} {text}", "completion": text})
+        for i, text in enumerate([*HOSTILE, *HOSTILE])
+    ]
+    (data / "[link=x] rows\x1b[31m.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    model = ScriptedChat(reply)
+    pipeline = Pipeline(
+        build_config(preset="fast", stages=STAGES), models=dict.fromkeys(ROLES, model)
+    )
+    return pipeline.run(data, out=folder / "run")
+
+
+def first(run: Run, fate: Fate) -> str:
+    return str(run.ledger(["id"], fate=fate)["id"][0].as_py())
+
+
+def test_hostile_texts_reach_no_terminal(hostile: Run) -> None:
+    """No view of any row writes a control character, and markup stands as it is written."""
+    ids = hostile.ledger(["id"])["id"].to_pylist()
+    written = [shown(view(hostile)) for view in (views.summary, views.status, views.rows)]
+    written += [shown(views.explain(hostile, row_id)) for row_id in ids]
+    text = "".join(written)
+    assert not {c for c in text if unicodedata.category(c) in {"Cc", "Cs"}} - {"\n"}
+    assert "[bold red]markup[/bold red]" in text
+    assert "[bold]data[ [red]" in text
+
+
+def test_hostile_texts_are_valid_json(hostile: Run) -> None:
+    """The forms for scripts can be encoded, whatever the texts hold."""
+    ids = hostile.ledger(["id"])["id"].to_pylist()
+    told = [views.status_json(hostile), views.rows_json(hostile, limit=100)]
+    told += [views.explain_json(hostile, row_id) for row_id in ids]
+    assert json.loads(json.dumps(told, ensure_ascii=False).encode()) == told
+
+
+def test_hostile_run_has_a_report(hostile: Run) -> None:
+    """The page of such a run has one script and one style: its own."""
+    html = write_report(hostile).read_text(encoding="utf-8")
+    assert html.count("<script") == html.count("<style") == 1
+
+
+def test_summary_counts_every_fate(demo: Run) -> None:
+    """Each fate that occurs stands there with its rows; spend and files follow."""
+    text = shown(views.summary(demo))
+    for fate, rows in demo.manifest.fates.items():
+        lines = [line.split() for line in text.splitlines() if f" {fate} " in line]
+        assert any(str(rows) in line for line in lines) == (rows > 0)
+    assert "report.html" in text
+    assert "requests" in text
+
+
+def test_rows_tell_how_many_there_are(demo: Run) -> None:
+    """A cut list names the true number."""
+    total = demo.manifest.fates["filtered"]
+    assert f"filtered: 2 of {total} rows" in shown(views.rows(demo, fate="filtered", limit=2))
+    assert len(views.rows_json(demo, fate="filtered", limit=2)) == 2
+
+
+def test_unknown_fate_and_row_are_usage_errors(demo: Run) -> None:
+    """The message names what there is."""
+    with pytest.raises(UsageError, match="there are quarantined"):
+        views.rows(demo, fate="lost")
+    with pytest.raises(UsageError, match="no row 'x:1'"):
+        views.explain(demo, "x:1")
+
+
+def test_explained_duplicate_shows_its_keeper(demo: Run) -> None:
+    """Both texts are there to compare, and the setting that decides."""
+    near = next(r for r in demo.ledger().to_pylist() if r["duplicate_kind"] == "near")
+    text = shown(views.explain(demo, near["id"]))
+    keeper = demo.texts([near["duplicate_of"]])[near["duplicate_of"]]
+    assert f"the row that stays, {keeper.id}" in text
+    assert keeper.response in text
+    assert "--set stages.dedup.threshold" in text
+
+
+def test_explained_rectification_shows_both_orders(demo: Run) -> None:
+    """Before, after and the judge's confidence in each order."""
+    row = demo.row(first(demo, Fate.RECTIFIED))
+    text = shown(views.explain(demo, row["id"]))
+    assert row["candidate"] in text
+    for part in ("preference", "preference_first", "preference_second"):
+        assert f"{row[part]:.3f}" in text
+
+
+def test_explained_quarantine_shows_the_raw_line(demo: Run) -> None:
+    """The reason and the line as it stands in the file."""
+    row_id = first(demo, Fate.QUARANTINED)
+    (entry,) = [e for e in demo.quarantine() if e["id"] == row_id]
+    told = views.explain_json(demo, row_id)
+    assert told["raw"] == entry["text"]
+    assert entry["reason"] in shown(views.explain(demo, row_id))
+
+
+def test_explained_filtered_row_counts_its_company(tmp_path: Path) -> None:
+    """0.2 goes with 0.3 and 0.4: a threshold below it would keep those two as well."""
+    run, _ = run_with(
+        tmp_path, {"alpha": 0.2, "bravo": 0.3, "charlie": 0.4, "delta": 0.8}, keep="count=1"
+    )
+    (advice,) = views.explain_json(run, "rows.jsonl:1")["what_would_change_it"]
+    assert advice.startswith("a threshold below 0.200: 2 other filtered rows")
