@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import partial
 
 from clear_pipeline.llm.base import ChatRequest, Choice
 from clear_pipeline.schema import JSON, Example, Message
@@ -18,6 +19,7 @@ _REFUSAL = re.compile(
     r"|as an? (?:ai|language model)",
     re.IGNORECASE,
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _FENCED = re.compile(r"```[\w+-]*\n(.*?)\n?```", re.DOTALL)
 
 
@@ -46,10 +48,12 @@ def parse_candidate(choice: Choice, example: Example) -> Message:
     """The reply as a new target for the row: its role, name and weight are kept.
 
     A reply that is nothing but one code block is taken out of it where the row's own response
-    stands in none.
+    stands in none, and JSON gets the spaces of the row's own JSON: a correction teaches another
+    answer, not another form.
 
     Raises:
-        UnfitCandidateError: It was cut, is empty, declines, or is no JSON where the original is.
+        UnfitCandidateError: It was cut, is empty, declines, holds half of a character, or
+            is no JSON where the original is.
     """
     if choice.finish_reason == "length":
         raise UnfitCandidateError("it was cut at the token limit")
@@ -61,6 +65,9 @@ def parse_candidate(choice: Choice, example: Example) -> Message:
         raise UnfitCandidateError("it is empty")
     if not choice.tool_calls and _json(content) is None and _json(example.response) is not None:
         raise UnfitCandidateError("it is no JSON, as the original is")
+    content = _laid_out_like(example.response, content)
+    if _SURROGATE.search(content + (choice.tool_calls or "")):
+        raise UnfitCandidateError("it holds half of a character")
     return replace(example.target, content=content or None, tool_calls=choice.tool_calls)
 
 
@@ -69,6 +76,15 @@ def _bare(text: str, original: str) -> str:
     if block is None or "```" in block[1] or "```" in original:
         return text
     return block[1].strip()
+
+
+def _laid_out_like(original: str, text: str) -> str:
+    old, new = _json(original), _json(text)
+    for separators in ((", ", ": "), (",", ":")):
+        write = partial(json.dumps, ensure_ascii=False, separators=separators)
+        if old is not None and new is not None and write(old) == original:
+            return write(new)
+    return text
 
 
 def _json(text: str) -> JSON:

@@ -152,6 +152,7 @@ def test_equal_candidate_is_not_judged() -> None:
         ("I'm sorry, but I can't help with that.", "the model declined to answer"),
         ("I\u2019m unable to answer.", "the model declined to answer"),
         (Choice("", "content_filter"), "the model declined to answer"),
+        ("four \ud83d", "it holds half of a character"),
     ],
 )
 def test_unfit_candidates_are_refused_unjudged(reply: Reply, why: str) -> None:
@@ -167,6 +168,25 @@ def test_answer_that_only_starts_like_a_refusal_is_fit() -> None:
         Rectify(), [row(1)], candidate="I can't wait, four", judge=lambda *_: Choice("B", "stop")
     )
     assert got["candidate"] == "I can't wait, four"
+
+
+@pytest.mark.parametrize(
+    ("original", "expected"),
+    [
+        ('{"answer": "five"}', '{"answer": "four", "why": "é"}'),
+        ('{"answer":"five"}', '{"answer":"four","why":"é"}'),
+        ('{ "answer": "five" }', '{\n  "answer": "four",\n  "why": "é"\n}'),
+    ],
+)
+def test_json_candidate_has_the_spaces_of_the_original(original: str, expected: str) -> None:
+    """Only where the original's own layout is known; else it stays as it was written."""
+    [got], _, _ = run(
+        Rectify(),
+        [row(1, answer=original)],
+        candidate='{\n  "answer": "four",\n  "why": "é"\n}',
+        judge=lambda *_: Choice("C", "stop"),
+    )
+    assert got["candidate"] == expected
 
 
 @pytest.mark.parametrize("reply", ['{"answer": "four"}', '```json\n{"answer": "four"}\n```'])
