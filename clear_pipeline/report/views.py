@@ -43,7 +43,7 @@ def status(run: Run) -> RenderableType:
     parts += _usage_tables(run)
     parts += [Text(visible(note)) for note in notes_of(run)]
     if run.manifest.finished:
-        parts += [Text(f"next: {command}") for _, command in next_commands(run)[:1]]
+        parts += [Text(f"next: {visible(command)}") for _, command in next_commands(run)[:1]]
     else:
         parts.append(Text("next: the same clear-pipeline run command resumes it"))
     return Group(*parts)
@@ -160,11 +160,10 @@ def _remedies(run: Run, row: Mapping[str, Any]) -> Iterator[str]:
                 f"a threshold below {row['confidence']:.3f}: {others:,} other filtered rows, "
                 "as sure or surer, would stay too"
             )
-            if row["preference"] is not None:
-                yield (
-                    f"a judge surer than {row['preference']:.3f} that the candidate is better; "
-                    "or a lower eta: --set stages.rectify.eta=..."
-                )
+            if row["verdict"] == "candidate":
+                yield f"an eta below {row['preference']:.3f}: --set stages.rectify.eta=..."
+            elif row["candidate"] is not None:
+                yield "a candidate that the judge prefers"
         case Fate.RECTIFIED:
             yield f"an eta of {row['preference']:.3f} or more: --set stages.rectify.eta=..."
         case Fate.KEPT if row["confidence"] is not None:

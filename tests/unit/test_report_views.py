@@ -143,3 +143,12 @@ def test_explained_filtered_row_counts_its_company(tmp_path: Path) -> None:
     )
     (advice,) = views.explain_json(run, "rows.jsonl:1")["what_would_change_it"]
     assert advice.startswith("a threshold below 0.200: 2 other filtered rows")
+
+
+def test_explained_filtered_row_says_what_the_judge_lacked(demo: Run) -> None:
+    """A lower eta is advice only where the judge preferred the candidate at all."""
+    for row in demo.ledger(fate=Fate.FILTERED).to_pylist():
+        advice = views.explain_json(demo, row["id"])["what_would_change_it"]
+        assert any("stages.rectify.eta" in a for a in advice) == (row["verdict"] == "candidate")
+        refused = row["candidate"] is not None and row["verdict"] != "candidate"
+        assert ("a candidate that the judge prefers" in advice) == refused
