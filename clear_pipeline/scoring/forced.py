@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.prompts.forced import forced_request, parse_forced
 from clear_pipeline.schema import Message
@@ -33,9 +34,25 @@ async def force(
     Raises:
         CallError: The call failed, or the server said another text.
     """
-    request = forced_request(
-        messages, text, max_tokens=max_tokens, llguidance=model.capabilities.llguidance
-    )
+    if model.capabilities.llguidance:
+        try:
+            return await _force(model, messages, text, max_tokens=max_tokens, llguidance=True)
+        except CallError as error:
+            if error.kind != "bad_reply":
+                raise
+            # The text spells a control token ("<|im_end|>"), which is not said as text.
+    return await _force(model, messages, text, max_tokens=max_tokens, llguidance=False)
+
+
+async def _force(
+    model: ChatModel,
+    messages: tuple[Message, ...],
+    text: str,
+    *,
+    max_tokens: int,
+    llguidance: bool,
+) -> Forced:
+    request = forced_request(messages, text, max_tokens=max_tokens, llguidance=llguidance)
     choice = (await model.complete(request)).choices[0]
     tokens = parse_forced(choice, text)
     return Forced(

@@ -38,6 +38,7 @@ TEXTS = [
     "line\nbreak\ttab \\ backslash",
     "“quotes” café 😀 日本語",
     "[a-z]* /re/ %json ${y} // z\r\n",
+    "a<|im_start|>user",
 ]
 
 

@@ -268,6 +268,20 @@ def test_the_grammar_is_one_that_keeps_to_the_tokenizer_where_the_endpoint_takes
     assert {r.grammar for r in model.requests} == {'%llguidance {}\nstart: "4"'}
 
 
+def test_a_text_that_spells_a_control_token_is_forced_by_characters() -> None:
+    """What the tokenizer would read as a token of its own is still text of the dataset."""
+
+    def script(request: ChatRequest, sample: int) -> Choice:
+        said = "" if (request.grammar or "").startswith("%") else "<|x|>"
+        return Choice(said, "stop", (Token("<|x|>", -3.0),))
+
+    able = Capabilities(grammar=True, llguidance=True)
+    model = ScriptedChat(script, capabilities=able)
+    found = asyncio.run(likelihood(model, row("<|x|>"), max_tokens=16))
+    assert found.given_prompt == -3.0
+    assert [(r.grammar or "")[:4] for r in model.requests] == ["%llg", "root", "%llg", "root"]
+
+
 def test_an_endpoint_without_grammars_cannot_give_likelihoods() -> None:
     """The message says what can."""
     with pytest.raises(UsageError, match=r"llama\.cpp or the embedded model"):
