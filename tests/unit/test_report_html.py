@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -94,6 +95,16 @@ def test_rows_are_left_out_when_cutting_is_not_enough() -> None:
     listed = html.count('<details class="row"')
     assert 0 < listed < 64
     assert f"{listed} of 64" in html
+
+
+def test_ten_thousand_long_rows_fit() -> None:
+    """Whoever lists all rows gets 2,000 at most, in a page of the allowed size."""
+    data = report_with("long & wide, " * 300, rows=10_000)
+    data = replace(data, rows=tuple(replace(row, candidate=None) for row in data.rows))
+    html = report_html(data, max_bytes=10_000_000)
+    assert len(html.encode()) <= 10_000_000
+    assert html.count('<details class="row"') == 2_000
+    assert "2,000 of 10,000, the least confident of each fate" in html
 
 
 def test_page_that_cannot_fit_is_an_error() -> None:
