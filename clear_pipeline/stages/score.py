@@ -165,7 +165,7 @@ class Score(Settings):
     def _fill(cls, data: Any) -> Any:  # noqa: ANN401 - what pydantic hands over
         if not isinstance(data, Mapping):
             return data
-        return {**PRESETS.get(data.get("preset", "fast"), {}), **data}
+        return {**PRESETS.get(str(data.get("preset")), {}), **data}
 
     @field_validator("reflection")
     @classmethod
