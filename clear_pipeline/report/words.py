@@ -57,8 +57,10 @@ PARTS: Final[Mapping[str, Words]] = {
     "likelihood": Words("Likelihood", "How much likelier the prompt makes the response."),
     "similarity": Words("Similarity", "Likeness of this duplicate to the row that stands for it."),
     "preference": Words("Preference", "Confidence of the judge that the candidate is better."),
-    "preference_first": Words("… candidate shown first", "The same, when the judge read it first."),
-    "preference_second": Words("… candidate shown second", "The same, in the other order."),
+    "preference_first": Words(
+        "… original shown first", "The same, when the judge read the original first."
+    ),
+    "preference_second": Words("… candidate shown first", "The same, in the other order."),
     "choice_mass": Words(
         "Choice mass",
         "Probability that fell on any of the offered answers; below 0.5 the reflection is noise.",
@@ -70,7 +72,7 @@ SCORE_PARTS: Final = ("reflection", "consistency", "entailment", "exact_match", 
 """The parts that the confidence combines."""
 
 DETAILS: Final[Mapping[str, Words]] = {
-    "reflection_via": Words("Reflection read from", "probability, grammar or text."),
+    "reflection_via": Words("Reflection read from", "logprobs, grammar or text."),
     "logp_given_prompt": Words("log p(response | prompt)", "Natural logarithm, sum over tokens."),
     "logp_alone": Words("log p(response)", "The same without the prompt."),
     "response_tokens": Words("Response tokens", "As the model counts them."),

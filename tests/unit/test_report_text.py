@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+
 import pytest
 
+from clear_pipeline.llm.base import ChatRequest, Choice, Token
+from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.report.diff import word_diff
 from clear_pipeline.report.text import visible
-from clear_pipeline.report.words import COLOURS, FATES, reason_kind
-from clear_pipeline.schema import Fate
+from clear_pipeline.report.words import COLOURS, FATES, PARTS, reason_kind
+from clear_pipeline.schema import Example, Fate, Message
+from clear_pipeline.scoring.preference import OneToken, prefer
 
 
 @pytest.mark.parametrize(
@@ -48,3 +54,28 @@ def test_every_fate_has_words_and_a_colour() -> None:
     """A new fate cannot be forgotten."""
     assert set(FATES) == set(COLOURS) == set(Fate)
     assert len(set(COLOURS.values())) == len(Fate)
+
+
+def test_orders_of_the_judge_are_named_as_judged() -> None:
+    """A judge that takes whatever stands first prefers the candidate where it is shown first."""
+
+    def first_place(request: ChatRequest, _: int) -> Choice:
+        top = (("A", math.log(0.9)), ("B", math.log(0.1)))
+        return Choice("A", "length", (Token(*top[0], top),))
+
+    example = Example(
+        id="x:1",
+        file="x",
+        line=1,
+        format="openai",
+        messages=(Message("user", "2 + 2?"),),
+        target=Message("assistant", "five"),
+        original="{}",
+    )
+    found = asyncio.run(prefer(ScriptedChat(first_place), example, "four", form=OneToken()))
+    columns = {"preference_first": found.first, "preference_second": found.second}
+    labels = {PARTS[name].label: order.preference for name, order in columns.items()}
+    assert labels == {
+        "… original shown first": pytest.approx(0.1),
+        "… candidate shown first": pytest.approx(0.9),
+    }
