@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -12,14 +12,10 @@ from rich.text import Text
 
 from clear_pipeline.cli.console import Json, RunPath, next_command, output, print_json
 from clear_pipeline.errors import UsageError
-from clear_pipeline.evaluate import (
-    Estimate,
-    NamedDetection,
-    ScoreReport,
-    evaluate_scores,
-    read_labels,
-)
 from clear_pipeline.run import open_run
+
+if TYPE_CHECKING:
+    from clear_pipeline.evaluate import Estimate, NamedDetection, ScoreReport
 
 evaluate_app = typer.Typer(help="Measure scores against labels.", no_args_is_help=True)
 
@@ -41,6 +37,8 @@ def scores(  # one parameter per option
     as_json: Json = False,
 ) -> None:
     """AUROC and average precision of each score, with intervals and trivial baselines."""
+    from clear_pipeline.evaluate import evaluate_scores, read_labels  # scikit-learn: seconds
+
     conditions = dict(_condition(text) for text in where or ())
     marks = read_labels(labels, id_column=id_column, label_column=column, bad=bad, where=conditions)
     report = evaluate_scores(open_run(run), marks)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from clear_pipeline.stages.rectify import Rectify
 
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.stages.filter import Count, Filter
+from clear_pipeline.stages.rectify import Rectify
 from clear_pipeline.stages.score import Score
 
 
