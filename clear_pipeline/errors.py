@@ -86,6 +86,10 @@ class BudgetExceededError(ClearPipelineError):
     exit_code = 3
 
 
+TRANSIENT_KINDS = ("outage", "rate_limit", "timeout", "unreachable")
+"""Kinds of `CallError` after which a resumed run asks for the row again."""
+
+
 class CallError(ClearPipelineError):
     """One model call got no usable answer.
 

@@ -84,6 +84,8 @@ def export(
     quarantine: Iterable[Mapping[str, Any]],
     out: Path,
     settings: ExportSettings,
+    *,
+    own_columns: bool = True,
 ) -> ExportResult:
     """Write `train`, `valid`, `removed.jsonl` and `rectified.jsonl` into a directory.
 
@@ -95,6 +97,9 @@ def export(
         quarantine: Entries of `quarantine.jsonl`.
         out: The directory; created if needed.
         settings: See `ExportSettings`.
+        own_columns: Whether rows that have the wanted format already keep the names of their
+            columns (`question` for `prompt`). False for rows of several files, so that all rows
+            of a training file have the same columns.
 
     Raises:
         NoSurvivorsError: No row can be exported; nothing was written.
@@ -104,7 +109,7 @@ def export(
     staging.mkdir(parents=True)
     try:
         with ExitStack() as stack:
-            files = _Files(staging, settings, stack)
+            files = _Files(staging, settings, stack, own_columns=own_columns)
             for row in _rows(tables):
                 files.add(row)
             for entry in quarantine:
@@ -160,8 +165,11 @@ def _rows(tables: Iterable[pa.Table]) -> Iterator[_Row]:
 class _Files:
     """The files of one export, open for writing until `stack` closes."""
 
-    def __init__(self, folder: Path, settings: ExportSettings, stack: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, settings: ExportSettings, stack: ExitStack, *, own_columns: bool
+    ) -> None:
         self._settings = settings
+        self._own_columns = own_columns
         self.result = ExportResult(settings.format)
         self._exported = {Fate.KEPT, Fate.RECTIFIED}
         if settings.on_unscored == "keep":
@@ -215,11 +223,11 @@ class _Files:
         if self._settings.format == PARQUET:
             return _parquet_row(row, original=None if drop else row.example.original)
         wanted, source = FORMATS[self._settings.format], FORMATS[row.example.format]
-        written = wanted.write(row.example)
+        written = wanted.write(row.example, own_columns=self._own_columns)
         if not drop:
             return written
-        # A row of the same format comes back in the columns that it was read from.
-        layout = source.layout if source.name == wanted.name else wanted.layout
+        kept_names = self._own_columns and source.name == wanted.name
+        layout = source.layout if kept_names else wanted.layout
         used = layout.used(written)
         return {name: value for name, value in written.items() if name in used}
 

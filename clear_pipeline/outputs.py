@@ -44,7 +44,11 @@ def write_outputs(config: Config, manifest: Manifest, store: Store, progress: Pr
     progress.start("export", input_rows)
     try:
         result = export(
-            _counted(_tables(run), progress), quarantine, store.directory / EXPORT, config.export
+            _counted(_tables(run), progress),
+            quarantine,
+            store.directory / EXPORT,
+            config.export,
+            own_columns=len(manifest.files) == 1,
         )
     finally:
         progress.finish()
@@ -64,7 +68,8 @@ def export_run(run: Run, out: Path, settings: ExportSettings) -> ExportResult:
     """
     if not run.manifest.finished:
         raise UsageError(f"{run.path}: not finished; run the same command again, then export")
-    return export(_tables(run), run.quarantine(), out, settings)
+    one_file = len(run.manifest.files) == 1
+    return export(_tables(run), run.quarantine(), out, settings, own_columns=one_file)
 
 
 def _tables(run: Run) -> Iterator[Any]:

@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clear_pipeline.engine.base import ShardTask
+from clear_pipeline.errors import TRANSIENT_KINDS
 from clear_pipeline.manifest import Manifest, Part, StageRecord, fingerprint
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Settings, Stage
 from clear_pipeline.store import ROWS_FOLDER, Store
 
-_TRANSIENT = r"(^|: )(outage|timeout|rate_limit): "
+_TRANSIENT = rf"(^|: )({'|'.join(TRANSIENT_KINDS)}): "
 
 
 def transient_failures(columns: pa.Table) -> int:

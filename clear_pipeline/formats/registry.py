@@ -9,7 +9,7 @@ from functools import cached_property
 
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.formats.alpaca import ALPACA
-from clear_pipeline.formats.base import Layout, Parsed, Record, RowError
+from clear_pipeline.formats.base import ID_COLUMNS, Layout, Parsed, Record, RowError
 from clear_pipeline.formats.chat import CHAT
 from clear_pipeline.formats.prompt_completion import PROMPT_COMPLETION
 from clear_pipeline.formats.sharegpt import SHAREGPT
@@ -72,10 +72,11 @@ class Format:
         """
         return self.layout.read(record)
 
-    def write(self, example: Example) -> dict[str, JSON]:
+    def write(self, example: Example, *, own_columns: bool = True) -> dict[str, JSON]:
         """A row of this format for an example, whose target may have been replaced.
 
-        A row of the same format comes back as it was, but for a new target. A row of another
+        A row of the same format comes back as it was, but for a new target; with `own_columns`
+        False only if its columns are named as this format names them. A row of another
         format gets this format's columns, followed by the columns of the source that its format
         does not use; one of those whose name this format uses is written as `source_<name>`.
         What was written is read back: a row is never changed in silence.
@@ -86,7 +87,8 @@ class Format:
         original: dict[str, JSON] = json.loads(example.original)
         source = FORMATS[example.format]
         wanted = Parsed(example.messages, example.target, example.tools, example.unscorable)
-        if source.name == self.name:
+        own = own_columns or source.layout.used(original) <= self._columns(wanted)
+        if source.name == self.name and own:
             if source.read(original).target == example.target:
                 return original
             row = source.layout.with_target(original, example.target)
@@ -97,6 +99,9 @@ class Format:
         if _meaning(written) != _meaning(wanted):
             raise RowError(f"{self.name} cannot express this {source.name} row")
         return row
+
+    def _columns(self, row: Parsed) -> set[str]:
+        return {*self.layout.compose(row), *ID_COLUMNS}
 
     def _carried(self, original: Record, source: Format) -> dict[str, JSON]:
         used = source.layout.used(original)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import pyarrow as pa
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from clear_pipeline.errors import CallError, TooManyFailuresError
+from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.prompts.reflection import WORDINGS
 from clear_pipeline.schema import JSON, Example, examples
@@ -21,6 +20,7 @@ from clear_pipeline.scoring.consistency import draw, observe
 from clear_pipeline.scoring.likelihood import likelihood, require_grammar
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
+from clear_pipeline.stages.failures import FailureTally
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -84,40 +84,6 @@ PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
 )
 """What each preset sets; a value that the config gives wins."""
 
-MIN_FAILURES: Final = 5
-"""So many rows must have failed before their share is judged."""
-
-
-class _Tally:
-    """Rows begun and failed in this run so far. Not a setting: all tallies are equal."""
-
-    def __init__(self) -> None:
-        self.begun = 0
-        self.errors: Counter[str] = Counter()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Tally)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def fail(self, error: str, allowed: float) -> None:
-        """Count a failed row.
-
-        Raises:
-            TooManyFailuresError: At least `MIN_FAILURES` rows, and more than the share `allowed`
-                of all rows begun, have failed.
-        """
-        self.errors[error] += 1
-        failed = self.errors.total()
-        if failed >= MIN_FAILURES and failed > allowed * self.begun:
-            worst, count = self.errors.most_common(1)[0]
-            raise TooManyFailuresError(
-                f"score: {failed} of {self.begun} rows failed, more than max_failed_fraction = "
-                f"{allowed:g} allows. Most often ({count}x): {worst}. Mend the cause and run the "
-                "same command again, or allow more with "
-                "--set score.max_failed_fraction=1; no answer is asked for twice."
-            )
-
 
 class Score(Settings):
     """BSDetector confidence of every row's own response, in [0, 1]; higher is better.
@@ -158,7 +124,7 @@ class Score(Settings):
     max_failed_fraction: Fraction = 0.05
     """A run stops when more of its rows than this have failed."""
 
-    _tally: _Tally = PrivateAttr(default_factory=_Tally)
+    _tally: FailureTally = PrivateAttr(default_factory=lambda: FailureTally("score"))
 
     @model_validator(mode="before")
     @classmethod

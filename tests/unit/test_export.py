@@ -205,3 +205,17 @@ def test_unknown_format_names_the_known_ones() -> None:
     """A typo is answered with the list."""
     with pytest.raises(ValidationError, match="openai, sharegpt, alpaca, prompt-completion, parq"):
         ExportSettings(format="opnai")
+
+
+def test_rows_of_several_files_get_the_names_of_the_format(tmp_path: Path) -> None:
+    """`question`/`answer` columns keep their names only in a set of one file."""
+    asked = replace(
+        row(1), original=json.dumps({"question": "2 + 1?", "answer": "4", "topic": "sums"})
+    )
+    kept = table([asked])
+    settings = ExportSettings(format="prompt-completion", valid_fraction=0.0)
+    export([kept], [], tmp_path / "one", settings)
+    export([kept], [], tmp_path / "several", settings, own_columns=False)
+    assert lines(tmp_path / "one" / "train.jsonl")[0].keys() == {"question", "answer", "topic"}
+    (mixed,) = lines(tmp_path / "several" / "train.jsonl")
+    assert mixed == {"prompt": "2 + 1?", "completion": "4", "topic": "sums"}
