@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -99,8 +100,10 @@ def build_config(
         ConfigError: With file, line and column, what was found and what was expected.
     """
     source = read_yaml(file) if file is not None else YamlSource(Path("command line"), {}, None)
-    data = _merged(source.data, flags or {})
-    _set_default_model(data)
+    data = _merged(deepcopy(source.data), flags or {})
+    data["models"] = _models(data.get("models"), source)
+    if data["models"]["scorer"].get("base_url") != _file_url(source):
+        _leave_key(data["models"]["scorer"], flags or {})
     data["stages"] = _chain(data, stages, preset)
     for assignment in assignments:
         _assign(data, assignment)
@@ -123,10 +126,29 @@ def export_settings(**values: object) -> ExportSettings:
         raise ConfigError("\n".join(_explain(error, source))) from error
 
 
-def _set_default_model(data: dict[str, Any]) -> None:
-    models = data.setdefault("models", {})
-    if isinstance(models, dict) and not models.get("scorer"):
-        models["scorer"] = {"model": DEFAULT_MODEL}
+def _models(given: object, source: YamlSource) -> dict[str, Any]:
+    """The section `models`, with the embedded model as the scorer where none is named."""
+    models = {} if given is None else given
+    if not isinstance(models, dict):
+        place = source.place(["models"])
+        raise ConfigError(f"{place}: models: expected roles, as in scorer: {{model: NAME}}")
+    scorer = models.get("scorer") or {"model": DEFAULT_MODEL}
+    if not isinstance(scorer, dict):
+        place = source.place(["models", "scorer"])
+        raise ConfigError(
+            f"{place}: models.scorer: expected a mapping, as in {{model: NAME}}, found {scorer!r}"
+        )
+    return {**models, "scorer": scorer}
+
+
+def _file_url(source: YamlSource) -> object:
+    return _models(source.data.get("models"), source)["scorer"].get("base_url")
+
+
+def _leave_key(scorer: dict[str, Any], flags: Mapping[str, Any]) -> None:
+    """The command line names another endpoint: the key of the file's is not for its eyes."""
+    if "api_key_env" not in flags.get("models", {}).get("scorer", {}):
+        scorer.pop("api_key_env", None)
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,6 +168,8 @@ def _chain(
     if not isinstance(given, list) or not all(isinstance(s, dict) for s in given):
         raise ConfigError("stages: expected a list of mappings, each with its kind")
     by_kind = {str(stage.get("kind")): stage for stage in given}
+    if len(by_kind) < len(given):
+        raise ConfigError("stages: a kind stands twice; a chain has each stage once")
     embedded = CATALOG.get(str(data["models"]["scorer"].get("model")))
     if data["models"]["scorer"].get("base_url") is not None:
         embedded = None
@@ -161,7 +185,7 @@ def _chain(
     chain = []
     for kind in kinds:
         if kind not in ("load", "export"):
-            presets = PAPER.get(kind, {}) if preset == "paper" else {}
+            presets = deepcopy(PAPER.get(kind, {})) if preset == "paper" else {}
             stage = {"kind": kind, **presets, **by_kind.get(kind, {})}
             if kind == "score":
                 default = embedded.default_preset if embedded else "fast"
@@ -216,9 +240,13 @@ def _explain(error: ValidationError, source: YamlSource) -> Iterator[str]:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             yield f"{place}: {name}: unknown key {key!r}{hint}"
         else:
-            found = problem.get("input")
-            shown = "" if isinstance(found, (dict, list, BaseModel)) else f", found {found!r}"
-            yield f"{place}: {name}: {problem['msg']}{shown}"
+            yield f"{place}: {name}: {problem['msg']}{_found(location, problem.get('input'))}"
+
+
+def _found(location: Sequence[str | int], value: object) -> str:
+    """The wrong value in words; not where somebody may have put a key or password."""
+    secret = location[-1:] == ["api_key_env"] or (isinstance(value, str) and "@" in value)
+    return "" if secret or isinstance(value, (dict, list, BaseModel)) else f", found {value!r}"
 
 
 def _known_keys() -> set[str]:

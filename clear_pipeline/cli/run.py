@@ -42,7 +42,7 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
     """Find, fix or drop the bad rows of DATA, and export a clean set."""
     settings = build_config(
         config,
-        flags=_flags(model, base_url, mapping, limit),
+        flags=_flags(model, base_url, mapping, limit, has_config=config is not None),
         stages=None if stages is None else [s.strip() for s in stages.split(",") if s.strip()],
         preset=preset,
         assignments=assign or (),
@@ -62,13 +62,19 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
 
 
 def _flags(
-    model: str | None, base_url: str | None, mapping: str | None, limit: int | None
+    model: str | None,
+    base_url: str | None,
+    mapping: str | None,
+    limit: int | None,
+    *,
+    has_config: bool,
 ) -> dict[str, Any]:
-    if base_url is not None and model is None:
+    if base_url is not None and model is None and not has_config:
         raise UsageError("--base-url needs --model NAME, the name that the endpoint serves")
     flags: dict[str, Any] = {}
-    if model is not None:
-        flags["models"] = {"scorer": {"model": model, "base_url": base_url}}
+    scorer = {"model": model, "base_url": base_url}
+    if given := {name: value for name, value in scorer.items() if value is not None}:
+        flags["models"] = {"scorer": given}
     load: dict[str, Any] = {}
     if mapping is not None:
         pairs = [pair.partition("=") for pair in mapping.split(",")]

@@ -40,10 +40,10 @@ class ModelSettings(BaseModel):
 
     model: str = Field(min_length=1)
     """Name as the endpoint knows it, or a name of the catalogue (`clear-pipeline model list`)."""
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^/\s@]+(/\S*)?$")
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^/\s@?#]+(/[^\s?#]*)?$")
     """Root of an OpenAI-compatible API, usually ending in /v1; None = OpenAI, or the catalogue.
     A key or password has no place in it."""
-    api_key_env: str | None = None
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Environment variable that holds the key. None = OPENAI_API_KEY at OpenAI; nowhere else is
     that key sent unless it is named here."""
     revision: str | None = None

@@ -78,6 +78,9 @@ def test_preset_paper_sets_the_whole_chain() -> None:
         ("stages:\n  - {kind: filter}", r"'filter' needs column 'confidence'"),
         ("a: 1\na: 2", r":2:1: key 'a' stands twice"),
         ("a: [", r":1:5: not valid YAML"),
+        ("models: [a]", r":1:1: models: expected roles"),
+        ("models: {scorer: gpt-x}", r":1:10: models\.scorer: expected a mapping.*'gpt-x'"),
+        ("stages: [{kind: dedup}, {kind: dedup, threshold: 0.5}]", r"a kind stands twice"),
         ("- 1", r"expected a mapping at the top, found list"),
     ],
 )
@@ -104,3 +107,46 @@ def test_written_config_reads_back(tmp_path: Path) -> None:
     config = build_config(flags={"models": {"scorer": {"model": "m"}}}, preset="best")
     assert build_config(written(tmp_path, config.to_yaml())) == config
     assert "api_key" not in str(yaml.safe_load(config.to_yaml()))
+
+
+def test_an_empty_section_of_models_is_none(tmp_path: Path) -> None:
+    """`models:` with every line below it commented out means the embedded model."""
+    assert build_config(written(tmp_path, "models:\n")) == build_config()
+
+
+def test_a_preset_is_the_same_every_time() -> None:
+    """A value that one config sets over a preset is not in the next config."""
+    first = build_config(preset="paper")
+    build_config(preset="paper", assignments=["filter.keep.count=5"])
+    assert build_config(preset="paper") == first
+
+
+LOCAL = "models: {scorer: {model: a, base_url: 'http://gpu/v1', api_key_env: MY_KEY}}"
+
+
+def test_another_model_stays_at_the_files_endpoint(tmp_path: Path) -> None:
+    """`--model` alone sends neither the data nor the key of a server of one's own to OpenAI."""
+    flags = {"models": {"scorer": {"model": "b"}}}
+    scorer = build_config(written(tmp_path, LOCAL), flags=flags).model_for("scorer")
+    assert (scorer.model, scorer.url, scorer.key_env) == ("b", "http://gpu/v1", "MY_KEY")
+
+
+def test_the_files_key_does_not_go_to_another_endpoint(tmp_path: Path) -> None:
+    """`--base-url` of another server leaves the file's `api_key_env` behind."""
+    flags = {"models": {"scorer": {"base_url": "http://other/v1"}}}
+    file = written(tmp_path, LOCAL)
+    scorer = build_config(file, flags=flags).model_for("scorer")
+    assert (scorer.model, scorer.url, scorer.key_env) == ("a", "http://other/v1", None)
+    flags["models"]["scorer"]["api_key_env"] = "OTHER_KEY"
+    assert build_config(file, flags=flags).model_for("scorer").key_env == "OTHER_KEY"
+
+
+@pytest.mark.parametrize(
+    "fields", ["api_key_env: sk-secret", "base_url: 'http://u:sk-secret@h/v1'"]
+)
+def test_a_key_in_the_config_is_refused_and_not_repeated(tmp_path: Path, fields: str) -> None:
+    """A key where the name of its variable belongs is neither written nor printed."""
+    with pytest.raises(ConfigError) as caught:
+        build_config(written(tmp_path, f"models: {{scorer: {{model: m, {fields}}}}}"))
+    assert "models.scorer." in str(caught.value)
+    assert "sk-secret" not in str(caught.value)

@@ -55,7 +55,10 @@ def test_openai_s_key_is_meant_for_openai_alone() -> None:
     assert local(api_key_env="MY_KEY").key_env == "MY_KEY"
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://a/v1", "http://user:secret@host/v1"])
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8000", "ftp://a/v1", "http://user:secret@host/v1", "http://host/v1?key=secret"],
+)
 def test_a_base_url_is_a_plain_http_address(url: str) -> None:
     """Missing or foreign schemes and secrets in the URL are refused."""
     with pytest.raises(ValidationError):
