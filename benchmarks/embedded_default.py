@@ -1,17 +1,16 @@
-"""What can the embedded model tell, and at what cost: which preset should it have?
+"""What can the embedded model tell: which preset should it have?
 
     python -m benchmarks.embedded_default A.jsonl B.jsonl --rows 96 --cache answers.sqlite
 
 Runs the score stage with several settings over the same rows, half of them bad, of each file's
-split `tune`. Run again with the same cache to resume (seconds are then those of what was left).
-The table is appended to benchmarks/results. Columns of DATA: see benchmarks/rectify.py.
+split `tune`. Run again with the same cache to resume. The table is appended to benchmarks/results.
+Columns of DATA: see benchmarks/rectify.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,8 +92,8 @@ async def measure(args: argparse.Namespace) -> None:
         "",
         f"AUROC with 95 % bootstrap intervals, {datetime.now(UTC):%Y-%m-%d}.",
         "",
-        f"| score | {' | '.join(groups)} | s/row |",
-        "|---" * (len(groups) + 2) + "|",
+        f"| score | {' | '.join(groups)} |",
+        "|---" * (len(groups) + 1) + "|",
     ]
     try:
         for name, stage in settings(args.tokens, args.draws).items():
@@ -118,7 +117,6 @@ async def _table_lines(
     forms: Mapping[str, Callable[[Row], float]],
 ) -> list[str]:
     cells: dict[str, list[str]] = {form: [] for form in forms}
-    started = time.monotonic()
     for cases in groups.values():
         shard = Shard("all", rows_table(case.example for case in cases))
         ctx = Context({"scorer": model}, rows_in_flight=ROWS_IN_FLIGHT)
@@ -134,10 +132,8 @@ async def _table_lines(
             left_out = len(cases) - len(scored)
             note = f", {left_out} unscored" if left_out else ""
             cells[form].append(f"{found.value:.3f} [{found.low:.2f}, {found.high:.2f}]{note}")
-    seconds = (time.monotonic() - started) / sum(map(len, groups.values()))
     return [
-        f"| {name}{': ' if form else ''}{form} | {' | '.join(row)} | {seconds:.2f} |"
-        for form, row in cells.items()
+        f"| {name}{': ' if form else ''}{form} | {' | '.join(row)} |" for form, row in cells.items()
     ]
 
 

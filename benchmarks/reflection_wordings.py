@@ -3,10 +3,11 @@
     python -m benchmarks.reflection_wordings A.jsonl B.jsonl --rows 48 \
         --base-url http://127.0.0.1:8099/v1 --model NAME --cache answers.sqlite
 
-Every wording of `prompts.reflection.WORDINGS` is asked about the same rows, half of them bad, of
-each file's split `tune`; wordings and ensembles are chosen by their mean AUROC over the files. Run
-again with the same cache to resume. The table is appended to benchmarks/results, with every
-configuration that was tried. Columns of DATA: see benchmarks/rectify.py.
+Each question of `prompts.reflection.WORDINGS`, or those of --wordings, is asked about the same
+rows, half of them bad, of each file's split `tune`; single questions and ensembles are chosen by
+their mean AUROC over the files. Run again with the same cache to resume. The table is appended to
+benchmarks/results, with every configuration that was tried. Columns of DATA: see
+benchmarks/rectify.py.
 """
 
 from __future__ import annotations
@@ -45,12 +46,14 @@ def balanced(path: Path, rows: int) -> list[Case]:
     return sorted((case for kind in kinds for case in kind), key=lambda case: case.example.line)
 
 
-async def ask_all(model: ChatModel, cases: Sequence[Case], ctx: Context) -> Scores:
-    """Ask every wording about every row, one row's questions one after the other."""
+async def ask_all(
+    model: ChatModel, cases: Sequence[Case], names: Sequence[str], ctx: Context
+) -> Scores:
+    """Ask every question about every row, one row's questions one after the other."""
 
     async def one(case: Case) -> list[float]:
         scores = []
-        for name in WORDINGS:
+        for name in names:
             try:
                 scores.append((await reflect(model, case.example, (name,))).score)
             except CallError as error:
@@ -60,7 +63,7 @@ async def ask_all(model: ChatModel, cases: Sequence[Case], ctx: Context) -> Scor
         return scores
 
     columns = np.array(await map_rows(one, cases, limit=ctx.rows_in_flight)).T
-    return dict(zip(WORDINGS, columns, strict=True))
+    return dict(zip(names, columns, strict=True))
 
 
 def auroc(scores: Scores, cases: Sequence[Case], names: Sequence[str]) -> Estimate:
@@ -77,10 +80,11 @@ def configurations(sets: Mapping[str, tuple[Sequence[Case], Scores]]) -> list[tu
     def mean(names: tuple[str, ...]) -> float:
         return float(np.mean([auroc(s, cases, names).value for cases, s in sets.values()]))
 
-    tried: list[tuple[str, ...]] = [(name,) for name in WORDINGS]
+    wordings = list(next(iter(sets.values()))[1])
+    tried: list[tuple[str, ...]] = [(name,) for name in wordings]
     best = max(tried, key=mean)
-    for _ in range(1, LARGEST_ENSEMBLE):
-        grown = [(*best, name) for name in WORDINGS if name not in best]
+    for _ in range(1, min(LARGEST_ENSEMBLE, len(wordings))):
+        grown = [(*best, name) for name in wordings if name not in best]
         tried += grown
         best = max(grown, key=mean)
     return tried
@@ -117,7 +121,7 @@ async def measure(args: argparse.Namespace) -> None:
     started = time.monotonic()
     try:
         ctx = Context({"scorer": model}, Counting(), args.in_flight)
-        scores = await ask_all(model, cases, ctx)
+        scores = await ask_all(model, cases, args.wordings, ctx)
     finally:
         await model.close()
     seconds = time.monotonic() - started
@@ -148,6 +152,7 @@ def main() -> None:
     parser.add_argument("--base-url", help="none: a model of the catalogue")
     parser.add_argument("--model", required=True)
     parser.add_argument("--cache", type=Path, required=True, help="SQLite file for the answers")
+    parser.add_argument("--wordings", nargs="+", choices=WORDINGS, default=list(WORDINGS))
     parser.add_argument("--in-flight", type=int, default=2)
     asyncio.run(measure(parser.parse_args()))
 
