@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.schema import JSON
 from clear_pipeline.settings import Settings as Settings  # noqa: PLC0414  # stages are Settings
+from clear_pipeline.stages.failures import FailureTally
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -97,11 +98,13 @@ class Context:
         progress: Where to report rows done and notes.
         rows_in_flight: How many rows to work on at once; the calls themselves are limited by
             the model.
+        tally: What failed so far, over all shards; a context is made for one stage of one run.
     """
 
     models: Mapping[str, ChatModel] = field(default_factory=dict)
     progress: Progress = field(default_factory=SilentProgress)
     rows_in_flight: int = 64
+    tally: FailureTally = field(default_factory=FailureTally)
 
 
 @runtime_checkable

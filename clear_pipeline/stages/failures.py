@@ -12,24 +12,14 @@ MIN_FAILURES: Final = 5
 
 
 class FailureTally:
-    """Rows begun and failed in this run so far. Not a setting: all tallies are equal.
+    """Rows that one stage has begun and failed in one run so far."""
 
-    Args:
-        stage: Whose rows; for the message.
-    """
-
-    def __init__(self, stage: str) -> None:
-        self._stage = stage
+    def __init__(self) -> None:
         self.begun = 0
         self.errors: Counter[str] = Counter()
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FailureTally)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def fail(self, error: str, allowed: float) -> None:
-        """Count a failed row.
+    def fail(self, stage: str, error: str, allowed: float) -> None:
+        """Count a failed row of the stage of that name.
 
         Raises:
             TooManyFailuresError: At least `MIN_FAILURES` rows, and more than the share `allowed`
@@ -40,8 +30,8 @@ class FailureTally:
         if failed >= MIN_FAILURES and failed > allowed * self.begun:
             worst, count = self.errors.most_common(1)[0]
             raise TooManyFailuresError(
-                f"{self._stage}: {failed} of {self.begun} rows failed, more than "
+                f"{stage}: {failed} of {self.begun} rows failed, more than "
                 f"max_failed_fraction = {allowed:g} allows. Most often ({count}x): {worst}. Mend "
                 "the cause and run the same command again, or allow more with --set "
-                f"stages.{self._stage}.max_failed_fraction=1; no answer is asked for twice."
+                f"stages.{stage}.max_failed_fraction=1; no answer is asked for twice."
             )

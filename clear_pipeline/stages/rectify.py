@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.prompts.candidate import (
@@ -33,7 +33,6 @@ from clear_pipeline.scoring.preference import (
 )
 from clear_pipeline.scoring.similarity import canonical_answer
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
-from clear_pipeline.stages.failures import FailureTally
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -99,8 +98,6 @@ class Rectify(Settings):
     max_failed_fraction: Share = 0.05
     """A run stops when more of the rows in scope than this have failed."""
 
-    _tally: FailureTally = PrivateAttr(default_factory=lambda: FailureTally("rectify"))
-
     def needs(self) -> tuple[str, ...]:
         """The filter's decision."""
         return ("keep",)
@@ -144,14 +141,14 @@ class Rectify(Settings):
 
     async def _repair(self, example: Example, ctx: Context) -> RowRepair:
         row = RowRepair(rectified=False)
-        self._tally.begun += 1
+        ctx.tally.begun += 1
         try:
             target = await self._write(example, ctx)
         except UnfitCandidateError as error:
             row.rectify_reason = f"candidate refused: {error}"
             return row
         except CallError as error:
-            return self._failed(row, f"candidate failed: {error}")
+            return self._failed(row, f"candidate failed: {error}", ctx)
         row.candidate = target.text
         if canonical_answer(target.text) == canonical_answer(example.response):
             row.rectify_reason = "candidate equals the original"
@@ -159,7 +156,7 @@ class Rectify(Settings):
         try:
             preference = await prefer(ctx.models["judge"], example, target.text, form=self._form())
         except CallError as error:
-            return self._failed(row, f"judge failed: {error}")
+            return self._failed(row, f"judge failed: {error}", ctx)
         self._decide(row, preference, target)
         return row
 
@@ -179,9 +176,9 @@ class Rectify(Settings):
             return YesNo()
         return Sampled(self.k, self.beta, self.verdict_temperature, self.max_verdict_tokens)
 
-    def _failed(self, row: RowRepair, reason: str) -> RowRepair:
+    def _failed(self, row: RowRepair, reason: str, ctx: Context) -> RowRepair:
         row.rectify_reason = reason
-        self._tally.fail(reason, self.max_failed_fraction)
+        ctx.tally.fail(self.name, reason, self.max_failed_fraction)
         return row
 
     def _decide(self, row: RowRepair, preference: Preference, target: Message) -> None:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import pyarrow as pa
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
@@ -124,8 +124,6 @@ class Score(Settings):
     max_failed_fraction: Fraction = 0.05
     """A run stops when more of its rows than this have failed."""
 
-    _tally: FailureTally = PrivateAttr(default_factory=lambda: FailureTally("score"))
-
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, data: Any) -> Any:  # noqa: ANN401 - what pydantic hands over
@@ -180,7 +178,7 @@ class Score(Settings):
 
         async def score(row: tuple[Example, bool]) -> RowScore:
             example, lives = row
-            scored = await self._score(model, example) if lives else RowScore()
+            scored = await self._score(model, example, ctx.tally) if lives else RowScore()
             ctx.progress.advance()
             return scored
 
@@ -189,18 +187,18 @@ class Score(Settings):
         columns = {name: [getattr(row, name) for row in scored] for name in COLUMNS.names}
         return pa.table(columns, schema=COLUMNS)
 
-    async def _score(self, model: ChatModel, example: Example) -> RowScore:
+    async def _score(self, model: ChatModel, example: Example, tally: FailureTally) -> RowScore:
         row = RowScore(score_status="unscored", score_error=example.unscorable)
         if example.unscorable is not None:
             return row
-        self._tally.begun += 1
+        tally.begun += 1
         try:
             await self._reflect(model, example, row)
             await self._observe(model, example, row)
             await self._likelihood(model, example, row)
         except CallError as error:
             row.score_error = str(error)
-            self._tally.fail(row.score_error, self.max_failed_fraction)
+            tally.fail(self.name, row.score_error, self.max_failed_fraction)
             return row
         row.confidence = self._confidence(row)
         row.score_status = "scored"

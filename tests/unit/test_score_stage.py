@@ -14,6 +14,7 @@ from clear_pipeline.llm.base import ChatModel, ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import Script, ScriptedChat
 from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.stages.base import Context, Shard, SilentProgress, Stage
+from clear_pipeline.stages.failures import FailureTally
 from clear_pipeline.stages.score import COLUMNS, Score
 
 
@@ -31,10 +32,16 @@ def example(line: int, *, response: str = "4", unscorable: str | None = None) ->
 
 
 def annotate(
-    stage: Score, model: ChatModel, rows: list[Example], *, alive: list[bool] | None = None
+    stage: Score,
+    model: ChatModel,
+    rows: list[Example],
+    *,
+    alive: list[bool] | None = None,
+    tally: FailureTally | None = None,
 ) -> list[dict[str, Any]]:
     shard = Shard("s", rows_table(rows))
-    ctx = Context(models={"scorer": model}, rows_in_flight=1)
+    tally = tally or FailureTally()
+    ctx = Context(models={"scorer": model}, rows_in_flight=1, tally=tally)
     table = asyncio.run(stage.annotate(shard, alive or [True] * len(rows), None, ctx))
     assert table.schema.equals(COLUMNS)
     found: list[dict[str, Any]] = table.to_pylist()
@@ -170,9 +177,19 @@ def test_more_failures_than_allowed_stop_the_stage_with_the_commonest_error() ->
 def test_the_share_of_failures_is_judged_over_all_shards_of_a_run() -> None:
     """Four failures in a small shard are too few to judge; the fifth in the next one is not."""
     stage, model = Score(), ScriptedChat(failing(1))
-    assert len(annotate(stage, model, [example(n) for n in range(1, 5)])) == 4
+    tally = FailureTally()
+    assert len(annotate(stage, model, [example(n) for n in range(1, 5)], tally=tally)) == 4
     with pytest.raises(TooManyFailuresError, match="5 of 5 rows"):
-        annotate(stage, model, [example(5)])
+        annotate(stage, model, [example(5)], tally=tally)
+
+
+def test_a_stage_that_is_used_again_begins_to_count_anew() -> None:
+    """The failures of one run do not stop the next run of the same config."""
+    stage, rows = Score(), [example(n) for n in range(1, 10)]
+    with pytest.raises(TooManyFailuresError):
+        annotate(stage, ScriptedChat(failing(1)), rows)
+    found = annotate(stage, ScriptedChat(failing(9)), rows)
+    assert [row["score_status"] for row in found] == ["scored"] * 8 + ["unscored"]
 
 
 def test_failures_within_the_allowed_share_go_on() -> None:
