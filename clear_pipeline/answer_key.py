@@ -34,16 +34,18 @@ class FaultCount:
 
 @dataclass(frozen=True, slots=True)
 class KeyReport:
-    """Faults in the order of the key, and what became of the rows without a fault."""
+    """Faults by name, what became of the rows without a fault, and how many rows were not read."""
 
     faults: tuple[FaultCount, ...]
     good: int
     good_kept: int
+    absent: int
 
 
 def key_beside(data: Path) -> Path | None:
     """The answer key of a dataset, if it has one."""
-    path = data.with_name(f"{data.name}.key.csv")
+    whole = data.resolve()  # "." has no name
+    path = whole.parent / f"{whole.name}.key.csv"
     return path if path.is_file() else None
 
 
@@ -51,7 +53,7 @@ def compare(run: Run, key: Path) -> KeyReport:
     """Count caught and missed rows per fault.
 
     Raises:
-        UsageError: The key has other columns, or an id that the run does not know.
+        UsageError: The key has other columns, or none of its ids is in the run.
     """
     with key.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -59,17 +61,18 @@ def compare(run: Run, key: Path) -> KeyReport:
         raise UsageError(f"{key}: expected the columns id,fault and at least one row")
     ledger = run.ledger(["id", "fate"]).to_pydict()
     fates = dict(zip(ledger["id"], ledger["fate"], strict=True))
-    unknown = [row["id"] for row in rows if row["id"] not in fates]
-    if unknown:
-        raise UsageError(f"{key}: id {unknown[0]!r} is not in the run")
+    known = [row for row in rows if row["id"] in fates]
+    if not known:
+        raise UsageError(f"{key}: id {rows[0]['id']!r} is not in the run, nor is any other")
     by_fault: dict[str, list[str]] = {}
-    for row in rows:
+    for row in known:
         by_fault.setdefault(row["fault"], []).append(row["id"])
     good = by_fault.pop("", [])
     return KeyReport(
         faults=tuple(_count(fault, ids, fates) for fault, ids in sorted(by_fault.items())),
         good=len(good),
         good_kept=sum(fates[i] == Fate.KEPT for i in good),
+        absent=len(rows) - len(known),
     )
 
 

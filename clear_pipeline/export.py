@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from clear_pipeline.errors import NoSurvivorsError
+from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.formats import FORMATS, RowError
 from clear_pipeline.ledger import fates
 from clear_pipeline.manifest import write_atomically
@@ -102,8 +102,10 @@ def export(
             of a training file have the same columns.
 
     Raises:
+        UsageError: Training files lie there that no export wrote.
         NoSurvivorsError: No row can be exported; nothing was written.
     """
+    _refuse_foreign_files(out)
     staging = out / _STAGING
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -246,6 +248,13 @@ def _parquet_row(row: _Row, *, original: str | None) -> dict[str, Any]:
         "confidence": row.confidence,
         "original": original,
     }
+
+
+def _refuse_foreign_files(out: Path) -> None:
+    """An export marks its directory by `removed.jsonl`; other people's data is not replaced."""
+    found = [out / f"{s}{k.suffix}" for s in get_args(Split) for k in (JsonLines, Parquet)]
+    if not (out / REMOVED).exists() and (foreign := [path for path in found if path.exists()]):
+        raise UsageError(f"{foreign[0]}: no export wrote this file; give an empty or new --out")
 
 
 def _publish(staging: Path, out: Path) -> None:

@@ -39,7 +39,7 @@ from clear_pipeline.manifest import (
     write_atomically,
 )
 from clear_pipeline.stages.base import Progress
-from clear_pipeline.store import QUARANTINE, ROWS_FOLDER, Store
+from clear_pipeline.store import LEDGER, QUARANTINE, ROWS_FOLDER, Store
 
 Input: TypeAlias = DataFile | MemoryTable
 _SHOWN = 3
@@ -78,6 +78,9 @@ def ingest(data: Data, settings: LoadSettings, store: Store, progress: Progress)
         progress.note(f"skipped {file.path}: {file.reason}")
     _require_rows(data, manifest, listing, loader)
     _write_quarantine(manifest, store)
+    # From here on the shards are no longer those of an earlier ledger.
+    (store.directory / LEDGER).unlink(missing_ok=True)
+    manifest.finished = False
     manifest.save(store.directory)
     return manifest
 

@@ -83,7 +83,8 @@ class ModelPool:
         More rows than a server has slots would push each other's prompts out of its cache.
         """
         limits = [self._config.model_for(r).max_in_flight for r in roles if r not in self._given]
-        slots = [self._open[self._identity(r)].capabilities.slots for r in roles if self._open]
+        opened = [self._open[i] for r in roles if (i := self._identity(r)) in self._open]
+        slots = [model.capabilities.slots for model in opened]
         return min([*limits, *(n for n in slots if n is not None)], default=64)
 
     def records(self, stages: Iterable[Stage]) -> dict[str, ModelRecord]:

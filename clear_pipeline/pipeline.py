@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +17,7 @@ from clear_pipeline.engine.local import LocalEngine
 from clear_pipeline.ingest import ingest
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.load import Data
-from clear_pipeline.manifest import Manifest, StageRecord
+from clear_pipeline.manifest import Manifest, StageRecord, write_atomically
 from clear_pipeline.model_pool import ModelPool
 from clear_pipeline.outputs import write_outputs
 from clear_pipeline.resume import (
@@ -97,7 +99,8 @@ class Pipeline:
         store = Store(out)
         with store.locked():
             manifest = ingest(data, self.config.load, store, self._progress)
-            (out / CONFIG).write_text(self.config.to_yaml(), encoding="utf-8")
+            text = self.config.to_yaml()
+            write_atomically(out / CONFIG, lambda tmp: _write_text(tmp, text))
             pool = ModelPool(
                 self.config,
                 self._models,
@@ -108,7 +111,6 @@ class Pipeline:
             work = _Work(store, manifest, pool, LocalEngine(store), self._progress)
             manifest.chain = [stage.name for stage in self.config.stages]
             manifest.models = pool.records(self.config.stages)
-            manifest.finished = False
             try:
                 for position, stage in enumerate(self.config.stages):
                     await _run_stage(stage, manifest.chain[:position], work)
@@ -228,18 +230,31 @@ def _in_own_loop(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
-    outcome: list[T] = []
-    failure: list[BaseException] = []
+    outcome: Future[T] = Future()
+    begun: Future[Callable[[], object]] = Future()
+
+    async def cancellable() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        begun.set_result(lambda: task and loop.call_soon_threadsafe(task.cancel))
+        return await work
 
     def target() -> None:
         try:
-            outcome.append(asyncio.run(work))
+            outcome.set_result(asyncio.run(cancellable()))
         except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
-            failure.append(error)
+            outcome.set_exception(error)
 
     thread = threading.Thread(target=target, name="clear-pipeline")
     thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return outcome[0]
+    try:
+        thread.join()
+    except KeyboardInterrupt:  # a notebook's "stop": nothing may go on asking in the background
+        with suppress(RuntimeError):  # the loop has just ended
+            begun.result()()
+        thread.join()
+        raise
+    return outcome.result()
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

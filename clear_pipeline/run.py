@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clear_pipeline.errors import UsageError
+from clear_pipeline.errors import DamagedRunError, UsageError
 from clear_pipeline.manifest import Manifest
 from clear_pipeline.schema import Example, Fate, Message, examples
 from clear_pipeline.stages.base import Shard
@@ -79,16 +80,18 @@ class Run:
         path = self.path / LEDGER
         if not path.is_file():
             raise UsageError(f"{self.path}: no ledger yet; finish it with the same run command")
-        known = pq.read_schema(path).names
+        with _explained(path):
+            known = pq.read_schema(path).names
         unknown = [c for c in columns or () if c not in known]
         if unknown:
             raise UsageError(f"no column {', '.join(unknown)}; there are {', '.join(known)}")
         if fate is not None and fate not in set(Fate):
             raise UsageError(f"no fate {fate!r}; there are {', '.join(Fate)}")
         condition = None if fate is None else pc.field("fate") == fate
-        return pq.read_table(
-            path, columns=None if columns is None else list(columns), filters=condition
-        )
+        with _explained(path):
+            return pq.read_table(
+                path, columns=None if columns is None else list(columns), filters=condition
+            )
 
     def shards(self) -> Iterator[Shard]:
         """Row shards with all stage columns, in input order; one in memory at a time."""
@@ -136,7 +139,7 @@ class Run:
         path = self.path / QUARANTINE
         if not path.is_file():
             return []
-        with path.open(encoding="utf-8") as lines:
+        with _explained(path), path.open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
 
     def frame(
@@ -171,6 +174,17 @@ class Run:
             for name in texts_wanted:
                 frame[name] = [getattr(texts[i], name) if i in texts else None for i in frame["id"]]
         return frame if columns is None else frame[list(columns)]
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DamagedRunError(
+            f"{path}: cannot be read ({str(error).splitlines()[0]}); "
+            "run the same command again to write it anew"
+        ) from error
 
 
 def _new_targets(table: pa.Table) -> list[Message | None]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from clear_pipeline.errors import DamagedRunError, RunLockedError
+from clear_pipeline.errors import DamagedRunError, RunLockedError, UsageError
 from clear_pipeline.manifest import Part, file_sha256, write_atomically
 from clear_pipeline.stages.base import Shard
 
@@ -116,7 +116,13 @@ class Store:
         Raises:
             RunLockedError: Another process holds it; the message says which.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{self.directory}: cannot be made a run directory ({error.strerror}); "
+                "give another --out"
+            ) from error
         holder = self.directory / ".lock-holder"
         lock = FileLock(self.directory / ".lock")
         try:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from clear_pipeline.cli.console import errors, fail
+from clear_pipeline.cli.console import fail
 from clear_pipeline.cli.evaluate import evaluate_app
 from clear_pipeline.cli.inspect import register as register_inspect
 from clear_pipeline.cli.model import model_app
@@ -34,6 +34,7 @@ def main() -> None:
     except ClearPipelineError as error:
         fail(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        errors.print("\ninterrupted; the same command resumes it", highlight=False)
-        sys.exit(130)
+    except OSError as error:  # a full disk, a file that may not be read or written
+        place = f"{error.filename}: " if error.filename else ""
+        fail(ClearPipelineError(f"{place}{error.strerror or error}"))
+        sys.exit(ClearPipelineError.exit_code)

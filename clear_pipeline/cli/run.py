@@ -48,7 +48,11 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
         assignments=assign or (),
     )
     _introduce(settings, yes=yes)
-    finished = Pipeline(settings, progress=TerminalProgress(errors)).run(data, out=out)
+    try:
+        finished = Pipeline(settings, progress=TerminalProgress(errors)).run(data, out=out)
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command resumes it")
+        raise typer.Exit(130) from None
     output.print(views.summary(finished))
     key = key_beside(data)
     if key is not None:
@@ -117,6 +121,8 @@ def _key_table(report: KeyReport) -> Table:
             fault.fault, str(fault.rows), str(fault.caught), Text(" ".join(fault.missed) or "-")
         )
     table.add_row("(none: good rows)", str(report.good), "", f"{report.good_kept} kept unchanged")
+    if report.absent:
+        table.add_row("(rows that were not read)", str(report.absent), "", "")
     return table
 
 
