@@ -131,7 +131,7 @@ class Manifest(BaseModel):
     def save(self, directory: Path) -> None:
         """Write it durably into the run directory."""
         text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False)
-        write_atomically(directory / MANIFEST, lambda tmp: _write_text(tmp, text + "\n"))
+        write_text_atomically(directory / MANIFEST, text + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> Manifest | None:
@@ -154,10 +154,6 @@ class Manifest(BaseModel):
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def fingerprint(*parts: JSON) -> str:
@@ -187,6 +183,15 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """`write_atomically` for a text."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
 
 
 def _sync_directory(directory: Path) -> None:

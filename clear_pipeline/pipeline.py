@@ -17,7 +17,7 @@ from clear_pipeline.engine.local import LocalEngine
 from clear_pipeline.ingest import ingest
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.load import Data
-from clear_pipeline.manifest import Manifest, StageRecord, write_atomically
+from clear_pipeline.manifest import Manifest, StageRecord, write_text_atomically
 from clear_pipeline.model_pool import ModelPool
 from clear_pipeline.outputs import write_outputs
 from clear_pipeline.resume import (
@@ -99,8 +99,7 @@ class Pipeline:
         store = Store(out)
         with store.locked():
             manifest = ingest(data, self.config.load, store, self._progress)
-            text = self.config.to_yaml()
-            write_atomically(out / CONFIG, lambda tmp: _write_text(tmp, text))
+            write_text_atomically(out / CONFIG, self.config.to_yaml())
             pool = ModelPool(
                 self.config,
                 self._models,
@@ -254,7 +253,3 @@ def _in_own_loop(work: Coroutine[Any, Any, T]) -> T:
         thread.join()
         raise
     return outcome.result()
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

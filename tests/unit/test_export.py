@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from clear_pipeline.errors import NoSurvivorsError
+from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.export import EXPORT_FORMATS, ExportSettings, export
 from clear_pipeline.schema import MESSAGE, Example, Message, rows_table
 
@@ -219,3 +219,14 @@ def test_rows_of_several_files_get_the_names_of_the_format(tmp_path: Path) -> No
     assert lines(tmp_path / "one" / "train.jsonl")[0].keys() == {"question", "answer", "topic"}
     (mixed,) = lines(tmp_path / "several" / "train.jsonl")
     assert mixed == {"prompt": "2 + 1?", "completion": "4", "topic": "sums"}
+
+
+def test_files_of_others_are_neither_replaced_nor_deleted(tmp_path: Path) -> None:
+    """A directory with training files that no export wrote is refused as it is."""
+    for name in ("train.jsonl", "valid.parquet"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_text("mine")
+        with pytest.raises(UsageError, match=f"{name}: no export wrote this file"):
+            export([table([row(1)])], [], folder, ExportSettings())
+        assert [(p.name, p.read_text()) for p in folder.iterdir()] == [(name, "mine")]
