@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,10 +246,12 @@ def _in_own_loop(work: Coroutine[Any, Any, T]) -> T:
     thread = threading.Thread(target=target, name="clear-pipeline")
     thread.start()
     try:
-        thread.join()
+        wait([outcome])
     except KeyboardInterrupt:  # a notebook's "stop": nothing may go on asking in the background
         with suppress(RuntimeError):  # the loop has just ended
             begun.result()()
-        thread.join()
+        wait([outcome])
         raise
+    finally:
+        thread.join()
     return outcome.result()

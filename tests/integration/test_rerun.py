@@ -1,0 +1,145 @@
+"""A run directory that is used again: what it says in between, and how a run in a notebook ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from clear_pipeline.answer_key import compare, key_beside
+from clear_pipeline.config import Config, build_config
+from clear_pipeline.errors import DamagedRunError, UsageError
+from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion
+from clear_pipeline.llm.scripted import ScriptedChat
+from clear_pipeline.outputs import export_run
+from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.run import Run, open_run
+from scripted_run import reply
+
+
+def config(limit: int | None = None) -> Config:
+    flags = {"load": {"limit": limit}} if limit else {}
+    return build_config(stages=["dedup", "score", "filter"], preset="fast", flags=flags)
+
+
+def run(data: Path, out: Path, *, limit: int | None = None) -> Run:
+    models = {"scorer": ScriptedChat(reply)}
+    return Pipeline(config(limit), models=models).run(data, out=out)
+
+
+def rows(count: int, *, start: int = 0) -> str:
+    lines = (f'{{"prompt": "{n} + 1?", "completion": "{n + 1}"}}\n' for n in range(start, count))
+    return "".join(lines)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text(rows(6))
+    return folder
+
+
+class Unnamed(ScriptedChat):
+    """Ends a run as a kill would: after the load, before the first stage."""
+
+    @property
+    def identity(self) -> str:
+        raise ZeroDivisionError
+
+
+def test_run_with_new_rows_is_not_finished_before_they_are_scored(
+    data: Path, tmp_path: Path
+) -> None:
+    """Rows that were loaded but not scored are never exported, nor is the old ledger shown."""
+    out = tmp_path / "run"
+    run(data, out)
+    (data / "b.jsonl").write_text(rows(12, start=6))
+    with pytest.raises(ZeroDivisionError):
+        Pipeline(config(), models={"scorer": Unnamed(reply)}).run(data, out=out)
+    with pytest.raises(UsageError, match="not finished"):
+        export_run(open_run(out), tmp_path / "export", config().export)
+    with pytest.raises(UsageError, match="no ledger yet"):
+        open_run(out).ledger()
+    assert run(data, out).ledger().num_rows == 12
+
+
+@pytest.mark.parametrize("name", ["ledger.parquet", "quarantine.jsonl"])
+def test_damaged_output_is_named_and_written_anew(data: Path, tmp_path: Path, name: str) -> None:
+    """A file that was cut is an error with its name; the same run mends it."""
+    out = tmp_path / "run"
+    run(data, out)
+    (out / name).write_bytes(b"{")
+    for _ in range(2):
+        with pytest.raises(DamagedRunError, match=f"{name}: cannot be read"):
+            (open_run(out).ledger if name == "ledger.parquet" else open_run(out).quarantine)()
+    run(data, out)
+    assert open_run(out).ledger().num_rows == 6
+    assert open_run(out).quarantine() == []
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_out_that_is_a_file_is_wrong_usage(data: Path, tmp_path: Path, place: str) -> None:
+    """A run directory that cannot be made is named."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot be made a run directory"):
+        run(data, tmp_path / place)
+
+
+def test_answer_key_of_rows_that_were_not_read(data: Path, tmp_path: Path) -> None:
+    """With a limit, the key's other rows are counted apart; a key of other data is refused."""
+    key = tmp_path / "data.key.csv"
+    key.write_text("id,fault\na.jsonl:1,wrong\na.jsonl:2,\na.jsonl:6,wrong\n")
+    assert key_beside(data) == key
+    report = compare(run(data, tmp_path / "run", limit=2), key)
+    assert ([fault.rows for fault in report.faults], report.good, report.absent) == ([1], 1, 1)
+    key.write_text("id,fault\nother.jsonl:1,wrong\n")
+    with pytest.raises(UsageError, match=r"'other\.jsonl:1' is not in the run"):
+        compare(open_run(tmp_path / "run"), key)
+
+
+def test_answer_key_of_the_working_directory(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`run .` works, and finds the key as `run data` does."""
+    monkeypatch.chdir(data)
+    assert key_beside(Path()) is None
+    (tmp_path / "data.key.csv").touch()
+    assert key_beside(Path()) == tmp_path / "data.key.csv"
+
+
+class Stopping:
+    """A model in front of which the user presses stop, and which never answers."""
+
+    identity = "stopping"
+    capabilities = Capabilities()
+
+    def __init__(self) -> None:
+        self._pressed = False
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        if not self._pressed:
+            self._pressed = True
+            os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(20)
+        raise AssertionError(request)
+
+    async def close(self) -> None: ...
+
+
+def test_interrupted_cell_leaves_nothing_running(data: Path, tmp_path: Path) -> None:
+    """Stop in a notebook ends the run's thread and frees its directory."""
+
+    async def cell() -> None:
+        Pipeline(config(), models={"scorer": Stopping()}).run(data, out=tmp_path / "run")
+
+    loop = asyncio.new_event_loop()  # as in Jupyter, whose loop leaves the signal to Python
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(cell())
+    loop.close()
+    assert "clear-pipeline" not in {thread.name for thread in threading.enumerate()}
+    assert run(data, tmp_path / "run").ledger().num_rows == 6
