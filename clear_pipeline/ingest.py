@@ -39,7 +39,7 @@ from clear_pipeline.manifest import (
     write_atomically,
 )
 from clear_pipeline.stages.base import Progress
-from clear_pipeline.store import LEDGER, QUARANTINE, ROWS_FOLDER, Store
+from clear_pipeline.store import CACHE, LEDGER, QUARANTINE, ROWS_FOLDER, Store
 
 Input: TypeAlias = DataFile | MemoryTable
 _SHOWN = 3
@@ -234,7 +234,8 @@ def _manifest_for(data: Data, digests: Mapping[str, str], directory: Path) -> Ma
     name = Path(source).name if is_path else next(iter(digests), "memory")
     manifest = Manifest.read(directory)
     if manifest is None:
-        strangers = sorted(p.name for p in directory.iterdir() if not p.name.startswith(".lock"))
+        ours = (".lock", CACHE)  # answers may be brought along from a damaged run
+        strangers = sorted(p.name for p in directory.iterdir() if not p.name.startswith(ours))
         if strangers:
             raise RunMismatchError(
                 f"{directory}: holds no run but {_some(strangers)}; give an empty or new --out"

@@ -148,7 +148,8 @@ class Manifest(BaseModel):
         except (ValidationError, UnicodeDecodeError) as error:
             raise DamagedRunError(
                 f"{path}: not a manifest of this version ({_first_line(error)}); "
-                "restore the file, or start again with another --out"
+                "restore the file, or give another --out: with llm-cache.sqlite of this directory "
+                "copied into it, no answer is asked for twice"
             ) from error
 
 

@@ -131,7 +131,7 @@ async def _run_stage(stage: Stage, earlier: list[str], work: _Work) -> None:
             work.progress.note(text)
         return
     if old is not None:
-        work.progress.note(f"{stage.name}: {reason_to_rerun(old, stage, identities)}")
+        work.progress.note(f"{stage.name}: {reason_to_rerun(old, stage, identities, work.store)}")
     record = StageRecord(
         kind=stage.name,
         version=stage.version,

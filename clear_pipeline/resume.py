@@ -122,7 +122,9 @@ def _usable(record: StageRecord, key: str, store: Store) -> bool:
     return part is not None and part.failed == 0 and store.intact(record.kind, key, part)
 
 
-def reason_to_rerun(record: StageRecord, stage: Stage, models: Mapping[str, str]) -> str:
+def reason_to_rerun(
+    record: StageRecord, stage: Stage, models: Mapping[str, str], store: Store
+) -> str:
     """Why a stage that ran before runs again, in words."""
     settings = settings_of(stage)
     changed = [
@@ -139,6 +141,9 @@ def reason_to_rerun(record: StageRecord, stage: Stage, models: Mapping[str, str]
     failed = sum(part.failed for part in record.parts.values())
     if failed:
         return f"{failed} rows failed for lack of an answer and are tried again"
+    parts = record.parts.items()
+    if damaged := sum(not store.intact(record.kind, key, part) for key, part in parts):
+        return f"{damaged} of its files are missing or damaged and computed anew"
     return "its input changed or was not finished"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -18,6 +19,7 @@ from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.outputs import export_run
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.run import Run, open_run
+from clear_pipeline.stages.base import SilentProgress
 from scripted_run import reply
 
 
@@ -80,6 +82,35 @@ def test_damaged_output_is_named_and_written_anew(data: Path, tmp_path: Path, na
     run(data, out)
     assert open_run(out).ledger().num_rows == 6
     assert open_run(out).quarantine() == []
+
+
+def test_lost_shard_is_computed_anew_and_said_so(data: Path, tmp_path: Path) -> None:
+    """A stage file that is gone or changed is named as the reason, and the ledger is the same."""
+    out = tmp_path / "run"
+    whole = run(data, out).ledger()
+    (shard,) = (out / "score").iterdir()
+    shard.write_bytes(b"")
+    progress = SilentProgress()
+    models = {"scorer": ScriptedChat(reply)}
+    again = Pipeline(config(), models=models, progress=progress).run(data, out=out)
+    assert "score: 1 of its files are missing or damaged and computed anew" in progress.notes
+    assert again.ledger().equals(whole)
+    assert models["scorer"].requests == []
+
+
+def test_answers_outlive_a_damaged_manifest(data: Path, tmp_path: Path) -> None:
+    """The cache of a run whose manifest is lost serves a new run, as the error says."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    whole = run(data, old).ledger()
+    (old / "manifest.json").write_text("{")
+    with pytest.raises(DamagedRunError, match=r"llm-cache\.sqlite of this directory"):
+        run(data, old)
+    new.mkdir()
+    shutil.copy(old / "llm-cache.sqlite", new)
+    model = ScriptedChat(reply)
+    again = Pipeline(config(), models={"scorer": model}).run(data, out=new)
+    assert again.ledger().equals(whole)
+    assert model.requests == []
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])
