@@ -55,8 +55,11 @@ def compare(run: Run, key: Path) -> KeyReport:
     Raises:
         UsageError: The key has other columns, or none of its ids is in the run.
     """
-    with key.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with key.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{key}: is not UTF-8 text") from error
     if not rows or set(rows[0]) != {"id", "fault"}:
         raise UsageError(f"{key}: expected the columns id,fault and at least one row")
     ledger = run.ledger(["id", "fate"]).to_pydict()

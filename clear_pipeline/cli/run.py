@@ -16,7 +16,7 @@ from clear_pipeline.cli.console import errors, next_command, output
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import UsageError
-from clear_pipeline.llm.catalog import CATALOG
+from clear_pipeline.llm.open import embedded_model
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import views
 
@@ -99,16 +99,26 @@ def _introduce(config: Config, *, yes: bool) -> None:
         return
     models = {config.model_for(role) for role in roles}
     for settings in models:
-        entry = CATALOG.get(settings.model) if settings.base_url is None else None
+        entry = embedded_model(settings)
         if entry is None:
             errors.print(Text(f"model: {settings.model} at {settings.url}"))
         else:
             errors.print(Text(f"model: {settings.model}, embedded, for {entry.good_for}."))
             errors.print(Text(f"{entry.limits} For more: --model NAME, or --base-url URL"))
-    if any(m.price_per_mtok is not None for m in models) and not yes:
+    paid = [m for m in models if embedded_model(m) is None and (m.price_per_mtok or m.is_openai)]
+    if paid and not yes:
+        known = (
+            "at the configured prices"
+            if all(m.price_per_mtok for m in paid)
+            else (
+                "at prices that are not configured (price_per_mtok), so the spend will not be shown"
+            )
+        )
         if not sys.stdin.isatty():
-            raise UsageError("this run costs money; add --yes to start it without a terminal")
-        typer.confirm("This run costs money at the configured prices. Start it?", abort=True)
+            raise UsageError(
+                f"this run costs money, {known}; add --yes to start it without a terminal"
+            )
+        typer.confirm(f"This run costs money, {known}. Start it?", abort=True)
 
 
 def _key_table(report: KeyReport) -> Table:
@@ -127,6 +137,6 @@ def _key_table(report: KeyReport) -> Table:
 
 
 def _own_limits(config: Config) -> None:
-    entry = CATALOG.get(config.model_for("scorer").model)
-    if entry is not None and config.model_for("scorer").base_url is None:
+    entry = embedded_model(config.model_for("scorer"))
+    if entry is not None:
         output.print(Text(f"{entry.name}: {entry.limits}"), soft_wrap=True)

@@ -199,8 +199,8 @@ def _keys(shard: Shard) -> list[Key]:
 def _no_survivors(keep: Settings, confidences: Sequence[float]) -> str:
     if not confidences:
         return (
-            "filter keeps no row: none has a confidence. All rows are duplicates or unscored; "
-            "see the score_error column, or filter without a score by leaving this stage out"
+            "filter keeps no row: none has a confidence, for every row is a duplicate or could "
+            "not be scored; mend what keeps the model from answering and run the same command again"
         )
     return (
         f"filter keeps no row: none of {len(confidences)} is above {keep}. Their confidences:\n"

@@ -152,6 +152,7 @@ def test_dead_server_is_one_line_and_resumable(tmp_path: Path, server: StubServe
         (["run", str(DEMO), "--out", "OUT", "--base-url", "http://127.0.0.1:1/v1"], "--model"),
         (["run", str(DEMO), "--out", "OUT", "--set", "dedup.treshold=1"], "'threshold'"),
         (["run", str(DEMO / "faq.csv"), "--out", "OUT", "--map", "prompt"], "--map"),
+        (["run", str(DEMO), "--out", "OUT", "--model", "gpt-x"], "add --yes"),
         (["status", "OUT"], "no run here"),
         (["explain", "RUN", "nothing:1"], "no row 'nothing:1'"),
         (["rows", "RUN", "--fate", "lost"], "no fate 'lost'"),
