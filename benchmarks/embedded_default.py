@@ -70,7 +70,6 @@ def settings(tokens: Sequence[int], draws: int) -> dict[str, Score]:
         for n in tokens
     }
     tried["reflection, preset fast"] = Score(preset="fast")
-    tried["reflection, preset best"] = Score(preset="best")
     if draws:
         tried[f"consistency, {draws} draws, shared words"] = Score(
             reflection=(), k=draws, similarity="lexical", max_answer_tokens=128
