@@ -101,7 +101,7 @@ class Score(Settings):
     preset: Literal["fast", "paper", "best", "likelihood"] = "fast"
     """fast: one question, one token. best: several questions. paper: the constants of the paper.
     likelihood: no question, the probability of the response; needs a grammar endpoint."""
-    reflection: tuple[str, ...] = ("belongs",)
+    reflection: tuple[str, ...] = ("yes_no",)
     """Names of the questions, see `prompts.reflection.WORDINGS`; none = no reflection."""
     reflection_via: Literal["logprobs", "text"] = "logprobs"
     """How verdicts are read; `logprobs` falls back to grammar, then text, where it must."""
