@@ -55,11 +55,10 @@ def near_pairs(
     """
     if len(prompts.lengths) == 0:
         return []
-    sides = []
-    for tokens in (prompts, responses):
-        sets = shingle_sets(tokens, shingle_words)
-        common = _common_shingles(sets, files, common_fraction)
-        sides.append(drop_common(sets, common, tokens.whole()))
+    sides = [
+        _distinctive(tokens, files, shingle_words=shingle_words, common_fraction=common_fraction)
+        for tokens in (prompts, responses)
+    ]
     rows = np.flatnonzero(np.logical_and(*(_may_match(side, threshold) for side in sides)))
     if len(rows) == 0:
         return []
@@ -75,20 +74,22 @@ def near_pairs(
         one, other = (rows[side[start : start + _PAIRS_AT_ONCE]] for side in (first, second))
         similarity = np.minimum(*(side.jaccard(one, other) for side in sides))
         alike = np.flatnonzero(similarity >= threshold)
-        alike = alike[
-            same_request(
-                prompts,
-                sentences,
-                one[alike],
-                other[alike],
-                threshold=threshold,
-                width=shingle_words,
-            )
-        ]
+        one, other, similarity = one[alike], other[alike], similarity[alike]
+        same = same_request(
+            prompts, sentences, one, other, threshold=threshold, width=shingle_words
+        )
         edges += zip(
-            one[alike].tolist(), other[alike].tolist(), similarity[alike].tolist(), strict=True
+            one[same].tolist(), other[same].tolist(), similarity[same].tolist(), strict=True
         )
     return edges
+
+
+def _distinctive(
+    tokens: Tokens, files: Sequence[I64], *, shingle_words: int, common_fraction: float
+) -> ShingleSets:
+    """The shingles of each text without those that many rows of a file share."""
+    sets = shingle_sets(tokens, shingle_words)
+    return drop_common(sets, _common_shingles(sets, files, common_fraction), tokens.whole())
 
 
 def _common_shingles(sets: ShingleSets, files: Sequence[I64], fraction: float) -> NDArray[np.bool_]:
