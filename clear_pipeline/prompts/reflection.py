@@ -32,6 +32,7 @@ class Wording:
 
 _ABC = {"A": 1.0, "B": 0.0, "C": 0.5}
 _YES = {"Yes": 1.0, "No": 0.0}
+_NO = {"Yes": 0.0, "No": 1.0}
 _TRUE = {"True": 1.0, "False": 0.0}
 
 WORDINGS: Final[Mapping[str, Wording]] = MappingProxyType(
@@ -85,6 +86,39 @@ WORDINGS: Final[Mapping[str, Wording]] = MappingProxyType(
         "right_wrong": Wording(
             "Is the response right or wrong? Reply with one word: Right or Wrong.",
             {"Right": 1.0, "Wrong": 0.0},
+        ),
+        "same_answer": Wording(
+            "If you answered the request yourself, would your answer say the same as this "
+            "response? Reply with one word: Yes or No.",
+            _YES,
+        ),
+        "keep": Wording(
+            "Should this request and response be kept as an example to train an assistant on? "
+            "Reply with one word: Yes or No.",
+            _YES,
+        ),
+        "good_bad": Wording(
+            "Is this a good or a bad response to the request? Reply with one word: Good or Bad.",
+            {"Good": 1.0, "Bad": 0.0},
+        ),
+        "chance": Wording(
+            "How likely is it that the response is correct, from 0 (surely not) to 9 (surely)? "
+            "Reply with one digit.",
+            {str(digit): digit / 9 for digit in range(10)},
+        ),
+        # Asked the other way round: Yes means a bad response.
+        "error": Wording(
+            "Does the response contain an error? Reply with one word: Yes or No.", _NO
+        ),
+        "elsewhere": Wording(
+            "Is the response the answer to another question than the one that is asked? "
+            "Reply with one word: Yes or No.",
+            _NO,
+        ),
+        "correction": Wording(
+            "Would a careful editor have to correct this response before it is used? "
+            "Reply with one word: Yes or No.",
+            _NO,
         ),
     }
 )

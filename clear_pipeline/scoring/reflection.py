@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,12 +20,14 @@ class Reflection:
 
     Attributes:
         score: S, mean over the questions of the expected value of the choice, in [0, 1].
+        values: By wording, the expected value of its choice, in [0, 1]; 1 = good.
         choice_mass: Smallest probability that fell on the choices of a question, in [0, 1];
             None where only text was read. Below 0.5 the score is close to noise.
         via: How the replies were read; the weakest way, if they differ.
     """
 
     score: float
+    values: Mapping[str, float]
     choice_mass: float | None
     via: Via
 
@@ -48,18 +50,21 @@ async def reflect(
     Raises:
         CallError: A call failed or its reply could not be read.
     """
-    scores, masses, ways = [], [], []
+    values: dict[str, float] = {}
+    masses, ways = [], []
     for name in wordings:
         wording = WORDINGS[name]
         reply = await ask_choice(
             model, reflection_prompt(example, wording), choices=tuple(wording.values), via=via
         )
-        scores.append(sum(p * wording.values[c] for c, p in reply.probabilities.items()))
+        expected = sum(p * wording.values[c] for c, p in reply.probabilities.items())
+        values[name] = min(expected, 1.0)
         masses.append(reply.mass)
         ways.append(reply.via)
     known = [mass for mass in masses if mass is not None]
     return Reflection(
-        score=min(sum(scores) / len(scores), 1.0),
+        score=min(sum(values.values()) / len(values), 1.0),
+        values=values,
         choice_mass=min(known) if known else None,
         via=max(ways, key=_WEAKEST_LAST.index),
     )

@@ -30,6 +30,7 @@ COLUMNS: Final = pa.schema(
         pa.field("score_status", pa.string()),
         pa.field("score_error", pa.large_string()),
         pa.field("reflection", pa.float64()),
+        pa.field("reflections", pa.map_(pa.string(), pa.float64())),
         pa.field("choice_mass", pa.float64()),
         pa.field("reflection_via", pa.string()),
         pa.field("consistency", pa.float64()),
@@ -54,6 +55,7 @@ class RowScore:
     score_status: Literal["scored", "unscored"] | None = None
     score_error: str | None = None
     reflection: float | None = None
+    reflections: Mapping[str, float] | None = None
     choice_mass: float | None = None
     reflection_via: Via | None = None
     consistency: float | None = None
@@ -119,6 +121,9 @@ class Score(Settings):
     """Weight of consistency against reflection, where both are computed."""
     likelihood_weight: Fraction = 0.0
     """Weight of likelihood against the two others; 0 = not computed."""
+    weights: Mapping[str, float] = Field(default_factory=dict)
+    """Weights of the parts in the log-odds of the confidence, by name: a question, `consistency`
+    or `likelihood`; negative ones turn a part. None given: BSDetector's alpha and beta."""
     likelihood_tokens: Annotated[int, Field(ge=1)] = 16
     """The first so many tokens of the response enter the likelihood."""
     max_failed_fraction: Fraction = 0.05
@@ -140,7 +145,22 @@ class Score(Settings):
         return names
 
     @model_validator(mode="after")
+    def _weighted_parts_exist(self) -> Score:
+        drawn = ("consistency",) if self.k else ()
+        for name in self.weights:
+            if name not in (*self.reflection, *drawn, "likelihood"):
+                raise ValueError(
+                    f"weights: {name!r} is not computed; name a question of `reflection`, "
+                    "consistency (with k > 0) or likelihood"
+                )
+        if self.weights and not any(self.weights.values()):
+            raise ValueError("weights: all are 0")
+        return self
+
+    @model_validator(mode="after")
     def _something_to_compute(self) -> Score:
+        if self.weights:
+            return self
         if not self.reflection and self.k == 0 and self.likelihood_weight == 0.0:
             raise ValueError("nothing to compute: set reflection, k or likelihood_weight")
         if not self.reflection and self.k == 0 and self.likelihood_weight < 1.0:
@@ -173,7 +193,7 @@ class Score(Settings):
             UsageError: The endpoint cannot do what the preset needs.
         """
         model = ctx.models["scorer"]
-        if self.likelihood_weight > 0.0:
+        if self._wants_likelihood:
             require_grammar(model)
 
         async def score(row: tuple[Example, bool]) -> RowScore:
@@ -208,6 +228,7 @@ class Score(Settings):
         if self.reflection:
             verdict = await reflect(model, example, self.reflection, via=self.reflection_via)
             row.reflection = verdict.score
+            row.reflections = verdict.values
             row.choice_mass = verdict.choice_mass
             row.reflection_via = verdict.via
 
@@ -234,7 +255,7 @@ class Score(Settings):
         row.exact_match = seen.exact_match
 
     async def _likelihood(self, model: ChatModel, example: Example, row: RowScore) -> None:
-        if self.likelihood_weight > 0.0:
+        if self._wants_likelihood:
             found = await likelihood(model, example, max_tokens=self.likelihood_tokens)
             row.likelihood = found.score
             row.logp_given_prompt = found.given_prompt
@@ -242,7 +263,23 @@ class Score(Settings):
             row.response_tokens = found.tokens
             row.response_cut = found.cut
 
+    @property
+    def _wants_likelihood(self) -> bool:
+        return self.likelihood_weight > 0.0 or "likelihood" in self.weights
+
     def _confidence(self, row: RowScore) -> float:
+        if self.weights:
+            return bsdetector.weighted_log_odds(_weighable(row), self.weights)
         judged = bsdetector.combine(row.consistency, row.reflection, beta=self.beta)
         weighted = [(1 - self.likelihood_weight, judged), (self.likelihood_weight, row.likelihood)]
         return sum(weight * part for weight, part in weighted if part is not None)
+
+
+def _weighable(row: RowScore) -> dict[str, float]:
+    """The parts of a row by the names that `Score.weights` knows them by."""
+    parts = dict(row.reflections or {})
+    if row.consistency is not None:
+        parts["consistency"] = bsdetector.share_of_draws(row.consistency, len(row.draws or ()))
+    if row.likelihood is not None:
+        parts["likelihood"] = row.likelihood
+    return parts

@@ -82,6 +82,9 @@ def test_a_given_value_wins_over_the_preset_and_all_values_are_shown() -> None:
         ({"reflection": []}, "nothing to compute"),
         ({"reflection": [], "likelihood_weight": 0.5}, "likelihood_weight must be 1"),
         ({"alpha": 1.5}, "alpha"),
+        ({"weights": {"abc": 1.0}}, "weights: 'abc' is not computed"),
+        ({"weights": {"consistency": 1.0}}, "weights: 'consistency' is not computed"),
+        ({"weights": {"yes_no": 0.0}}, "all are 0"),
         ({"colour": 1}, "colour"),
     ],
 )
@@ -101,6 +104,7 @@ def test_fast_asks_one_question_of_one_token() -> None:
         "confidence": 1.0,
         "score_status": "scored",
         "reflection": 1.0,
+        "reflections": [("yes_no", 1.0)],
         "choice_mass": pytest.approx(0.9),
         "reflection_via": "logprobs",
     }
@@ -124,6 +128,31 @@ def test_paper_computes_every_part_and_weighs_them() -> None:
     assert found["exact_match"] == pytest.approx(0.5)
     assert found["consistency"] == pytest.approx(0.8 * 0.75 + 0.2 * 0.5)
     assert found["confidence"] == pytest.approx(0.7 * 0.7 + 0.3 * 0.75)
+
+
+def test_weights_turn_a_question_and_draw_in_a_unanimous_vote() -> None:
+    """Two draws agree: 2.5 / 3 counts as consistency. A turned 0.2 is a 0.8."""
+
+    def script(request: ChatRequest, sample: int) -> Choice:
+        text = request.messages[0].text
+        if "FINAL RESPONSE" in text:
+            return Choice("FINAL RESPONSE: 4", "stop")
+        p = 0.8 if "completely" in text else 0.2
+        top = (("Yes", math.log(p)), ("No", math.log(1 - p)), ("True", math.log(p)))
+        if "True or False" in text:
+            top = (("True", math.log(p)), ("False", math.log(1 - p)))
+        return Choice(top[0][0], "length", (Token(*top[0], top),))
+
+    stage = Score(
+        reflection=("yes_no", "true_false"),
+        k=2,
+        weights={"yes_no": 1.0, "true_false": -1.0, "consistency": 2.0},
+    )
+    (found,) = annotate(stage, ScriptedChat(script), [example(1)])
+    assert dict(found["reflections"]) == pytest.approx({"yes_no": 0.8, "true_false": 0.2})
+    assert found["reflection"] == pytest.approx(0.5)
+    log_odds = (math.log(4) + math.log(4) + 2 * math.log(5)) / 4
+    assert found["confidence"] == pytest.approx(1 / (1 + math.exp(-log_odds)))
 
 
 def test_dead_rows_get_nulls_and_cost_no_call() -> None:

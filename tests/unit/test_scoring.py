@@ -180,6 +180,30 @@ def test_the_confidence_of_the_paper_has_its_flat_weights() -> None:
     assert c == pytest.approx(0.56 * s + 0.14 * r + 0.30 * verdict)
 
 
+def test_log_odds_are_averaged_by_absolute_weight() -> None:
+    """Odds 4 and, turned, 4; odds 9 and 1 at weights 1 and 3 are odds 9 ** (1 / 4)."""
+    turned = bsdetector.weighted_log_odds({"a": 0.8, "b": 0.2}, {"a": 1.0, "b": -1.0})
+    assert turned == pytest.approx(0.8)
+    odds = 9**0.25
+    mixed = bsdetector.weighted_log_odds({"a": 0.9, "b": 0.5}, {"a": 1.0, "b": 3.0})
+    assert mixed == pytest.approx(odds / (1 + odds))
+
+
+def test_certainty_has_finite_log_odds() -> None:
+    """0 and 1 count as a millionth from there, so that the other part still shows."""
+    sure = bsdetector.weighted_log_odds({"a": 1.0, "b": 0.4}, {"a": 1.0, "b": 1.0})
+    surer = bsdetector.weighted_log_odds({"a": 1.0, "b": 0.6}, {"a": 1.0, "b": 1.0})
+    assert 0.5 < sure < surer < 1.0
+    assert bsdetector.weighted_log_odds({"a": 1.0}, {"a": -2.0}) == pytest.approx(1e-6)
+
+
+def test_few_draws_that_agree_are_no_proof() -> None:
+    """(k O + 1/2) / (k + 1): more draws come nearer to 0 and 1, none reaches them."""
+    assert bsdetector.share_of_draws(1.0, 5) == pytest.approx(5.5 / 6)
+    assert bsdetector.share_of_draws(0.0, 2) == pytest.approx(0.5 / 3)
+    assert bsdetector.share_of_draws(0.5, 4) == pytest.approx(0.5)
+
+
 def test_a_part_that_was_not_computed_leaves_the_other_alone() -> None:
     """Absent is not zero."""
     assert bsdetector.combine(None, 0.25, beta=0.7) == 0.25
