@@ -1,0 +1,136 @@
+"""Every part of the confidence for the same rows, to choose weights from.
+
+    python -m benchmarks.parts A.jsonl B.jsonl --split tune --rows 60 --out parts.jsonl \
+        --base-url http://127.0.0.1:8099/v1 --model NAME --cache answers.sqlite
+
+Asks every question of `prompts.reflection.WORDINGS` and takes draws in two forms: `reasoned` (the
+paper's, `prompts.answer`) and `plain` (the row's own conversation). Writes one JSON line per row,
+of numbers alone: file, id, label, parts. The rows of all files in turn, so that an interrupted run
+has seen each file alike; run again with the same cache to resume. `benchmarks.ensembles` reads the
+lines. Columns of the data: see benchmarks/rectify.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+from benchmarks.rectify import Case, Counting, read_cases
+from clear_pipeline.errors import CallError
+from clear_pipeline.llm.base import ChatModel, ChatRequest, Usage
+from clear_pipeline.llm.budget import Meter
+from clear_pipeline.llm.open import open_model
+from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.prompts.answer import draws_request, parse_draw
+from clear_pipeline.prompts.reflection import WORDINGS
+from clear_pipeline.schema import Example
+from clear_pipeline.scoring.reflection import reflect
+from clear_pipeline.scoring.similarity import exact_match, token_f1
+from clear_pipeline.stages.base import map_rows
+
+Parts = dict[str, float | None]
+
+
+def rows_of(path: Path, *, split: str, rows: int, balanced: bool) -> list[Case]:
+    """The first rows of a split; with `balanced` the first half good and as many bad."""
+    cases = read_cases(path, split=split, rows=1_000_000 if balanced else rows)
+    if not balanced:
+        return cases
+    kinds = ([case for case in cases if case.bad is bad][: rows // 2] for bad in (False, True))
+    return sorted((case for kind in kinds for case in kind), key=lambda case: case.example.line)
+
+
+def requests(example: Example, args: argparse.Namespace) -> Mapping[str, ChatRequest]:
+    """The draws, by form."""
+    samples = range(args.draws)
+    return {
+        "reasoned": draws_request(
+            example, samples=samples, temperature=1.0, max_tokens=args.max_tokens
+        ),
+        "plain": ChatRequest(
+            example.messages, args.max_tokens, args.plain_temperature, samples=samples, seed=0
+        ),
+    }
+
+
+async def parts(model: ChatModel, case: Case, args: argparse.Namespace) -> Parts:
+    """All parts of one row; None where a call failed."""
+    found: Parts = {}
+    for name in WORDINGS:
+        try:
+            found[name] = (await reflect(model, case.example, (name,))).score
+        except CallError as error:
+            print(f"{case.example.id}, {name}: {error}", flush=True)
+            found[name] = None
+    if len(case.example.response) > args.longest_drawn:
+        return found
+    for form, request in requests(case.example, args).items():
+        choices = (await model.complete(request)).choices
+        draws = [text for choice in choices if (text := parse_draw(choice)) is not None]
+        found[f"{form}_draws"] = len(draws)
+        for name, compare in (("exact", exact_match), ("f1", token_f1)):
+            values = [float(compare(case.example.response, draw)) for draw in draws]
+            found[f"{form}_{name}"] = sum(values) / len(values) if values else None
+    return found
+
+
+async def collect(groups: Mapping[str, Sequence[Case]], args: argparse.Namespace) -> None:
+    """Ask and write."""
+    settings = ModelSettings.model_validate(
+        {"model": args.model, "base_url": args.base_url, "max_in_flight": args.in_flight}
+    )
+    meter = Meter()
+    model = await open_model(settings, cache_path=args.cache, meter=meter)
+    turns = zip_longest(*([(name, case) for case in cases] for name, cases in groups.items()))
+    work = [pair for turn in turns for pair in turn if pair is not None]
+    progress = Counting()
+
+    with args.out.open("w", encoding="utf-8") as out:
+
+        async def one(pair: tuple[str, Case]) -> None:
+            name, case = pair
+            line = {"set": name, "id": case.example.id, "bad": case.bad}
+            line |= {"length": len(case.example.response), **await parts(model, case, args)}
+            out.write(json.dumps(line) + "\n")
+            out.flush()
+            progress.advance()
+
+        try:
+            await map_rows(one, work, limit=args.in_flight)
+        finally:
+            await model.close()
+    totals = meter.snapshot()
+    usage: Usage = totals.usage
+    print(f"{len(work)} rows, {totals.requests} requests, {totals.cached_samples} cached; {usage}")
+
+
+def main() -> None:
+    """Read the arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, nargs="+")
+    parser.add_argument("--split", choices=["tune", "report"], default="tune")
+    parser.add_argument("--rows", type=int, default=60, help="per file")
+    parser.add_argument("--as-they-come", action="store_true", help="not half good, half bad")
+    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--plain-temperature", type=float, default=0.7)
+    parser.add_argument("--max-tokens", type=int, default=320)
+    parser.add_argument("--longest-drawn", type=int, default=600, help="characters of a response")
+    parser.add_argument("--base-url", help="none: a model of the catalogue")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--cache", type=Path, required=True, help="SQLite file for the answers")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--in-flight", type=int, default=1)
+    args = parser.parse_args()
+    groups = {
+        path.stem: rows_of(path, split=args.split, rows=args.rows, balanced=not args.as_they_come)
+        for path in args.data
+    }
+    asyncio.run(collect(groups, args))
+
+
+if __name__ == "__main__":
+    main()
