@@ -7,12 +7,12 @@ fate that the filter gave it. The original stays beside it in any case.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.prompts.candidate import (
@@ -35,6 +35,12 @@ from clear_pipeline.scoring.similarity import canonical_answer
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+FormName: TypeAlias = Literal["one-token", "yes-no", "sampled"]
+
+ETAS: Mapping[FormName, float] = {"yes-no": 0.65, "one-token": 0.8, "sampled": 0.8}
+"""eta by form: 0.8 is the paper's, for sampled verdicts; 0.65 was chosen on the tune split, see
+benchmarks/results/rectify.md."""
 
 COLUMNS = pa.schema(
     [
@@ -78,11 +84,11 @@ class Rectify(Settings):
     kind: Literal["rectify"] = "rectify"
     scope: Literal["low", "all"] = "low"
     """low: rows that the filter would drop. all: also rows that it keeps, as in the paper."""
-    eta: Share = 0.8
-    """Replace where the preference is above this, strictly. 0.8 is the paper's for `sampled`."""
-    form: Literal["one-token", "yes-no", "sampled"] = "one-token"
+    form: FormName = "yes-no"
     """How a preference is read: the probability of one letter, of Yes for either response, or the
     paper's sampled verdicts."""
+    eta: Share = ETAS["yes-no"]
+    """Replace where the preference is above this, strictly; by default what suits the form."""
     k: Annotated[int, Field(ge=1, le=64)] = PAPER_K
     """Verdicts per order, for `sampled`."""
     beta: Share = PAPER_BETA
@@ -97,6 +103,13 @@ class Rectify(Settings):
     """0: the model's one best answer, as in the paper."""
     max_failed_fraction: Share = 0.05
     """A run stops when more of the rows in scope than this have failed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suit_eta(cls, data: Any) -> Any:  # noqa: ANN401 - what pydantic hands over
+        if not isinstance(data, Mapping) or data.get("form") not in ETAS:
+            return data
+        return {"eta": ETAS[data["form"]], **data}
 
     def needs(self) -> tuple[str, ...]:
         """The filter's decision."""
