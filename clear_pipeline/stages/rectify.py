@@ -107,7 +107,7 @@ class Rectify(Settings):
     @model_validator(mode="before")
     @classmethod
     def _suit_eta(cls, data: Any) -> Any:  # noqa: ANN401 - what pydantic hands over
-        if not isinstance(data, Mapping) or data.get("form") not in ETAS:
+        if not isinstance(data, Mapping) or str(data.get("form")) not in ETAS:
             return data
         return {"eta": ETAS[data["form"]], **data}
 
