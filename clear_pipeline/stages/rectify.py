@@ -7,12 +7,12 @@ fate that the filter gave it. The original stays beside it in any case.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.prompts.candidate import (
@@ -35,12 +35,6 @@ from clear_pipeline.scoring.similarity import canonical_answer
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-FormName: TypeAlias = Literal["one-token", "yes-no", "sampled"]
-
-ETAS: Mapping[FormName, float] = {"yes-no": 0.65, "one-token": 0.8, "sampled": 0.8}
-"""eta by form: 0.8 is the paper's, for sampled verdicts; 0.65 was chosen on the tune split, see
-benchmarks/results/rectify.md."""
 
 COLUMNS = pa.schema(
     [
@@ -84,11 +78,11 @@ class Rectify(Settings):
     kind: Literal["rectify"] = "rectify"
     scope: Literal["low", "all"] = "low"
     """low: rows that the filter would drop. all: also rows that it keeps, as in the paper."""
-    form: FormName = "yes-no"
+    form: Literal["yes-no", "one-token", "sampled"] = "yes-no"
     """How a preference is read: the probability of one letter, of Yes for either response, or the
     paper's sampled verdicts."""
-    eta: Share = ETAS["yes-no"]
-    """Replace where the preference is above this, strictly; by default what suits the form."""
+    eta: Share = 0.8
+    """Replace where the preference is above this, strictly. 0.8 is the paper's."""
     k: Annotated[int, Field(ge=1, le=64)] = PAPER_K
     """Verdicts per order, for `sampled`."""
     beta: Share = PAPER_BETA
@@ -103,13 +97,6 @@ class Rectify(Settings):
     """0: the model's one best answer, as in the paper."""
     max_failed_fraction: Share = 0.05
     """A run stops when more of the rows in scope than this have failed."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _suit_eta(cls, data: Any) -> Any:  # noqa: ANN401 - what pydantic hands over
-        if not isinstance(data, Mapping) or str(data.get("form")) not in ETAS:
-            return data
-        return {"eta": ETAS[data["form"]], **data}
 
     def needs(self) -> tuple[str, ...]:
         """The filter's decision."""

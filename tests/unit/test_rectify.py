@@ -75,14 +75,6 @@ def test_is_a_stage() -> None:
     assert isinstance(Rectify(), Stage)
 
 
-def test_eta_suits_the_form_and_a_given_one_wins() -> None:
-    """0.8 is the paper's, for sampled verdicts; a stage made from a dump is the same stage."""
-    assert (Rectify().form, Rectify().eta) == ("yes-no", 0.65)
-    assert Rectify(form="sampled").eta == 0.8
-    assert Rectify(form="sampled", eta=0.7).eta == 0.7
-    assert Rectify(**Rectify(form="sampled").model_dump()) == Rectify(form="sampled")
-
-
 def test_what_a_run_counted_is_no_setting() -> None:
     """Equal settings are equal stages, also after one of them has met failures."""
     used = Rectify()
