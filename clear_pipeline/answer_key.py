@@ -58,10 +58,12 @@ def compare(run: Run, key: Path) -> KeyReport:
     try:
         with key.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{key}: is not UTF-8 text") from error
-    if not rows or set(rows[0]) != {"id", "fault"}:
-        raise UsageError(f"{key}: expected the columns id,fault and at least one row")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{key}: no answer key: {error}") from error
+    if not rows or not all(
+        set(row) == {"id", "fault"} and None not in row.values() for row in rows
+    ):
+        raise UsageError(f"{key}: expected rows of two columns, id,fault, and at least one")
     ledger = run.ledger(["id", "fate"]).to_pydict()
     fates = dict(zip(ledger["id"], ledger["fate"], strict=True))
     known = [row for row in rows if row["id"] in fates]

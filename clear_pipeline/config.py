@@ -102,11 +102,10 @@ def build_config(
     source = read_yaml(file) if file is not None else YamlSource(Path("command line"), {}, None)
     data = _merged(deepcopy(source.data), flags or {})
     data["models"] = _models(data.get("models"), source)
-    if data["models"]["scorer"].get("base_url") != _file_url(source):
-        _leave_key(data["models"]["scorer"], flags or {})
     data["stages"] = _chain(data, stages, preset)
     for assignment in assignments:
         _assign(data, assignment)
+    _leave_keys(data["models"], source, flags or {}, assignments)
     try:
         return Config.model_validate(data)
     except ValidationError as error:
@@ -141,14 +140,26 @@ def _models(given: object, source: YamlSource) -> dict[str, Any]:
     return {**models, "scorer": scorer}
 
 
-def _file_url(source: YamlSource) -> object:
-    return _models(source.data.get("models"), source)["scorer"].get("base_url")
+def _leave_keys(
+    models: object, source: YamlSource, flags: Mapping[str, Any], assignments: Sequence[str]
+) -> None:
+    """Where the command line names another endpoint, the key of the file's is not for its eyes."""
+    old = source.data.get("models")
+    if not isinstance(old, dict) or not isinstance(models, dict):
+        return
+    assigned = {assignment.partition("=")[0] for assignment in assignments}
+    for role, model in models.items():
+        before = old.get(role)
+        if not isinstance(before, dict) or not isinstance(model, dict):
+            continue
+        given = "api_key_env" in flags.get("models", {}).get(role, {})
+        given |= bool(assigned & {f"models.{role}.api_key_env", f"models.{role}"})
+        if _root(model) != _root(before) and not given:
+            model.pop("api_key_env", None)
 
 
-def _leave_key(scorer: dict[str, Any], flags: Mapping[str, Any]) -> None:
-    """The command line names another endpoint: the key of the file's is not for its eyes."""
-    if "api_key_env" not in flags.get("models", {}).get("scorer", {}):
-        scorer.pop("api_key_env", None)
+def _root(model: Mapping[str, Any]) -> str:
+    return str(model.get("base_url")).rstrip("/")
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,9 +241,10 @@ def _step(node: Any, name: str, assignment: str) -> Any:  # noqa: ANN401
 
 
 def _explain(error: ValidationError, source: YamlSource) -> Iterator[str]:
-    for problem in error.errors():
+    # Unknown keys first: a misspelt one also makes its right name a missing one.
+    for problem in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden"):
         location = [part for part in problem["loc"] if part not in STAGE_KINDS]
-        name = ".".join(str(part) for part in location) or "config"
+        name = _path(problem["loc"]) or "config"
         place = source.place(location)
         if problem["type"] == "extra_forbidden":
             key = str(location[-1])
@@ -241,6 +253,19 @@ def _explain(error: ValidationError, source: YamlSource) -> Iterator[str]:
             yield f"{place}: {name}: unknown key {key!r}{hint}"
         else:
             yield f"{place}: {name}: {problem['msg']}{_found(location, problem.get('input'))}"
+
+
+def _path(location: Sequence[str | int]) -> str:
+    """As `--set` takes it: stages by kind, and no tags of unions, which repeat the key."""
+    parts = [
+        part
+        for index, part in enumerate(location)
+        if not (
+            isinstance(part, int) and location[index + 1 : index + 2] and location[0] == "stages"
+        )
+        and part not in location[index + 1 : index + 2]
+    ]
+    return ".".join(str(part) for part in parts)
 
 
 def _found(location: Sequence[str | int], value: object) -> str:

@@ -56,8 +56,7 @@ def ingest(data: Data, settings: LoadSettings, store: Store, progress: Progress)
         NothingReadableError: DATA holds no usable row.
         RunMismatchError: The directory holds a run of other data, or is no run at all.
     """
-    listing = discover(data)
-    digests = {source.name: source.digest() for source in listing.inputs}
+    listing, digests = digested(discover(data))
     manifest = _manifest_for(data, digests, store.directory)
     manifest.save(store.directory)
     old = {record.path: record for record in manifest.files}
@@ -221,6 +220,18 @@ def _write_quarantine(manifest: Manifest, store: Store) -> None:
                     whole.write(quarantine_part(store, record.path).read_bytes())
 
     write_atomically(store.directory / QUARANTINE, write)
+
+
+def digested(listing: Listing) -> tuple[Listing, dict[str, str]]:
+    """The files that can be read, with the hash of each; the others join the skipped ones."""
+    digests, unreadable = {}, []
+    for source in listing.inputs:
+        try:
+            digests[source.name] = source.digest()
+        except OSError as error:
+            unreadable.append(Skipped(source.name, f"cannot be read: {error.strerror}"))
+    inputs = tuple(source for source in listing.inputs if source.name in digests)
+    return Listing(inputs, (*listing.skipped, *unreadable)), digests
 
 
 def _manifest_for(data: Data, digests: Mapping[str, str], directory: Path) -> Manifest:

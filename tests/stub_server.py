@@ -248,6 +248,11 @@ async def hang(_: Body) -> web.StreamResponse:
     raise AssertionError
 
 
+async def page(body: Body) -> web.StreamResponse:
+    """A web page, as something that is no model server answers everything."""
+    return web.Response(text="<html>It works!</html>", content_type="text/html")
+
+
 async def truncated(body: Body) -> web.StreamResponse:
     """Answer with JSON that ends too early."""
     text = json.dumps(completion(body))

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from clear_pipeline.cli.console import Json, RunPath, next_command, output, print_json
 from clear_pipeline.config import export_settings
-from clear_pipeline.export import EXPORT_FORMATS
+from clear_pipeline.export import EXPORT_FORMATS, PARQUET
 from clear_pipeline.outputs import export_run
 from clear_pipeline.report import views, write_report
 from clear_pipeline.run import open_run
@@ -96,7 +96,13 @@ def export(
     ):
         table.add_row(name, f"{count:,}")
     output.print(table)
-    next_command(f"head {shlex.quote(str(out))}/train*")
+    folder = shlex.quote(str(out))
+    if result.format == PARQUET:
+        next_command(
+            f"python -c 'import pandas; print(pandas.read_parquet(\"{folder}/train.parquet\"))'"
+        )
+    else:
+        next_command(f"head {folder}/train*")
 
 
 def register(app: typer.Typer) -> None:

@@ -19,6 +19,7 @@ from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.open import embedded_model
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import views
+from clear_pipeline.run import Run
 
 
 def run(  # noqa: PLR0913  # one parameter per option that users rely on
@@ -56,13 +57,22 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
     output.print(views.summary(finished))
     key = key_beside(data)
     if key is not None:
-        output.print(_key_table(compare(finished, key)))
-        _own_limits(settings)
+        _print_key(finished, key, settings)
     row = "ROW_ID"
     removed = finished.ledger(["id"], fate="filtered")
     if removed.num_rows:
         row = removed["id"][0].as_py()
     next_command(f"clear-pipeline explain {shlex.quote(str(out))} {shlex.quote(row)}")
+
+
+def _print_key(finished: Run, key: Path, settings: Config) -> None:
+    try:
+        report = compare(finished, key)
+    except UsageError as error:  # the run is done and good, whatever lies beside its data
+        errors.print(f"no comparison with the answer key: {error}", markup=False)
+        return
+    output.print(_key_table(report))
+    _own_limits(settings)
 
 
 def _flags(

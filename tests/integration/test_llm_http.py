@@ -137,6 +137,15 @@ def test_a_failure_has_its_kind_and_its_number_of_attempts(
     assert (len(server.bodies), totals.requests, totals.failed) == (sent, sent, 1)
 
 
+def test_what_is_no_model_server_is_named_with_what_it_said() -> None:
+    """A page of HTML: the URL, the start of the page, and what the URL may lack."""
+    with StubServer() as server:
+        server.faults.extend([stub.page] * 3)
+        error, _ = use(server, failing(ask()))
+        assert f"{server.url} gave no JSON object but '<html>It works!" in error.message
+    assert "usually ends in /v1" in error.message
+
+
 def test_retry_after_holds_back_every_request() -> None:
     """While one question was told to wait, another that follows waits as well."""
 

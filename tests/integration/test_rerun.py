@@ -133,6 +133,17 @@ def test_answer_key_of_rows_that_were_not_read(data: Path, tmp_path: Path) -> No
         compare(open_run(tmp_path / "run"), key)
 
 
+@pytest.mark.parametrize(
+    "text", ["id,fault\na.jsonl:1,x\na.jsonl:2\n", "id,fault\na,b,c\n", "id\n"]
+)
+def test_a_foreign_file_named_like_a_key_is_no_key(text: str, data: Path, tmp_path: Path) -> None:
+    """Rows of other widths are refused with the file's name."""
+    key = tmp_path / "data.key.csv"
+    key.write_text(text)
+    with pytest.raises(UsageError, match=r"data\.key\.csv: expected rows of two columns"):
+        compare(run(data, tmp_path / "run"), key)
+
+
 def test_answer_key_of_the_working_directory(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

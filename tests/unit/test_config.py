@@ -71,7 +71,7 @@ def test_preset_paper_sets_the_whole_chain() -> None:
     ("text", "expected"),
     [
         ("stages:\n  - {kind: dedup, treshold: 0.8}", r":2:19: .*did you mean 'threshold'"),
-        ("stages:\n  - {kind: dedup, threshold: 8}", r":2:19: stages\.0\.threshold: .*found 8"),
+        ("stages:\n  - {kind: dedup, threshold: 8}", r":2:19: stages\.dedup\.threshold: .*found 8"),
         ("models: {scorer: {model: m}}\nmodles: {}", r":2:1: modles: unknown key"),
         ("load: {shard_rows: x}", r":1:8: load\.shard_rows: "),
         ("stages:\n  - {kind: wash}", r":2:5: stages\.0: Input tag 'wash' .* 'dedup', 'score'"),
@@ -139,6 +139,42 @@ def test_the_files_key_does_not_go_to_another_endpoint(tmp_path: Path) -> None:
     assert (scorer.model, scorer.url, scorer.key_env) == ("a", "http://other/v1", None)
     flags["models"]["scorer"]["api_key_env"] = "OTHER_KEY"
     assert build_config(file, flags=flags).model_for("scorer").key_env == "OTHER_KEY"
+
+
+def test_set_moves_no_key_and_a_slash_moves_no_server(tmp_path: Path) -> None:
+    """`--set` of a URL is like `--base-url`, for every role; a slash at the end is no other URL."""
+    both = LOCAL[:-1] + ", judge: {model: j, base_url: 'http://gpu/v1', api_key_env: MY_KEY}}"
+    file = written(tmp_path, both)
+    for role in ("scorer", "judge"):
+        moved = [f"models.{role}.base_url=http://other/v1"]
+        assert build_config(file, assignments=moved).models[role].key_env is None
+        named = [*moved, f"models.{role}.api_key_env=THEIRS"]
+        assert build_config(file, assignments=named).models[role].key_env == "THEIRS"
+    same = {"models": {"scorer": {"base_url": "http://gpu/v1/"}}}
+    assert build_config(file, flags=same).models["scorer"].key_env == "MY_KEY"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("stages.score.preset=fasst", "command line: stages.score.preset: Input should be"),
+        ("stages.filter.keep.count=abc", "stages.filter.keep.count: Input should be"),
+        ("stages.rectify.form=[1]", "stages.rectify.form: Input should be"),
+    ],
+)
+def test_errors_name_the_setting_as_it_is_typed(assignment: str, said: str) -> None:
+    """By the stage's kind, not its place in a list that nobody wrote."""
+    flags = {"models": {"scorer": {"model": "m"}}}
+    with pytest.raises(ConfigError) as caught:
+        build_config(flags=flags, assignments=[assignment])
+    assert said in str(caught.value)
+
+
+def test_a_misspelt_key_is_told_before_what_it_leaves_missing(tmp_path: Path) -> None:
+    """`modle` is what to mend; that `model` is missing follows from it."""
+    with pytest.raises(ConfigError) as caught:
+        build_config(written(tmp_path, "models: {scorer: {modle: a}}"))
+    assert "did you mean 'model'?" in str(caught.value).splitlines()[0]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from clear_pipeline.errors import NothingReadableError, UsageError
+from clear_pipeline.ingest import digested
 from clear_pipeline.load import (
     FileFacts,
     LoadSettings,
@@ -53,6 +54,7 @@ def test_what_is_no_data_is_listed(tmp_path: Path) -> None:
     (data / "out.jsonl").symlink_to(tmp_path / "outside.jsonl")
     (data / "up").symlink_to(tmp_path, target_is_directory=True)
     (data / "again.jsonl").symlink_to(data / "a.jsonl")
+    (data / "loop").symlink_to(data / "loop")
     os.mkfifo(data / "pipe")
     (data / "run" / "rows").mkdir(parents=True)
     (data / "run" / "manifest.json").write_text("{}")
@@ -64,11 +66,23 @@ def test_what_is_no_data_is_listed(tmp_path: Path) -> None:
     assert [item.name for item in listing.inputs] == ["a.jsonl"]
     assert sorted(listing.skipped, key=lambda s: s.path) == [
         Skipped("again.jsonl", "a link to a.jsonl, which is read itself"),
+        Skipped("loop", "a link that leads nowhere"),
         Skipped("out.jsonl", away),
         Skipped("pipe", "not a regular file"),
         Skipped("run/", "a run directory"),
         Skipped("up", away),
     ]
+
+
+def test_a_file_that_cannot_be_read_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    """One that went away, or is not ours to read, does not stop the others."""
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_bytes(jsonl(ALPACA))
+    listed = discover(tmp_path)
+    (tmp_path / "a.jsonl").unlink()
+    listing, digests = digested(listed)
+    assert [item.name for item in listing.inputs] == list(digests) == ["b.jsonl"]
+    assert listing.skipped == (Skipped("a.jsonl", "cannot be read: No such file or directory"),)
 
 
 def test_a_saved_dataset_is_the_files_that_it_names(tmp_path: Path) -> None:

@@ -101,6 +101,18 @@ def test_yes_no_of_two_right_responses_is_a_tie() -> None:
     assert found.verdict == "tie"
 
 
+@pytest.mark.parametrize(
+    ("original", "candidate"), [(0.01, 0.02), (0.98, 0.99), (0.1, 0.5), (0.51, 0.99)]
+)
+def test_the_better_of_two_wrong_or_two_right_responses_replaces_nothing(
+    original: float, candidate: float
+) -> None:
+    """However the odds compare, the candidate must be called right and the original wrong."""
+    found, _ = judge(yes_no_script(original=original, candidate=candidate), YesNo())
+    assert found.score > 0.65
+    assert (found.first.verdict, found.verdict) == ("candidate", "tie")
+
+
 @pytest.mark.parametrize(("word", "verdict"), [("Yes", "tie"), ("No", "tie")])
 def test_yes_no_in_words_alone_divides_by_no_zero(word: str, verdict: str) -> None:
     """Where the server gives no probabilities, both right or both wrong is even."""

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -65,6 +66,10 @@ def run(
     return made.to_pylist(), writer, judging
 
 
+letters = partial(Rectify, form="one-token")
+"""The form whose judge is scripted with one reply."""
+
+
 def test_is_a_stage() -> None:
     """The pipeline recognises it."""
     assert isinstance(Rectify(), Stage)
@@ -80,7 +85,7 @@ def test_what_a_run_counted_is_no_setting() -> None:
 
 def test_candidate_above_eta_becomes_the_target() -> None:
     """The new target has the role, name and weight of the old one; figures and reason are kept."""
-    [got], writer, _ = run(Rectify(eta=0.9), [row(1)])
+    [got], writer, _ = run(letters(eta=0.9), [row(1)])
     assert got["rectified"] is True
     assert got["new_target"] == {
         "role": "assistant",
@@ -100,7 +105,7 @@ def test_candidate_above_eta_becomes_the_target() -> None:
 
 def test_candidate_at_eta_leaves_the_row_filtered() -> None:
     """The preference must be above eta; the candidate stays on record."""
-    [got], _, _ = run(Rectify(eta=0.96), [row(1)])
+    [got], _, _ = run(letters(eta=0.96), [row(1)])
     assert (got["rectified"], got["new_target"], got["candidate"]) == (False, None, "four")
     assert got["verdict"] == "candidate"
     assert got["rectify_reason"] == "candidate not preferred: 0.95 <= 0.96"
@@ -110,7 +115,7 @@ def test_orders_that_disagree_replace_nothing() -> None:
     """A judge that takes whatever stands first has not preferred the candidate."""
     top = (("A", math.log(0.9)), ("B", math.log(0.1)))
     [got], _, _ = run(
-        Rectify(eta=0.4), [row(1)], judge=lambda *_: Choice("A", "length", (Token(*top[0], top),))
+        letters(eta=0.4), [row(1)], judge=lambda *_: Choice("A", "length", (Token(*top[0], top),))
     )
     assert (got["rectified"], got["verdict"]) == (False, "tie")
     assert got["rectify_reason"] == "the orders disagree: candidate preferred 0.10 and 0.90"
@@ -119,7 +124,7 @@ def test_orders_that_disagree_replace_nothing() -> None:
 def test_scope_low_leaves_kept_and_dead_rows_alone() -> None:
     """Only what the filter would drop costs a call."""
     rows, writer, judge = run(
-        Rectify(),
+        letters(),
         [row(1), row(2), row(3)],
         keep=[True, False, False],
         alive=[True, True, False],
@@ -132,14 +137,14 @@ def test_scope_low_leaves_kept_and_dead_rows_alone() -> None:
 def test_scope_all_takes_kept_rows_too() -> None:
     """As in the paper, a confident candidate may replace the target of a confident row."""
     rows, _, _ = run(
-        Rectify(scope="all"), [row(1), row(2)], keep=[True, False], alive=[True, False]
+        letters(scope="all"), [row(1), row(2)], keep=[True, False], alive=[True, False]
     )
     assert [r["rectified"] for r in rows] == [True, None]
 
 
 def test_equal_candidate_is_not_judged() -> None:
     """A candidate that says the same confirms the original: nothing to replace, no call."""
-    [got], _, judge = run(Rectify(), [row(1)], candidate="  Five. ")
+    [got], _, judge = run(letters(), [row(1)], candidate="  Five. ")
     assert got["rectify_reason"] == "candidate equals the original"
     assert (got["rectified"], judge.requests) == (False, [])
 
@@ -157,7 +162,7 @@ def test_equal_candidate_is_not_judged() -> None:
 )
 def test_unfit_candidates_are_refused_unjudged(reply: Reply, why: str) -> None:
     """No cut, empty or declining text ever becomes a target."""
-    [got], _, judge = run(Rectify(), [row(1)], candidate=reply)
+    [got], _, judge = run(letters(), [row(1)], candidate=reply)
     assert got["rectify_reason"] == f"candidate refused: {why}"
     assert (got["candidate"], got["rectified"], judge.requests) == (None, False, [])
 
@@ -165,7 +170,7 @@ def test_unfit_candidates_are_refused_unjudged(reply: Reply, why: str) -> None:
 def test_answer_that_only_starts_like_a_refusal_is_fit() -> None:
     """A text about being unable is an answer."""
     [got], _, _ = run(
-        Rectify(), [row(1)], candidate="I can't wait, four", judge=lambda *_: Choice("B", "stop")
+        letters(), [row(1)], candidate="I can't wait, four", judge=lambda *_: Choice("B", "stop")
     )
     assert got["candidate"] == "I can't wait, four"
 
@@ -181,7 +186,7 @@ def test_answer_that_only_starts_like_a_refusal_is_fit() -> None:
 def test_json_candidate_has_the_spaces_of_the_original(original: str, expected: str) -> None:
     """Only where the original's own layout is known; else it stays as it was written."""
     [got], _, _ = run(
-        Rectify(),
+        letters(),
         [row(1, answer=original)],
         candidate='{\n  "answer": "four",\n  "why": "é"\n}',
         judge=lambda *_: Choice("C", "stop"),
@@ -193,21 +198,21 @@ def test_json_candidate_has_the_spaces_of_the_original(original: str, expected: 
 def test_json_target_is_replaced_by_bare_json_only(reply: str) -> None:
     """A code block around the JSON would teach the wrong form, so it is taken off."""
     original = row(1, answer='{"answer": "five"}')
-    [got], _, _ = run(Rectify(), [original], candidate=reply, judge=lambda *_: Choice("C", "stop"))
+    [got], _, _ = run(letters(), [original], candidate=reply, judge=lambda *_: Choice("C", "stop"))
     assert json.loads(got["candidate"]) == {"answer": "four"}
 
 
 def test_json_is_asked_for_where_the_row_has_it() -> None:
     """A model that was not tuned on such rows would reason first; without tools it need not."""
     plain = replace(row(1, answer='{"answer": "five"}'), tools=None)
-    _, writer, _ = run(Rectify(), [plain, replace(row(2), tools=None)])
+    _, writer, _ = run(letters(), [plain, replace(row(2), tools=None)])
     formats = {r.messages[-1].content: r.response_format for r in writer.requests}
     assert formats == {"question 1": '{"type":"json_object"}', "question 2": None}
 
 
 def test_prose_for_a_json_target_is_refused() -> None:
     """A row that teaches JSON goes on teaching JSON."""
-    [got], _, _ = run(Rectify(), [row(1, answer='{"answer": "five"}')], candidate="four")
+    [got], _, _ = run(letters(), [row(1, answer='{"answer": "five"}')], candidate="four")
     assert got["rectify_reason"] == "candidate refused: it is no JSON, as the original is"
 
 
@@ -215,7 +220,7 @@ def test_tool_call_may_be_a_candidate() -> None:
     """A turn without text that calls a tool is a target like any other."""
     calls = '[{"id":"1","type":"function"}]'
     [got], _, _ = run(
-        Rectify(),
+        letters(),
         [row(1)],
         candidate=Choice("", "tool_calls", tool_calls=calls),
         judge=lambda request, _: Choice(
@@ -234,14 +239,14 @@ def outage(*_: object) -> Reply:
 
 def test_failed_candidate_is_a_reason_not_a_crash() -> None:
     """The row keeps the filter's fate."""
-    [got], _, _ = run(Rectify(), [row(1)], candidate=outage)
+    [got], _, _ = run(letters(), [row(1)], candidate=outage)
     assert got["rectify_reason"] == "candidate failed: outage: no answer"
     assert (got["rectified"], got["preference"]) == (False, None)
 
 
 def test_failed_judge_keeps_the_candidate_on_record() -> None:
     """What was written is not lost, and not used."""
-    [got], _, _ = run(Rectify(), [row(1)], judge=outage)
+    [got], _, _ = run(letters(), [row(1)], judge=outage)
     assert got["rectify_reason"] == "judge failed: outage: no answer"
     assert (got["candidate"], got["rectified"]) == ("four", False)
 
@@ -249,7 +254,7 @@ def test_failed_judge_keeps_the_candidate_on_record() -> None:
 def test_too_many_failures_stop_the_stage() -> None:
     """Five failed rows of five are an outage of the whole, not five bad rows."""
     with pytest.raises(TooManyFailuresError, match="rectify: 5 of"):
-        run(Rectify(), [row(i) for i in range(9)], candidate=outage)
+        run(letters(), [row(i) for i in range(9)], candidate=outage)
 
 
 def test_sampled_form_is_asked_as_configured() -> None:
