@@ -224,7 +224,7 @@ def test_samples_are_asked_for_singly_where_n_is_refused(message: str) -> None:
     """However the server says it; each sample has its own seed."""
 
     async def one(body: Body) -> web.StreamResponse:
-        return await (stub.status(400, message=message) if "n" in body else stub.answer)(body)  # type: ignore[operator]
+        return await (stub.status(400, message=message) if "n" in body else stub.answer)(body)
 
     with StubServer(one) as server:
         use(server, ask("a", via="text", text_samples=3))

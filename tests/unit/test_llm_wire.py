@@ -236,7 +236,7 @@ def position(text: str, logprob: float | None) -> dict[str, Any]:
 
 
 def test_a_scored_prompt_is_read_from_the_given_position() -> None:
-    """vLLM's form: null first, then per position the token that stands there before others."""
+    """As vLLM has it: null first, then per position the token that stands there before others."""
     asked = ChatRequest(ASK.messages, 1, 0.0, score_from=2)
     listed = [None, position("q", -9.0), position("Y", -1.0), position("es", -2.0)]
     (choice,) = parse_completion(reply() | {"prompt_logprobs": listed}, asked, Usage()).choices
