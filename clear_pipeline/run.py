@@ -77,11 +77,7 @@ class Run:
         Raises:
             UsageError: The run has not finished, or a column or fate does not exist.
         """
-        path = self.path / LEDGER
-        if not path.is_file():
-            raise UsageError(f"{self.path}: no ledger yet; finish it with the same run command")
-        with _explained(path):
-            known = pq.read_schema(path).names
+        known, path = self.ledger_columns(), self.path / LEDGER
         unknown = [c for c in columns or () if c not in known]
         if unknown:
             raise UsageError(f"no column {', '.join(unknown)}; there are {', '.join(known)}")
@@ -92,6 +88,19 @@ class Run:
             return pq.read_table(
                 path, columns=None if columns is None else list(columns), filters=condition
             )
+
+    def ledger_columns(self) -> list[str]:
+        """Names of the ledger's columns.
+
+        Raises:
+            UsageError: The run has not finished.
+        """
+        path = self.path / LEDGER
+        if not path.is_file():
+            raise UsageError(f"{self.path}: no ledger yet; finish it with the same run command")
+        with _explained(path):
+            names: list[str] = pq.read_schema(path).names
+        return names
 
     def shards(self) -> Iterator[Shard]:
         """Row shards with all stage columns, in input order; one in memory at a time."""

@@ -218,7 +218,7 @@ def at_most(count: int) -> Reply:
 
 
 def status(
-    code: int, /, *, message: str = "no", headers: dict[str, str] | None = None, **error: str
+    code: int, /, *, message: str = "no", headers: dict[str, str] | None = None, **error: str | int
 ) -> Reply:
     """Answer with an HTTP error; `error` adds members, such as param or code."""
 
@@ -240,6 +240,47 @@ def refuses(parameter: str, *, message: str | None = None) -> Reply:
         return await answer(body)
 
     return reply
+
+
+_PIECES = re.compile(r"<\|\w+\|>|[^\W\d_]+|[^\S\n]|\S|\n")
+
+
+def vllm_tokens(body: Body) -> list[str]:
+    """The prompt in ChatML, cut into pieces; the last turn may be left open."""
+    turns = [f"<|im_start|>{m['role']}\n{m['content'].strip()}" for m in body["messages"]]
+    text = "<|im_end|>\n".join(turns)
+    if not body.get("continue_final_message"):
+        text += "<|im_end|>\n"
+        if body.get("add_generation_prompt", True):
+            text += "<|im_start|>assistant\n"
+    return _PIECES.findall(text)
+
+
+def vllm_logprob(before: list[str], token: str) -> float:
+    """How likely this stub's model finds a token: far likelier where it came before."""
+    return -0.25 if token in before else -4.0
+
+
+async def vllm(body: Body) -> web.StreamResponse:
+    """Answer as a vLLM does, `prompt_logprobs` included: use as the server's `reply`."""
+    if body.get("continue_final_message") and body.get("add_generation_prompt", True):
+        text = "Cannot set both `continue_final_message` and `add_generation_prompt` to True."
+        return await status(400, message=text)(body)
+    tokens = vllm_tokens(body)
+    usage = {"prompt_tokens": len(tokens), "completion_tokens": 1, "total_tokens": len(tokens) + 1}
+    scored: list[Body | None] | None = None
+    if (others := body.get("prompt_logprobs")) is not None:
+        # The token that stands there comes first, the most likely others after it.
+        scored = [None]
+        for place in range(1, len(tokens)):
+            logprob = vllm_logprob(tokens[:place], tokens[place])
+            entry = {"logprob": logprob, "rank": 2, "decoded_token": tokens[place]}
+            rest = {
+                str(n): {"logprob": -0.1, "rank": n, "decoded_token": "!"} for n in range(others)
+            }
+            scored.append({str(1000 + place): entry, **rest})
+    reply = completion(body, usage=usage, prompt_logprobs=scored, kv_transfer_params=None)
+    return web.json_response(reply)
 
 
 async def hang(_: Body) -> web.StreamResponse:

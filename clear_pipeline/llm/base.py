@@ -39,6 +39,9 @@ class ChatRequest:
         tools: Canonical JSON list of OpenAI tool definitions, or None.
         response_format: Canonical JSON of OpenAI's `response_format`, or None.
         grammar: GBNF (llama.cpp only), or None.
+        score_from: Score the last message, an assistant turn, instead of continuing the
+            conversation: the choice's tokens are then those of the prompt, from this position
+            on (vLLM only). None = generate.
     """
 
     messages: tuple[Message, ...]
@@ -51,6 +54,7 @@ class ChatRequest:
     tools: str | None = None
     response_format: str | None = None
     grammar: str | None = None
+    score_from: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_output_tokens < 1:
@@ -85,9 +89,10 @@ class Choice:
     Attributes:
         text: The generated text, "" if there is none.
         finish_reason: As the server says: stop, length, tool_calls, content_filter ...
-        tokens: Per-token log-probabilities, or None where the server gave none.
+        tokens: Per-token log-probabilities; None where the server gave none, empty where one of
+            them was no number.
         tool_calls: Canonical JSON, or None.
-        reasoning: Separate reasoning text of a reasoning model, or None.
+        reasoning: What a reasoning model thought before `text`, or None.
     """
 
     text: str
@@ -147,12 +152,16 @@ class Capabilities:
             prefix of a row's prompts in the server's cache. None = not known.
         llguidance: Its grammars may be llguidance's, which keep to the tokenizer's own tokens.
             Never tried out: a llama.cpp built without it aborts.
+        schema: Keeps to the JSON schema of a `response_format`. None = not known yet.
+        prompt_logprobs: Answers `score_from` (vLLM). None = not known yet.
     """
 
     grammar: bool = False
     logprobs: bool | None = None
     slots: int | None = None
     llguidance: bool = False
+    schema: bool | None = None
+    prompt_logprobs: bool | None = None
 
 
 class ChatModel(Protocol):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from clear_pipeline.errors import DamagedRunError
+from clear_pipeline.errors import CallError, DamagedRunError
 from clear_pipeline.llm.base import (
     OMIT,
     Capabilities,
@@ -110,6 +110,8 @@ class Cached:
 
     async def _ask(self, request: ChatRequest) -> dict[int, Answer]:
         completion = await self._inner.complete(request)
+        if not completion.choices:
+            raise CallError("bad_reply", "the reply holds no choices", transient=True)
         self._meter.answered(len(completion.choices))
         usages = [completion.usage] + [Usage()] * (len(completion.choices) - 1)
         return {
@@ -133,6 +135,7 @@ def question_hash(identity: str, request: ChatRequest) -> str:
     def given(value: float | Omit) -> JSON:
         return None if value is OMIT else value
 
+    scored = {} if request.score_from is None else {"score_from": request.score_from}
     return _sha256(
         canonical_json(
             {
@@ -150,6 +153,7 @@ def question_hash(identity: str, request: ChatRequest) -> str:
                 "tools": request.tools,
                 "response_format": request.response_format,
                 "grammar": request.grammar,
+                **scored,
             }
         )
     )
@@ -242,8 +246,9 @@ def _encode(answer: Answer) -> bytes:
 def _decode(value: bytes) -> Answer:
     stored: dict[str, Any] = json.loads(value.decode("utf-8", "surrogatepass"))
     model, usage, tokens = stored.pop("model"), stored.pop("usage"), stored.pop("tokens")
-    parsed = tokens and tuple(
+    parsed = [
         Token(text, logprob, tuple((alternative, value) for alternative, value in top))
-        for text, logprob, top in tokens
-    )
-    return Answer(Choice(**stored, tokens=parsed), model, Usage(**usage))
+        for text, logprob, top in tokens or ()
+    ]
+    choice = Choice(**stored, tokens=None if tokens is None else tuple(parsed))
+    return Answer(choice, model, Usage(**usage))

@@ -23,12 +23,32 @@ REASONING_BUDGET: Final = 1024
 _REASONING_NAMES = re.compile(r"o\d|gpt-5")
 """Starts of the names of OpenAI's reasoning models: these get effort `none` first."""
 
+_EFFORTS: Final = ("none", "minimal", "low")
+"""Reasoning efforts, least first; a model that takes none of them is asked without one."""
+
 _NAMED = re.compile(
     r"\b(max_tokens|max_completion_tokens|temperature|seed|reasoning_effort)\b"
     r"|\b((?:top_)?logprobs)\b"
-    r"|(?<=['\"`])(n)(?=['\"`])"
+    r"|(?<=['\"`])n(?=['\"`])|\bn(?=\s*(?:[=<>]|(?:must|should|has to) be\b|is not\b))"
+    r"|one completion choice"
 )
 """Parameters that can be changed or left out while the question keeps its meaning."""
+
+_UNTAUGHT = re.compile(
+    r"\b(?:prompt_logprobs|add_generation_prompt|continue_final_message)\b", re.IGNORECASE
+)
+_UNSHAPED = re.compile(r"response_format|json_schema|structured outputs?", re.IGNORECASE)
+
+_TOO_LONG = re.compile(
+    r"context (?:length|size|window)|maximum model length|prompt is too long"
+    r"|maximum number of tokens|too many (?:input |prompt )?tokens",
+    re.IGNORECASE,
+)
+
+
+def too_long(message: str) -> bool:
+    """Whether a refusal says that the prompt does not fit into the model's window."""
+    return _TOO_LONG.search(message) is not None
 
 
 class Dialect:
@@ -40,12 +60,13 @@ class Dialect:
 
     def __init__(self, settings: ModelSettings) -> None:
         self._model = settings.model
-        self._openai = settings.is_openai
         self._limit_name = "max_completion_tokens" if settings.is_openai else "max_tokens"
         self._refused: set[str] = set()
         self._max_samples = settings.max_samples_per_request
         self._max_logprobs: int | None = None
         self._thinks = False
+        thinker = settings.is_openai and _REASONING_NAMES.match(settings.model)
+        self._effort = _EFFORTS[0] if thinker else None
         self.per_choice_usage = False
         self.capabilities = Capabilities()
 
@@ -66,11 +87,12 @@ class Dialect:
             body.pop("grammar", None)
         if "top_logprobs" in body and self._max_logprobs is not None:
             body["top_logprobs"] = min(body["top_logprobs"], self._max_logprobs)
-        if self._openai and _REASONING_NAMES.match(self._model):
-            body["reasoning_effort"] = "none"
-        thinks = self._thinks or "reasoning_effort" in self._refused
-        limit = request.max_output_tokens
-        body[self._limit_name] = max(limit, REASONING_BUDGET) if thinks else limit
+        if self._effort is not None:
+            body["reasoning_effort"] = self._effort
+        limit = 1 if request.score_from is not None else request.max_output_tokens
+        if self._thinks and request.score_from is None:
+            limit = max(limit, REASONING_BUDGET)
+        body[self._limit_name] = limit
         return {name: value for name, value in body.items() if name not in self._refused}
 
     def learn_from_refusal(self, body: Body, *, param: str | None, message: str) -> bool:
@@ -84,11 +106,15 @@ class Dialect:
         Returns:
             Whether asking again, with a body that is made anew, may go better.
         """
-        found = _NAMED.search(param or message)
+        self._learn_what_is_missing(body, param or message)
+        found = None if too_long(message) else _NAMED.search(param or message)
         name = found.group() if found else ""
+        name = "n" if name == "one completion choice" else name
         if name not in body:
             return False
         match name:
+            case "reasoning_effort":
+                self._next_effort(body[name], message)
             case "n":
                 self._max_samples = _smaller(message, body["n"]) or body["n"] // 2
             case "logprobs" | "top_logprobs":
@@ -106,29 +132,59 @@ class Dialect:
         logger.info("%s: adapted to %r", self._model, message)
         return True
 
-    def learn_from_reply(self, request: ChatRequest, reply: Completion, *, thought: int) -> bool:
-        """Learn whether the model thinks, and whether log-probabilities come.
+    def _next_effort(self, refused: str, message: str) -> None:
+        """The least effort that the refusal lists beside the refused one; a model with any thinks.
+
+        Refusals of requests that were open at the same time all come to the same.
+        """
+        listed = [e for e in _EFFORTS if e != refused and f"'{e}'" in message]
+        self._effort = listed[0] if listed else None
+        self._thinks = True
+
+    def _learn_what_is_missing(self, body: Body, blamed: str) -> None:
+        """Note a form of question that the server refuses; without it there is no question."""
+        if "prompt_logprobs" in body and _UNTAUGHT.search(blamed):
+            self.capabilities = replace(self.capabilities, prompt_logprobs=False)
+        if "response_format" in body and _UNSHAPED.search(blamed):
+            self.capabilities = replace(self.capabilities, schema=False)
+
+    def learn_from_reply(
+        self, request: ChatRequest, body: Body, reply: Completion, *, thought: int
+    ) -> bool:
+        """Learn whether the model thinks, and what comes of that which was asked for.
 
         Args:
             request: What was asked.
+            body: What was sent for it.
             reply: What came.
             thought: Reasoning tokens that the server counted.
 
         Returns:
-            Whether the reply was cut inside the model's reasoning, so that it must be asked
-            again, now with room to think.
+            Whether the reply was cut inside the model's reasoning for lack of room, so that it
+            must be asked again, now with room to think.
         """
-        if request.top_logprobs is not OMIT:
-            given = reply.choices[0].tokens is not None
-            self.capabilities = replace(self.capabilities, logprobs=given)
-        cut = any(
-            not choice.text and choice.finish_reason == "length" and (choice.reasoning or thought)
-            for choice in reply.choices
-        )
-        if not cut or self._thinks:
+        if request.score_from is not None:
+            self.capabilities = replace(self.capabilities, prompt_logprobs=True)
             return False
-        self._thinks = request.max_output_tokens < REASONING_BUDGET
-        return self._thinks
+        self._learn_what_comes(request, reply)
+        thinking = [c for c in reply.choices if thought or c.reasoning is not None]
+        cut = any(not c.text and c.finish_reason == "length" for c in thinking)
+        self._thinks = self._thinks or bool(thinking)
+        return cut and body.get(self._limit_name, REASONING_BUDGET) < REASONING_BUDGET
+
+    def _learn_what_comes(self, request: ChatRequest, reply: Completion) -> None:
+        """Whether log-probabilities come, and JSON where a schema asks for it.
+
+        What came once is not unlearned, and a reply without text teaches nothing.
+        """
+        said = [c for c in reply.choices if c.text and c.finish_reason != "content_filter"]
+        known = self.capabilities
+        if request.top_logprobs is not OMIT and said and known.logprobs is None:
+            given = any(choice.tokens is not None for choice in said)
+            self.capabilities = replace(self.capabilities, logprobs=given)
+        if request.response_format is not None and said and known.schema is None:
+            shaped = all(choice.text.lstrip().startswith("{") for choice in said)
+            self.capabilities = replace(self.capabilities, schema=shaped)
 
 
 def _smaller(message: str, asked: int) -> int | None:

@@ -7,7 +7,6 @@ retries, concurrency and the cache are layers above it.
 from __future__ import annotations
 
 import os
-import re
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,7 +21,7 @@ from clear_pipeline.errors import (
 )
 from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion
 from clear_pipeline.llm.budget import Meter
-from clear_pipeline.llm.dialect import Dialect
+from clear_pipeline.llm.dialect import Dialect, too_long
 from clear_pipeline.llm.pricing import cost
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.wire import Body, parse_completion, parse_usage, thought_tokens
@@ -30,7 +29,6 @@ from clear_pipeline.llm.wire import Body, parse_completion, parse_usage, thought
 _PROBE_SECONDS: Final = 5.0
 _MESSAGE_LENGTH: Final = 300
 
-_CONTEXT = re.compile(r"context (length|size|window)", re.IGNORECASE)
 _CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
 _FILTER_CODES = {"content_filter", "content_policy_violation"}
 
@@ -123,7 +121,8 @@ class OpenAIChat:
             except (openai.APIError, ValueError) as error:
                 raise self._translated(error) from None
             completion = self._read(reply, asked)
-            if not self._dialect.learn_from_reply(asked, completion, thought=thought_tokens(reply)):
+            thought = thought_tokens(reply)
+            if not self._dialect.learn_from_reply(asked, body, completion, thought=thought):
                 return completion
 
     async def close(self) -> None:
@@ -167,7 +166,7 @@ class OpenAIChat:
                 if status >= 500 or status in {408, 409}:  # noqa: PLR2004 -- HTTP's own numbers
                     return CallError("outage", said, transient=True, retry_after=retry_after)
                 codes = {error.code, error.type}
-                if codes & _CONTEXT_CODES or _CONTEXT.search(said):
+                if codes & _CONTEXT_CODES or too_long(said):
                     return CallError("context", said, transient=False)
                 kind = "content_filter" if codes & _FILTER_CODES else "bad_request"
                 return CallError(kind, said, transient=False)
@@ -181,6 +180,9 @@ class OpenAIChat:
         body = getattr(error, "body", None)
         said = body.get("message") if isinstance(body, dict) else None
         text = " ".join(str(said or error).split())
+        if isinstance(body, dict) and "n_prompt_tokens" in body:
+            # Some versions of llama.cpp give the numbers beside the message only.
+            text += f" ({body['n_prompt_tokens']} tokens, window {body.get('n_ctx', 'unknown')})"
         if self._key:
             text = text.replace(self._key, "[key]")
         return text if len(text) <= _MESSAGE_LENGTH else text[:_MESSAGE_LENGTH] + " ..."

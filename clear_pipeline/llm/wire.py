@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from clear_pipeline.errors import CallError
@@ -39,6 +40,14 @@ def request_body(request: ChatRequest, model: str) -> Body:
         body["response_format"] = json.loads(request.response_format)
     if request.grammar is not None:
         body["grammar"] = request.grammar
+    if request.score_from is not None:
+        # 0 alternatives: the tokens of the prompt alone. The last message is left open, so that
+        # nothing stands after it.
+        body |= {
+            "prompt_logprobs": 0,
+            "add_generation_prompt": False,
+            "continue_final_message": True,
+        }
     return body
 
 
@@ -81,28 +90,39 @@ def thought_tokens(reply: Body) -> int:
 def parse_completion(reply: Body, request: ChatRequest, usage: Usage) -> Completion:
     """Read the choices, in order, at most as many as were asked for.
 
+    Choices that hold no text or tool call are left out: the layer above asks for them again.
+
     Raises:
-        CallError: `bad_reply`, transient: there is no choice, or one without a message.
+        CallError: `bad_reply`, transient: there is no usable choice. Not transient: the last
+            message was to be scored, and was not.
     """
     choices = reply.get("choices")
-    if not isinstance(choices, list) or not choices:
-        raise CallError("bad_reply", "the reply holds no choices", transient=True)
-    ordered = sorted(choices, key=lambda c: _count(_mapping(c).get("index")))
+    listed = choices if isinstance(choices, list) else []
+    ordered = sorted(listed, key=lambda c: _count(_mapping(c).get("index")))
     keep = 0 if request.top_logprobs is OMIT else request.top_logprobs
-    parsed = tuple(_choice(c, keep) for c in ordered[: len(request.samples)])
-    return Completion(parsed, str(reply.get("model") or ""), usage)
+    dictated = request.grammar is not None
+    read = (_choice(c, keep, dictated=dictated) for c in ordered)
+    parsed = [choice for choice in read if choice is not None]
+    if not parsed:
+        raise CallError("bad_reply", "the reply holds no usable choice", transient=True)
+    if request.score_from is not None:
+        parsed = [_scored(reply, request.score_from)]
+    return Completion(tuple(parsed[: len(request.samples)]), str(reply.get("model") or ""), usage)
 
 
-def _choice(choice: object, keep: int) -> Choice:
+def _choice(choice: object, keep: int, *, dictated: bool) -> Choice | None:
+    """One sample, or None if it holds no message. A dictated text is left as it is."""
     fields = _mapping(choice)
     message = fields.get("message")
     if not isinstance(message, dict):
-        raise CallError("bad_reply", "a choice holds no message", transient=True)
+        return None
     text = message.get("content") or message.get("refusal") or ""
     if not isinstance(text, str):
-        raise CallError("bad_reply", "a choice's content is no text", transient=True)
+        return None
     calls = message.get("tool_calls")
-    thought = message.get("reasoning_content") or message.get("reasoning")
+    thought = message.get("reasoning_content") or message.get("reasoning") or None
+    if thought is None and not dictated:
+        thought, text = _without_thought(text)
     return Choice(
         text=text,
         finish_reason=str(fields.get("finish_reason") or "stop"),
@@ -112,8 +132,38 @@ def _choice(choice: object, keep: int) -> Choice:
     )
 
 
+def _without_thought(text: str) -> tuple[str | None, str]:
+    """The reasoning that a server left in the text, if any, and what follows it."""
+    opened = text.lstrip().startswith("<think>")
+    if not opened and ("</think>" not in text or "<think>" in text):
+        return None, text
+    thought, _, said = text.partition("</think>")
+    return thought.replace("<think>", "", 1).strip(), said.lstrip()
+
+
+def _scored(reply: Body, start: int) -> Choice:
+    """The prompt's tokens from `start` on, as vLLM lists them.
+
+    Each position is a mapping from token id to log-probability and text; the token that stands
+    there comes first. The first position of all is null.
+    """
+    listed = reply.get("prompt_logprobs")
+    positions: Sequence[object] = listed[start:] if isinstance(listed, list) else ()
+    tokens = []
+    for position in positions:
+        entry = _mapping(next(iter(_mapping(position).values()), None))
+        logprob = _logprob(entry.get("logprob"))
+        text = entry.get("decoded_token")
+        if logprob is None or not isinstance(text, str):
+            raise CallError("bad_reply", "a token of the prompt was not scored", transient=False)
+        tokens.append(Token(text, logprob))
+    if not tokens:
+        raise CallError("bad_reply", "the reply holds no prompt_logprobs", transient=False)
+    return Choice("".join(token.text for token in tokens), "stop", tuple(tokens))
+
+
 def _tokens(content: object, keep: int) -> tuple[Token, ...] | None:
-    """Log-probabilities, or None if one of the chosen tokens has none."""
+    """Log-probabilities; None without any, empty if one of the chosen tokens has none."""
     if not isinstance(content, list) or not content:
         return None
     tokens = []
@@ -121,7 +171,7 @@ def _tokens(content: object, keep: int) -> tuple[Token, ...] | None:
         fields = _mapping(entry)
         logprob = _logprob(fields.get("logprob"))
         if logprob is None:
-            return None
+            return ()
         listed = [_mapping(top) for top in fields.get("top_logprobs") or ()]
         scored = [(_text(top), _logprob(top.get("logprob"))) for top in listed]
         known = [(text, value) for text, value in scored if value is not None]

@@ -1,14 +1,20 @@
-"""Questions that are answered by one of a few words: the parsers of such replies."""
+"""Questions that are answered by one of a few words: how such replies are asked for and read."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 
-from clear_pipeline.llm.base import Token
+from clear_pipeline.llm.base import Choice, Token
+from clear_pipeline.schema import JSON, canonical_json
 
-_EDGES = " \t\r\n\u2581\u0120()[]{}<>*_`\"'.,:;!"
+_SPACES = " \t\r\n\u2581\u0120\u010a"
+"""White space, also in the letters that tokenizers print for it."""
+
+_EDGES = _SPACES + "()[]{}<>*_`\"'.,:;!\u201c\u201d\u2018\u2019\u300c\u300d\u3010\u3011\u3002"
 """What tokenizers and models put around a choice: "(A", " A", "A)", "**Yes**"."""
 
 _LETTER = re.compile(r"\((\w)\)|(?<![\w'])(\w)(?=\s*(?:[)\].:,;*!\"]|$))", re.MULTILINE)
@@ -16,29 +22,66 @@ _LETTER = re.compile(r"\((\w)\)|(?<![\w'])(\w)(?=\s*(?:[)\].:,;*!\"]|$))", re.MU
 
 _WORD = re.compile(r"[^\W_]+")
 
+_VALUE = re.compile(r'\{\s*"answer"\s*:\s*"')
+"""What stands before the choice in a reply to `choice_schema`."""
 
-def choice_probabilities(token: Token, choices: Sequence[str]) -> dict[str, float]:
+
+def choice_probabilities(
+    token: Token, choices: Sequence[str], *, begun: bool = False
+) -> dict[str, float]:
     """How much probability the model put on each choice as the next token.
 
-    All variants of a choice count: `A`, ` A`, `(A`, `a`.
+    All variants of a choice count: `A`, ` A`, `(A`, `**A`, `a`, full-width letters.
 
     Args:
         token: The first generated token with its alternatives.
         choices: The words that may be answered, distinct also without case.
+        begun: A token that begins one choice and no other counts for it. Only right where the
+            server lets nothing but the choices follow.
 
     Returns:
         Per choice a probability in [0, 1], not renormalised: the sum is the `choice_mass`, and
         what is missing to 1 went to other tokens.
     """
-    seen = dict(token.top)
-    seen.setdefault(token.text, token.logprob)
+    seen = list(token.top)
+    if token.text not in dict(token.top):
+        seen.append((token.text, token.logprob))
     totals = dict.fromkeys(choices, 0.0)
-    names = {choice.casefold(): choice for choice in choices}
-    for text, logprob in seen.items():
-        name = names.get(text.strip(_EDGES).casefold())
+    for text, logprob in seen:
+        name = _named(_plain(text).strip(_EDGES).casefold(), choices, begun=begun)
         if name is not None and not math.isnan(logprob):
             totals[name] += math.exp(min(logprob, 0.0))
     return {name: min(total, 1.0) for name, total in totals.items()}
+
+
+def _named(text: str, choices: Sequence[str], *, begun: bool) -> str | None:
+    folded = {choice.casefold(): choice for choice in choices}
+    if text in folded or not (begun and text):
+        return folded.get(text)
+    starts = [choice for name, choice in folded.items() if name.startswith(text)]
+    return starts[0] if len(starts) == 1 else None
+
+
+def _plain(text: str) -> str:
+    """Full-width letters and brackets as plain ones."""
+    return unicodedata.normalize("NFKC", text)
+
+
+def first_visible(choice: Choice) -> Token | None:
+    """The first token of the reply, after the reasoning if there is any.
+
+    None where the server gave no log-probabilities for it: none at all, or those of the
+    reasoning alone.
+    """
+    tokens = choice.tokens or ()
+    if choice.reasoning is None:
+        return next(iter(tokens), None)
+    # Some servers list the tokens of the reasoning as well, some those of the text alone.
+    ends = [place for place, token in enumerate(tokens) if "</think>" in token.text]
+    rest = tokens[ends[-1] + 1 :] if ends else tokens
+    first = next((token for token in rest if token.text.strip(_SPACES)), None)
+    begins = first is not None and choice.text.lstrip().startswith(first.text.strip(_SPACES))
+    return first if begins else None
 
 
 def parse_choice(text: str, choices: Sequence[str]) -> str | None:
@@ -51,6 +94,7 @@ def parse_choice(text: str, choices: Sequence[str]) -> str | None:
     Returns:
         One of `choices`, or None if the reply gives none or several.
     """
+    text = _plain(text)
     names = {choice.casefold(): choice for choice in choices if len(choice) > 1}
     letters = {choice for choice in choices if len(choice) == 1}
     found = [(m.start(), names.get(m[0].casefold())) for m in _WORD.finditer(text)]
@@ -65,3 +109,48 @@ def parse_choice(text: str, choices: Sequence[str]) -> str | None:
         if choice is not None and position <= start:
             return choice
     return None
+
+
+def parse_verdict(text: str, choices: Sequence[str]) -> str | None:
+    """`parse_choice` for a reply that may have argued first: its last line counts, else all."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return parse_choice(text, choices) or parse_choice(lines[-1] if lines else "", choices)
+
+
+def choice_schema(choices: Sequence[str]) -> str:
+    """A `response_format` that leaves nothing but one of the choices, as canonical JSON.
+
+    In OpenAI's form, which vLLM, SGLang, Ollama and others take as well.
+    """
+    schema: dict[str, JSON] = {
+        "type": "object",
+        "properties": {"answer": {"type": "string", "enum": list(choices)}},
+        "required": ["answer"],
+        "additionalProperties": False,
+    }
+    wrapped: dict[str, JSON] = {"name": "answer", "strict": True, "schema": schema}
+    return canonical_json({"type": "json_schema", "json_schema": wrapped})
+
+
+def schema_probabilities(choice: Choice, choices: Sequence[str]) -> dict[str, float] | None:
+    """Read a reply to `choice_schema`: the token where the choices part, among its alternatives.
+
+    Returns:
+        Per choice a probability in [0, 1], together at most 1; 1 and 0s where the server gave no
+        log-probabilities. None if the reply is no such JSON.
+    """
+    opening = _VALUE.match(choice.text.lstrip())
+    if opening is None:
+        return None
+    start = len(choice.text) - len(choice.text.lstrip()) + opening.end()
+    said = ""
+    for token in choice.tokens or ():
+        said += token.text
+        if len(said) > start and choice.text.startswith(said):
+            found = choice_probabilities(token, choices, begun=True)
+            return found if sum(found.values()) > 0 else None
+    try:
+        answer = json.loads(choice.text)["answer"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return {name: float(name == answer) for name in choices} if answer in choices else None

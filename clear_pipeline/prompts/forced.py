@@ -1,4 +1,4 @@
-"""Making a model say a given text, to read how likely it finds it.
+"""Reading how likely a model finds a given text.
 
 Servers of the llama.cpp family score no given text, but take a grammar: one that allows a single
 string makes the model generate that string, with the log-probability it gave each token before the
@@ -6,19 +6,27 @@ grammar was applied.
 
 GBNF works on characters, so the model may spell the text in odd pieces ("a", "b", "out" for
 "about"), each less likely than the usual token; llguidance keeps to the tokenizer's own tokens.
+
+vLLM scores the prompt itself: with the text as the last turn, left open, the tokens of the prompt
+after those of the turns before it are the text's.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatRequest, Choice, Token
-from clear_pipeline.schema import Message
+from clear_pipeline.schema import Message, Role
 
-FORCED_VERSION = 1
+FORCED_VERSION = 2
 
 _BMP_END = 0xFFFF
+_PREAMBLE = 32
+"""Tokens that a chat template may write before a turn's own."""
+_SPACE = re.compile(r"\s+")
 _REPLACEMENT = "\ufffd"
 """What a server prints for the first bytes of a character that the token limit cut."""
 
@@ -71,3 +79,48 @@ def parse_forced(choice: Choice, text: str) -> tuple[Token, ...]:
             transient=False,
         )
     return tokens
+
+
+def length_request(messages: tuple[Message, ...]) -> ChatRequest:
+    """How many tokens come before the next turn: its usage says so, the reply means nothing."""
+    return ChatRequest(messages=messages, max_output_tokens=1, temperature=0.0)
+
+
+def scored_request(messages: tuple[Message, ...], text: str, *, start: int) -> ChatRequest:
+    """Score `text` as the next turn, whose first token stands at position `start`."""
+    turn = Message(role=Role.ASSISTANT, content=text)
+    return ChatRequest(
+        messages=(*messages, turn), max_output_tokens=1, temperature=0.0, score_from=start
+    )
+
+
+def parse_scored(choice: Choice, text: str) -> tuple[Token, ...]:
+    """The tokens of `text` in the reply to `scored_request`.
+
+    Chat templates may write something before the turn's text, such as an empty thought, and trim
+    its ends; tokens print spaces and parts of a character in ways of their own. So the tokens are
+    those from the first place on where what follows reads as the text, spaces apart.
+
+    Raises:
+        CallError: `bad_reply`, if no place does.
+    """
+    tokens = choice.tokens or ()
+    for place in range(min(len(tokens), _PREAMBLE)):
+        if _reads_as("".join(token.text for token in tokens[place:]), text):
+            return tokens[place:]
+    raise CallError("bad_reply", "the scored tokens are not those of the text", transient=False)
+
+
+def _reads_as(said: str, text: str) -> bool:
+    """Whether two texts are equal but for white space and characters that did not print."""
+    wanted, said = (_SPACE.sub("", unicodedata.normalize("NFKC", t)) for t in (text, said))
+    first, *rest = said.split(_REPLACEMENT)
+    if not wanted.startswith(first):
+        return False
+    place = len(first)
+    for piece in rest:
+        place = wanted.find(piece, place)
+        if place < 0:
+            return False
+        place += len(piece)
+    return place == len(wanted) or (bool(rest) and wanted.endswith(rest[-1]))

@@ -6,6 +6,7 @@ all of them, benchmarks/results/reflection_wordings.md holds the figures.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -24,10 +25,35 @@ class Wording:
     Attributes:
         question: Stands after the row; asks for one word.
         values: Per choice, how good the response then is, in [0, 1].
+        options: What `question` offers for the choices, in their order: what stands behind each
+            letter, its bracket included, or the words themselves. Each occurs once in it. Empty:
+            the order is fixed.
     """
 
     question: str
     values: Mapping[str, float]
+    options: tuple[str, ...] = ()
+
+    def ordered(self, sample: int) -> tuple[str, dict[str, str]]:
+        """The question with its options moved on by `sample` places, round and round.
+
+        Letters stay in their order and phrases move; words change places. Over as many samples
+        as there are options, each stands once in every place.
+
+        Returns:
+            The question, and for each choice that it offers the one of `values` that is meant.
+        """
+        names = list(self.values)
+        if not self.options:
+            return self.question, dict(zip(names, names, strict=True))
+        places = range(len(names))
+        moved = [(place + sample) % len(names) for place in places]
+        shown = {self.options[place]: self.options[moved[place]] for place in places}
+        offered = re.compile("|".join(map(re.escape, self.options)))
+        question = offered.sub(lambda found: shown[found[0]], self.question)
+        if names == list(self.options):
+            return question, {names[place]: names[place] for place in moved}
+        return question, {names[place]: names[moved[place]] for place in places}
 
 
 _ABC = {"A": 1.0, "B": 0.0, "C": 0.5}
@@ -42,11 +68,13 @@ WORDINGS: Final[Mapping[str, Wording]] = MappingProxyType(
             "Is the response (A) correct, (B) incorrect, or (C) are you not sure? "
             "Reply with one letter: A, B or C.",
             _ABC,
+            (") correct", ") incorrect", ") are you not sure"),
         ),
         "abc_again": Wording(
             "Are you really sure that the response is correct? Choose again: (A) correct, "
             "(B) incorrect, (C) not sure. Reply with one letter: A, B or C.",
             _ABC,
+            (") correct", ") incorrect", ") not sure"),
         ),
         "bac": Wording(
             "Is the response (A) incorrect, (B) correct, or (C) are you not sure? "
@@ -57,6 +85,7 @@ WORDINGS: Final[Mapping[str, Wording]] = MappingProxyType(
             "Does the response answer the request correctly and completely? "
             "Reply with one word: Yes or No.",
             _YES,
+            ("Yes", "No"),
         ),
         "no_yes": Wording(
             "Does the response answer the request correctly and completely? "
@@ -125,6 +154,22 @@ WORDINGS: Final[Mapping[str, Wording]] = MappingProxyType(
 """By name. A name never changes its text: a new text is a new name, or a new version."""
 
 
-def reflection_prompt(example: Example, wording: Wording) -> tuple[Message, ...]:
+def reflection_prompt(
+    example: Example, wording: Wording, *, sample: int = 0
+) -> tuple[Message, ...]:
     """Ask about the row's own response; the reply is parsed by `prompts.choices`."""
-    return ask(render_row(example), wording.question)
+    return ask(render_row(example), wording.ordered(sample)[0])
+
+
+def reflection_orders(
+    example: Example, wording: Wording, *, samples: int
+) -> list[tuple[tuple[Message, ...], dict[str, str]]]:
+    """The question in the orders of samples 0 .. `samples` - 1, for `scoring.choice.ask_orders`.
+
+    Orders that would come again are left out; so is all but one of a wording whose order is
+    fixed.
+    """
+    different = range(min(samples, max(len(wording.options), 1)))
+    return [
+        (reflection_prompt(example, wording, sample=i), wording.ordered(i)[1]) for i in different
+    ]

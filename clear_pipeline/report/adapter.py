@@ -16,6 +16,7 @@ from clear_pipeline.report.data import (
     InputFile,
     ModelUse,
     Part,
+    PartTokens,
     Reason,
     ReportData,
     ShownRow,
@@ -23,7 +24,7 @@ from clear_pipeline.report.data import (
     fair_shares,
     histogram,
 )
-from clear_pipeline.report.words import EXPORTED, PARTS, SCORE_PARTS, reason_kind
+from clear_pipeline.report.words import EXPORTED, PARTS, SCORE_PARTS, USAGE_COLUMNS, reason_kind
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
 
@@ -53,6 +54,7 @@ def report_data(run: Run) -> ReportData:
         skipped=tuple((file.path, file.reason) for file in run.manifest.skipped),
         stages=tuple(_stages(run)),
         models=tuple(_models(run)),
+        tokens=part_tokens(ledger),
         notes=notes_of(run),
         commands=next_commands(run),
     )
@@ -160,6 +162,20 @@ def _models(run: Run) -> Iterator[ModelUse]:
             endpoint=record.endpoint,
             usage={} if usage is None else usage_lines(Totals.from_json(usage)),
         )
+
+
+def part_tokens(ledger: pa.Table) -> tuple[PartTokens, ...]:
+    """Tokens by part of the score, from the columns of `USAGE_COLUMNS` that are there."""
+    found = []
+    for column, part in USAGE_COLUMNS.items():
+        asked = ledger[column].drop_null() if column in ledger.column_names else ()
+        if len(asked):
+            sums = [
+                pc.sum(pc.struct_field(asked, kind)).as_py()
+                for kind in ("prompt", "cached", "completion")
+            ]
+            found.append(PartTokens(part, len(asked), *sums))
+    return tuple(found)
 
 
 def usage_lines(totals: Totals) -> dict[str, str]:

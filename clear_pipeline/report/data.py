@@ -197,6 +197,37 @@ class ModelUse:
 
 
 @dataclass(frozen=True, slots=True)
+class PartTokens:
+    """What one part of the score took, over all rows for which the model was asked.
+
+    Attributes:
+        part: As the ledger names it.
+        rows: Rows for which it was asked, >= 1.
+        prompt: Prompt tokens.
+        cached: Of these, read from the server's cache.
+        completion: Generated tokens.
+    """
+
+    part: str
+    rows: int
+    prompt: int
+    cached: int
+    completion: int
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Rows, the three totals, and the three per row, ready to print."""
+        totals = (self.prompt, self.cached, self.completion)
+        each = (f"{tokens / self.rows:,.1f}" for tokens in totals)
+        return (f"{self.rows:,}", *(f"{tokens:,}" for tokens in totals), *each)
+
+
+TOKEN_HEADS = ("part", "rows", "prompt", "cached", "completion", "prompt/row", "cached/row",
+               "completion/row")  # fmt: skip
+"""Headings of a table of `PartTokens`: the part, then its cells."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportData:
     """Everything that a report shows.
 
@@ -214,6 +245,7 @@ class ReportData:
         skipped: (path, reason) of files that are no data.
         stages: The chain.
         models: By role.
+        tokens: What each part of the score took.
         notes: What the stages had to say: warnings, decisions.
         commands: (what for, command line) to go on with.
     """
@@ -231,6 +263,7 @@ class ReportData:
     skipped: tuple[tuple[str, str], ...] = ()
     stages: tuple[StageSettings, ...] = ()
     models: tuple[ModelUse, ...] = ()
+    tokens: tuple[PartTokens, ...] = ()
     notes: tuple[str, ...] = ()
     commands: tuple[tuple[str, str], ...] = field(default=())
 

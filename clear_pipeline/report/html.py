@@ -20,7 +20,7 @@ from markupsafe import Markup
 from clear_pipeline.errors import ClearPipelineError
 from clear_pipeline.manifest import write_atomically
 from clear_pipeline.report import svg
-from clear_pipeline.report.data import ReportData, ShownRow, funnel
+from clear_pipeline.report.data import TOKEN_HEADS, ReportData, ShownRow, funnel
 from clear_pipeline.report.diff import word_diff
 from clear_pipeline.report.text import ELLIPSIS, cut, one_line, visible
 from clear_pipeline.report.words import COLOURS, FATES, PARTS
@@ -101,6 +101,7 @@ def _environment() -> Environment:
         FATES=FATES,
         PARTS=PARTS,
         LISTED=LISTED,
+        TOKEN_HEADS=TOKEN_HEADS,
         HISTOGRAM=svg.Frame(520, 250, left=40, right=12, top=28, bottom=24),
         MULTIPLE=svg.Frame(240, 84, bottom=20),
         bars=svg.bars,

@@ -16,10 +16,17 @@ from rich.table import Table
 from rich.text import Text
 
 from clear_pipeline.llm.budget import Totals
-from clear_pipeline.report.adapter import fate_counts, next_commands, notes_of, usage_lines
+from clear_pipeline.report.adapter import (
+    fate_counts,
+    next_commands,
+    notes_of,
+    part_tokens,
+    usage_lines,
+)
+from clear_pipeline.report.data import TOKEN_HEADS
 from clear_pipeline.report.diff import Segment, word_diff
 from clear_pipeline.report.text import cut, one_line, visible
-from clear_pipeline.report.words import DETAILS, FATES, PARTS
+from clear_pipeline.report.words import DETAILS, FATES, PARTS, USAGE_COLUMNS
 from clear_pipeline.run import RowText, Run
 from clear_pipeline.schema import Fate
 
@@ -30,7 +37,7 @@ _CELL: Final = 60
 
 def summary(run: Run) -> RenderableType:
     """The table at the end of a run: every fate that occurs, calls and spend, what was written."""
-    return Group(_fates_table(run), *_usage_tables(run), _files_table(run))
+    return Group(_fates_table(run), *_token_tables(run), *_usage_tables(run), _files_table(run))
 
 
 def status(run: Run) -> RenderableType:
@@ -219,6 +226,18 @@ def _usage_tables(run: Run) -> Iterator[Table]:
         table.add_column(justify="right")
         for label, value in usage_lines(Totals.from_json(usage)).items():
             table.add_row(label, value)
+        yield table
+
+
+def _token_tables(run: Run) -> Iterator[Table]:
+    there = [column for column in run.ledger_columns() if column in USAGE_COLUMNS]
+    tokens = part_tokens(run.ledger(there)) if there else ()
+    if tokens:
+        table = Table(title="tokens of the score", title_justify="left")
+        for head in TOKEN_HEADS:
+            table.add_column(head, justify="left" if head == TOKEN_HEADS[0] else "right")
+        for part in tokens:
+            table.add_row(part.part, *part.cells)
         yield table
 
 

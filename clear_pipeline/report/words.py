@@ -71,8 +71,15 @@ PARTS: Final[Mapping[str, Words]] = {
 SCORE_PARTS: Final = ("reflection", "consistency", "entailment", "exact_match", "likelihood")
 """The parts that the confidence combines."""
 
+USAGE_COLUMNS: Final[Mapping[str, str]] = {
+    "reflection_usage": "reflection",
+    "consistency_usage": "consistency",
+    "likelihood_usage": "likelihood",
+}
+"""Ledger columns with the tokens that a part of the score took, and the part."""
+
 DETAILS: Final[Mapping[str, Words]] = {
-    "reflection_via": Words("Reflection read from", "logprobs, grammar or text."),
+    "reflection_via": Words("Reflection read from", "logprobs, grammar, schema or text."),
     "logp_given_prompt": Words("log p(response | prompt)", "Natural logarithm, sum over tokens."),
     "logp_alone": Words("log p(response)", "The same without the prompt."),
     "response_tokens": Words("Response tokens", "As the model counts them."),

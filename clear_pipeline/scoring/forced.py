@@ -1,13 +1,20 @@
-"""The log-probabilities of a text that the model is made to say."""
+"""The log-probabilities of a given text, in whatever way its endpoint gives them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clear_pipeline.errors import CallError
-from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.prompts.forced import forced_request, parse_forced
+from clear_pipeline.llm.base import ChatModel, Token
+from clear_pipeline.prompts.forced import (
+    forced_request,
+    length_request,
+    parse_forced,
+    parse_scored,
+    scored_request,
+)
 from clear_pipeline.schema import Message
 
 
@@ -29,11 +36,17 @@ class Forced:
 async def force(
     model: ChatModel, messages: tuple[Message, ...], text: str, *, max_tokens: int
 ) -> Forced:
-    """Make the model say `text`, at most `max_tokens` tokens of it.
+    """How likely the model finds `text` as the next turn, or its first `max_tokens` tokens.
+
+    By a grammar that allows nothing else where the endpoint takes one (llama.cpp, one call), else
+    by the log-probabilities of the prompt (vLLM, two calls, of which the first depends on
+    `messages` alone).
 
     Raises:
-        CallError: The call failed, or the server said another text.
+        CallError: A call failed, or the server scored another text.
     """
+    if not model.capabilities.grammar:
+        return await _score(model, messages, text, max_tokens=max_tokens)
     if model.capabilities.llguidance:
         try:
             return await _force(model, messages, text, max_tokens=max_tokens, llguidance=True)
@@ -54,9 +67,20 @@ async def _force(
 ) -> Forced:
     request = forced_request(messages, text, max_tokens=max_tokens, llguidance=llguidance)
     choice = (await model.complete(request)).choices[0]
-    tokens = parse_forced(choice, text)
-    return Forced(
-        logprob=math.fsum(min(token.logprob, 0.0) for token in tokens),
-        tokens=len(tokens),
-        cut=choice.finish_reason == "length",
-    )
+    return _summed(parse_forced(choice, text), cut=choice.finish_reason == "length")
+
+
+async def _score(
+    model: ChatModel, messages: tuple[Message, ...], text: str, *, max_tokens: int
+) -> Forced:
+    start = (await model.complete(length_request(messages))).usage.prompt
+    if start == 0:
+        raise CallError("bad_reply", "the server counts no prompt tokens", transient=False)
+    choice = (await model.complete(scored_request(messages, text, start=start))).choices[0]
+    tokens = parse_scored(choice, text)
+    return _summed(tokens[:max_tokens], cut=len(tokens) > max_tokens)
+
+
+def _summed(tokens: Sequence[Token], *, cut: bool) -> Forced:
+    total = math.fsum(min(token.logprob, 0.0) for token in tokens)
+    return Forced(logprob=total, tokens=len(tokens), cut=cut)

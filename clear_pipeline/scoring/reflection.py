@@ -9,9 +9,7 @@ from typing import Literal
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.prompts.reflection import WORDINGS, reflection_prompt
 from clear_pipeline.schema import Example
-from clear_pipeline.scoring.choice import Via, ask_choice
-
-_WEAKEST_LAST: tuple[Via, ...] = ("logprobs", "grammar", "text")
+from clear_pipeline.scoring.choice import WEAKEST_LAST, Via, ask_choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +64,5 @@ async def reflect(
         score=min(sum(values.values()) / len(values), 1.0),
         values=values,
         choice_mass=min(known) if known else None,
-        via=max(ways, key=_WEAKEST_LAST.index),
+        via=max(ways, key=WEAKEST_LAST.index),
     )

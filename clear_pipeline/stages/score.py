@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
 from clear_pipeline.errors import CallError
-from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.base import ChatModel, Usage
+from clear_pipeline.llm.counted import Counted
 from clear_pipeline.prompts.reflection import WORDINGS
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring import bsdetector
 from clear_pipeline.scoring.choice import Via
 from clear_pipeline.scoring.consistency import draw, observe
-from clear_pipeline.scoring.likelihood import likelihood, require_grammar
+from clear_pipeline.scoring.likelihood import Form, likelihood, require_likelihood
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
 from clear_pipeline.stages.failures import FailureTally
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+USAGE: Final = pa.struct(
+    [
+        pa.field("prompt", pa.int64()),
+        pa.field("cached", pa.int64()),
+        pa.field("completion", pa.int64()),
+    ]
+)
+"""Tokens that the questions of one part of a row's score took; `cached` is a part of `prompt`."""
 
 COLUMNS: Final = pa.schema(
     [
@@ -42,6 +52,9 @@ COLUMNS: Final = pa.schema(
         pa.field("logp_alone", pa.float64()),
         pa.field("response_tokens", pa.int64()),
         pa.field("response_cut", pa.bool_()),
+        pa.field("reflection_usage", USAGE),
+        pa.field("consistency_usage", USAGE),
+        pa.field("likelihood_usage", USAGE),
     ]
 )
 """What `Score` adds; null = not computed for this row. docs/scoring.md explains each column."""
@@ -67,7 +80,13 @@ class RowScore:
     logp_alone: float | None = None
     response_tokens: int | None = None
     response_cut: bool | None = None
+    reflection_usage: Mapping[str, int] | None = None
+    consistency_usage: Mapping[str, int] | None = None
+    likelihood_usage: Mapping[str, int] | None = None
 
+
+_Part: TypeAlias = Callable[[ChatModel, Example, RowScore], Awaitable[None]]
+"""Asks the model about a row and fills columns."""
 
 PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
     {
@@ -97,12 +116,12 @@ class Score(Settings):
     """
 
     name: ClassVar[str] = "score"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     kind: Literal["score"] = "score"
     preset: Literal["fast", "paper", "best", "likelihood"] = "fast"
     """fast: one question, one token. best: several questions. paper: the constants of the paper.
-    likelihood: no question, the probability of the response; needs a grammar endpoint."""
+    likelihood: no question, the probability of the response; needs an endpoint that scores text."""
     reflection: tuple[str, ...] = ("yes_no",)
     """Names of the questions, see `prompts.reflection.WORDINGS`; none = no reflection."""
     reflection_via: Literal["logprobs", "text"] = "logprobs"
@@ -124,6 +143,9 @@ class Score(Settings):
     weights: Mapping[str, float] = Field(default_factory=dict)
     """Weights of the parts in the log-odds of the confidence, by name: a question, `consistency`
     or `likelihood`; negative ones turn a part. None given: BSDetector's alpha and beta."""
+    likelihood: Form = "gain_per_token"
+    """What the likelihood is made of: what the request adds to the log-probability of the
+    response, or how likely the response is after it; per token, or the sum."""
     likelihood_tokens: Annotated[int, Field(ge=1)] = 16
     """The first so many tokens of the response enter the likelihood."""
     max_failed_fraction: Fraction = 0.05
@@ -194,7 +216,7 @@ class Score(Settings):
         """
         model = ctx.models["scorer"]
         if self._wants_likelihood:
-            require_grammar(model)
+            await require_likelihood(model)
 
         async def score(row: tuple[Example, bool]) -> RowScore:
             example, lives = row
@@ -213,9 +235,9 @@ class Score(Settings):
             return row
         tally.begun += 1
         try:
-            await self._reflect(model, example, row)
-            await self._observe(model, example, row)
-            await self._likelihood(model, example, row)
+            await self._counted(self._reflect, "reflection_usage", model, example, row)
+            await self._counted(self._observe, "consistency_usage", model, example, row)
+            await self._counted(self._likelihood, "likelihood_usage", model, example, row)
         except CallError as error:
             row.score_error = str(error)
             tally.fail(self.name, row.score_error, self.max_failed_fraction)
@@ -223,6 +245,16 @@ class Score(Settings):
         row.confidence = self._confidence(row)
         row.score_status = "scored"
         return row
+
+    async def _counted(
+        self, part: _Part, column: str, model: ChatModel, example: Example, row: RowScore
+    ) -> None:
+        """Compute one part; what it asked is recorded even if it fails."""
+        counted = Counted(model)
+        try:
+            await part(counted, example, row)
+        finally:
+            setattr(row, column, _tokens(counted.usage))
 
     async def _reflect(self, model: ChatModel, example: Example, row: RowScore) -> None:
         if self.reflection:
@@ -256,7 +288,9 @@ class Score(Settings):
 
     async def _likelihood(self, model: ChatModel, example: Example, row: RowScore) -> None:
         if self._wants_likelihood:
-            found = await likelihood(model, example, max_tokens=self.likelihood_tokens)
+            found = await likelihood(
+                model, example, max_tokens=self.likelihood_tokens, form=self.likelihood
+            )
             row.likelihood = found.score
             row.logp_given_prompt = found.given_prompt
             row.logp_alone = found.alone
@@ -283,3 +317,9 @@ def _weighable(row: RowScore) -> dict[str, float]:
     if row.likelihood is not None:
         parts["likelihood"] = row.likelihood
     return parts
+
+
+def _tokens(usage: Usage | None) -> dict[str, int] | None:
+    if usage is None:
+        return None
+    return {"prompt": usage.prompt, "cached": usage.cached, "completion": usage.completion}

@@ -14,6 +14,7 @@ from clear_pipeline.errors import CallError, DamagedRunError
 from clear_pipeline.llm.base import OMIT, ChatRequest, Choice, Completion, Token, Usage
 from clear_pipeline.llm.budget import Meter, Totals
 from clear_pipeline.llm.cache import Cached, question_hash
+from clear_pipeline.llm.counted import Counted
 from clear_pipeline.llm.scripted import ScriptedChat, uniform
 from clear_pipeline.schema import Message
 
@@ -80,6 +81,7 @@ def test_what_changes_the_answer_changes_the_question() -> None:
         replace(ASK, tools="[]"),
         replace(ASK, response_format="{}"),
         replace(ASK, grammar="g"),
+        replace(ASK, score_from=0),
     ]
     hashes = {question_hash("m", request) for request in [ASK, *others]}
     assert len(hashes) == len(others) + 1
@@ -133,6 +135,44 @@ def test_a_server_that_gives_few_choices_is_asked_until_all_are_there() -> None:
     asyncio.run(cached.close())
     assert [c.text for c in got.choices] == ["draw 0", "draw 1", "draw 2"]
     assert got.usage == Usage(prompt=3, completion=6)
+
+
+def test_a_model_that_gives_no_choice_is_asked_once() -> None:
+    """Else it would be asked for ever: the row fails instead."""
+
+    class Mute(ScriptedChat):
+        async def complete(self, request: ChatRequest) -> Completion:
+            self.requests.append(request)
+            return Completion((), "mute")
+
+    model = Mute(script)
+    cached = Cached(model, path=None, meter=Meter())
+    with pytest.raises(CallError, match="bad_reply: the reply holds no choices"):
+        asyncio.run(cached.complete(ASK))
+    asyncio.run(cached.close())
+    assert len(model.requests) == 1
+
+
+@pytest.mark.parametrize("tokens", [None, ()])
+def test_no_probabilities_and_unusable_ones_stay_apart(
+    tmp_path: Path, tokens: tuple[Token, ...] | None
+) -> None:
+    """What came is what comes back."""
+    model = ScriptedChat(lambda r, i: Choice("Yes", "stop", tokens))
+    for _ in range(2):
+        got, _ = use(model, tmp_path / "c", lambda m: m.complete(ASK))
+        assert got.choices[0].tokens == tokens
+
+
+def test_what_goes_through_a_counted_model_is_summed() -> None:
+    """None before the first answer; a model counted twice is told apart."""
+    model = ScriptedChat(lambda r, i: "two words")
+    first, second = Counted(model), Counted(model)
+    asyncio.run(first.complete(ASK.with_samples(range(2))))
+    asyncio.run(first.complete(ASK))
+    assert first.usage == Usage(prompt=2, completion=6)
+    assert second.usage is None
+    assert (first.identity, first.capabilities) == (model.identity, model.capabilities)
 
 
 def _change(path: Path, statement: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from clear_pipeline.errors import CallError
-from clear_pipeline.llm.base import OMIT, ChatRequest, Usage
+from clear_pipeline.llm.base import OMIT, ChatRequest, Token, Usage
 from clear_pipeline.llm.dialect import REASONING_BUDGET, Dialect
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.wire import parse_completion, parse_usage, request_body
@@ -74,11 +74,11 @@ def test_log_probabilities_come_sorted_and_cut_to_what_was_asked() -> None:
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("-inf")])
-def test_a_token_without_a_finite_probability_gives_none(value: float | None) -> None:
+def test_a_token_without_a_finite_probability_spoils_them_all(value: float | None) -> None:
     """Half a sum of log-probabilities would be taken for a whole one."""
     asked = ChatRequest(ASK.messages, 1, 0.0, top_logprobs=1)
     got = parse_completion(reply(logprobs=logprobs(-1.0, value)), asked, Usage())
-    assert got.choices[0].tokens is None
+    assert got.choices[0].tokens == ()
     assert got.text == "Yes"
 
 
@@ -173,14 +173,106 @@ def test_openai_reasoning_models_get_effort_none_then_room_to_think() -> None:
     assert "reasoning_effort" not in dialect.body(ASK)
 
 
+@pytest.mark.parametrize(
+    ("message", "effort"),
+    [
+        ("'none' is not supported. Supported values are: 'minimal', 'low' and 'high'.", "minimal"),
+        ("'none' is not supported. Supported values are: 'low', 'medium', and 'high'.", "low"),
+        ("'none' is not supported. Supported values are: 'medium'.", None),
+    ],
+)
+def test_the_least_effort_that_a_model_takes_is_found_at_once(
+    message: str, effort: str | None
+) -> None:
+    """From the refusal's own list, also where several requests were refused together."""
+    dialect = Dialect(ModelSettings(model="gpt-5-mini"))
+    body = dialect.body(ASK)
+    for _ in range(3):
+        assert dialect.learn_from_refusal(body, param="reasoning_effort", message=message)
+    assert dialect.body(ASK).get("reasoning_effort") == effort
+    assert dialect.body(ASK)["max_completion_tokens"] == REASONING_BUDGET
+
+
+def test_a_prompt_that_is_too_long_changes_no_parameter() -> None:
+    """The refusal names both token limits, but neither is to blame."""
+    dialect = Dialect(SERVER)
+    body = dialect.body(ASK)
+    said = (
+        "'max_tokens' or 'max_completion_tokens' is too large: 1. This model's maximum context "
+        "length is 9 tokens and your request has 10 input tokens"
+    )
+    assert not dialect.learn_from_refusal(body, param=None, message=said)
+    assert dialect.body(ASK) == body
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "thought"),
+    [
+        ("<think>\nhm\n</think>\n\nYes", "Yes", "hm"),
+        ("hm</think>Yes", "Yes", "hm"),
+        ("<think>hm", "", "hm"),
+        ("Yes", "Yes", None),
+        ("Write <think>x</think> around it", "Write <think>x</think> around it", None),
+    ],
+)
+def test_reasoning_between_tags_is_told_from_the_text(
+    content: str, text: str, thought: str | None
+) -> None:
+    """Servers that do not part them leave the tags of the model in the text."""
+    got = parse_completion(reply(message={"content": content}), ASK, Usage()).choices[0]
+    assert (got.text, got.reasoning) == (text, thought)
+
+
+def test_a_text_that_a_grammar_dictates_is_left_as_it_is() -> None:
+    """It is the dataset's, tags included."""
+    asked = ChatRequest(ASK.messages, 9, 0.0, grammar="g")
+    content = "<think>hm</think>4"
+    got = parse_completion(reply(message={"content": content}), asked, Usage()).choices[0]
+    assert (got.text, got.reasoning) == (content, None)
+
+
+def position(text: str, logprob: float | None) -> dict[str, Any]:
+    return {"7": {"logprob": logprob, "decoded_token": text}, "8": {"logprob": -0.1}}
+
+
+def test_a_scored_prompt_is_read_from_the_given_position() -> None:
+    """As vLLM has it: null first, then per position the token that stands there before others."""
+    asked = ChatRequest(ASK.messages, 1, 0.0, score_from=2)
+    listed = [None, position("q", -9.0), position("Y", -1.0), position("es", -2.0)]
+    (choice,) = parse_completion(reply() | {"prompt_logprobs": listed}, asked, Usage()).choices
+    assert (choice.text, choice.tokens) == ("Yes", (Token("Y", -1.0), Token("es", -2.0)))
+
+
+@pytest.mark.parametrize(
+    "listed", [None, [], [None], [None, {}, {}], [None, None, position("Y", None)], "no"]
+)
+def test_a_prompt_that_was_not_scored_is_a_final_error(listed: object) -> None:
+    """Asking again would not change it."""
+    asked = ChatRequest(ASK.messages, 1, 0.0, score_from=2)
+    with pytest.raises(CallError) as failure:
+        parse_completion(reply() | {"prompt_logprobs": listed}, asked, Usage())
+    assert (failure.value.kind, failure.value.transient) == ("bad_reply", False)
+
+
+def test_usable_choices_are_kept_beside_broken_ones() -> None:
+    """What is missing is asked for again by the cache."""
+    good = {"index": 2, "message": {"content": "a"}}
+    asked = ASK.with_samples(range(3))
+    got = parse_completion({"choices": [{}, {"message": {"content": [1]}}, good]}, asked, Usage())
+    assert [choice.text for choice in got.choices] == ["a"]
+
+
 def test_a_reply_cut_in_its_reasoning_is_asked_again_with_room() -> None:
     """Once: a model that thinks longer than the budget keeps its empty answer."""
     dialect = Dialect(SERVER)
     message = {"content": None, "reasoning_content": "let me see"}
     cut = parse_completion(reply(message=message, finish_reason="length"), ASK, Usage())
-    assert dialect.learn_from_reply(ASK, cut, thought=0)
-    assert dialect.body(ASK)["max_tokens"] == REASONING_BUDGET
-    assert not dialect.learn_from_reply(ASK, cut, thought=0)
+    small = dialect.body(ASK)
+    assert dialect.learn_from_reply(ASK, small, cut, thought=0)
+    roomy = dialect.body(ASK)
+    assert roomy["max_tokens"] == REASONING_BUDGET
+    assert not dialect.learn_from_reply(ASK, roomy, cut, thought=0)
+    assert dialect.learn_from_reply(ASK, small, cut, thought=0), "it was open at the same time"
 
 
 def test_a_grammar_goes_only_where_it_is_understood() -> None:

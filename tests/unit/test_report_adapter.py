@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from clear_pipeline.config import build_config
@@ -13,9 +14,11 @@ from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.budget import Totals
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import ReportData, report_data, report_html, write_report
-from clear_pipeline.report.adapter import MAX_ROWS, usage_lines
+from clear_pipeline.report.adapter import MAX_ROWS, part_tokens, usage_lines
+from clear_pipeline.report.data import PartTokens
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
+from clear_pipeline.stages.score import USAGE
 from report_runs import demo_run
 
 
@@ -110,6 +113,25 @@ def test_unfinished_run_has_no_report(run: Run, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes((run.path / "manifest.json").read_bytes())
     with pytest.raises(UsageError, match="finish it with the same run command"):
         report_data(Run(tmp_path))
+
+
+def test_tokens_are_told_by_part_of_the_score() -> None:
+    """Totals, and per row for which the part was asked; parts that were not are absent."""
+    usages = [{"prompt": 30, "cached": 20, "completion": 1}, None,
+              {"prompt": 10, "cached": 0, "completion": 2}]  # fmt: skip
+    nulls = pa.nulls(3, USAGE)
+    ledger = pa.table({"reflection_usage": pa.array(usages, USAGE), "likelihood_usage": nulls})
+    (part,) = part_tokens(ledger)
+    assert part == PartTokens("reflection", rows=2, prompt=40, cached=20, completion=3)
+    assert part.cells == ("2", "40", "20", "3", "20.0", "10.0", "1.5")
+
+
+def test_the_report_shows_the_tokens_of_the_score(run: Run, data: ReportData) -> None:
+    """All that the scorer was asked for this score, also at the end of the run."""
+    (part,) = data.tokens
+    assert part.part == "reflection"
+    assert part.rows == run.ledger(["score_status"])["score_status"].to_pylist().count("scored")
+    assert f"<td>{part.prompt:,}</td>" in report_html(data)
 
 
 def test_spend_is_told_or_said_to_be_unknown() -> None:

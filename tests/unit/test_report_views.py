@@ -91,6 +91,7 @@ def test_summary_counts_every_fate(demo: Run) -> None:
         assert any(str(rows) in line for line in lines) == (rows > 0)
     assert "report.html" in text
     assert "requests" in text
+    assert "tokens of the score" in text
 
 
 def test_rows_tell_how_many_there_are(demo: Run) -> None:

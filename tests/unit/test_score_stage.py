@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from clear_pipeline.errors import CallError, TooManyFailuresError, UsageError
-from clear_pipeline.llm.base import ChatModel, ChatRequest, Choice, Token
+from clear_pipeline.llm.base import Capabilities, ChatModel, ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import Script, ScriptedChat
 from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.stages.base import Context, Shard, SilentProgress, Stage
@@ -107,7 +107,9 @@ def test_fast_asks_one_question_of_one_token() -> None:
         "reflections": [("yes_no", 1.0)],
         "choice_mass": pytest.approx(0.9),
         "reflection_via": "logprobs",
+        "reflection_usage": found["reflection_usage"],
     }
+    assert found["reflection_usage"]["completion"] == 1
 
 
 def test_paper_computes_every_part_and_weighs_them() -> None:
@@ -187,6 +189,14 @@ def test_a_failed_call_makes_a_row_unscored_and_keeps_the_parts_before_it() -> N
     assert (found["reflection"], found["confidence"]) == (1.0, None)
 
 
+def test_a_failed_part_says_what_it_took() -> None:
+    """A reply that could not be read was paid for."""
+    model = ScriptedChat(lambda r, i: "no verdict", capabilities=Capabilities(logprobs=False))
+    (found,) = annotate(Score(reflection=("true_false",)), model, [example(1)])
+    assert found["score_status"] == "unscored"
+    assert found["reflection_usage"]["completion"] == 2
+
+
 def failing(every: int) -> Script:
     def script(request: ChatRequest, sample: int) -> Choice:
         line = int(request.messages[0].text.split("Question ")[1].split()[0])
@@ -239,12 +249,22 @@ def test_what_a_run_counted_is_no_setting() -> None:
     assert used.model_dump() == Score().model_dump()
 
 
-def test_likelihood_without_grammars_is_refused_with_the_way_out() -> None:
-    """Before the first call."""
-    model = ScriptedChat(lambda r, i: "4")
-    with pytest.raises(UsageError, match="preset likelihood needs an endpoint that takes grammars"):
+def test_likelihood_where_no_text_is_scored_is_refused_with_the_way_out() -> None:
+    """Before the first row."""
+    model = ScriptedChat(lambda r, i: "4", capabilities=Capabilities(prompt_logprobs=False))
+    with pytest.raises(UsageError, match="preset likelihood needs an endpoint that scores"):
         annotate(Score(preset="likelihood"), model, [example(1)])
     assert model.requests == []
+
+
+def test_the_form_of_the_likelihood_is_a_setting() -> None:
+    """`given` of -3: 1 / 4, from one call; the raw sum is a column."""
+    reply = Choice("4", "stop", (Token("4", -3.0),))
+    model = ScriptedChat(lambda r, i: reply, capabilities=Capabilities(grammar=True))
+    (found,) = annotate(Score(preset="likelihood", likelihood="given"), model, [example(1)])
+    assert (found["likelihood"], found["confidence"]) == (0.25, 0.25)
+    assert (found["logp_given_prompt"], found["logp_alone"]) == (-3.0, None)
+    assert found["likelihood_usage"] == {"prompt": 2, "cached": 0, "completion": 1}
 
 
 def test_progress_advances_once_per_row_dead_rows_too() -> None:

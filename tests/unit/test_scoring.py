@@ -7,19 +7,15 @@ import math
 
 import pytest
 
-from clear_pipeline.errors import CallError, UsageError
-from clear_pipeline.llm.base import Capabilities, ChatRequest, Choice, Token
+from clear_pipeline.errors import CallError
+from clear_pipeline.llm.base import ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.schema import Example, Message
 from clear_pipeline.scoring import bsdetector
-from clear_pipeline.scoring.choice import ask_choice
 from clear_pipeline.scoring.consistency import draw, observe
 from clear_pipeline.scoring.entailment import agreement
-from clear_pipeline.scoring.likelihood import Likelihood, likelihood, require_grammar
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.scoring.similarity import canonical_answer, exact_match, token_f1
-
-PROMPT = (Message("user", "?"),)
 
 
 def row(response: str) -> Example:
@@ -37,61 +33,6 @@ def row(response: str) -> Example:
 def one_token(**probabilities: float) -> Choice:
     top = tuple((text, math.log(p)) for text, p in probabilities.items())
     return Choice(top[0][0], "length", (Token(top[0][0], top[0][1], top),))
-
-
-def test_one_token_is_renormalised_over_the_choices() -> None:
-    """0.6 and 0.2 on the choices: 0.75 and 0.25, with a mass of 0.8; one call."""
-    model = ScriptedChat(lambda r, i: one_token(Yes=0.6, No=0.2, The=0.2))
-    reply = asyncio.run(ask_choice(model, PROMPT, choices=("Yes", "No")))
-    assert reply.probabilities == pytest.approx({"Yes": 0.75, "No": 0.25})
-    assert reply.mass == pytest.approx(0.8)
-    assert reply.via == "logprobs"
-    assert [(r.max_output_tokens, r.temperature, r.top_logprobs) for r in model.requests] == [
-        (1, 0.0, 20)
-    ]
-
-
-def test_each_choice_is_forced_where_little_mass_falls_on_them() -> None:
-    """Forced log-probabilities of 0.03 and 0.01 give 0.75 and 0.25, with a mass of 0.04."""
-
-    def script(request: ChatRequest, sample: int) -> Choice:
-        if request.grammar is None:
-            return one_token(The=0.9, Yes=0.03)
-        name, p = ("Yes", 0.03) if "Yes" in request.grammar else ("No", 0.01)
-        return Choice(name, "stop", (Token(name, math.log(p)),))
-
-    model = ScriptedChat(script, capabilities=Capabilities(grammar=True, logprobs=True))
-    reply = asyncio.run(ask_choice(model, PROMPT, choices=("Yes", "No")))
-    assert reply.probabilities == pytest.approx({"Yes": 0.75, "No": 0.25})
-    assert reply.mass == pytest.approx(0.04)
-    assert reply.via == "grammar"
-
-
-def test_text_is_parsed_where_little_mass_falls_and_no_grammar_is_taken() -> None:
-    """The same low mass without grammars: the reply in words decides, and says so."""
-
-    def script(request: ChatRequest, sample: int) -> Choice:
-        if request.max_output_tokens == 1:
-            return one_token(The=0.9, Yes=0.03)
-        return Choice("The answer is No.", "stop")
-
-    reply = asyncio.run(ask_choice(ScriptedChat(script), PROMPT, choices=("Yes", "No")))
-    assert reply.probabilities == {"Yes": 0.0, "No": 1.0}
-    assert (reply.mass, reply.via) == (None, "text")
-
-
-def test_an_endpoint_without_log_probabilities_is_asked_in_words_at_once() -> None:
-    """What the endpoint is known not to give is not asked for."""
-    model = ScriptedChat(lambda r, i: "Yes", capabilities=Capabilities(logprobs=False))
-    reply = asyncio.run(ask_choice(model, PROMPT, choices=("Yes", "No")))
-    assert (reply.via, len(model.requests)) == ("text", 1)
-
-
-def test_a_reply_that_names_no_choice_is_an_error_and_no_zero() -> None:
-    """Unscored is not a score."""
-    model = ScriptedChat(lambda r, i: "I cannot help with that.")
-    with pytest.raises(CallError, match="bad_reply: asked for one of Yes, No"):
-        asyncio.run(ask_choice(model, PROMPT, choices=("Yes", "No"), via="text"))
 
 
 def test_reflection_of_the_paper_is_the_mean_of_two_verdicts() -> None:
@@ -258,61 +199,3 @@ def test_word_overlap_is_the_harmonic_mean_of_precision_and_recall() -> None:
     assert token_f1("", "") == 1.0
     assert token_f1("!", "?") == 0.0
     assert token_f1("!", "word") == 0.0
-
-
-def test_likelihood_is_the_logistic_of_what_the_request_adds_per_token() -> None:
-    """-2 after the request, -5 without it, two tokens: 1 / (1 + e^-1.5)."""
-
-    def script(request: ChatRequest, sample: int) -> Choice:
-        each = -1.0 if request.messages[0].text else -2.5
-        return Choice("forty two", "stop", (Token("forty", each), Token(" two", each)))
-
-    model = ScriptedChat(script, capabilities=Capabilities(grammar=True))
-    found = asyncio.run(likelihood(model, row("forty two"), max_tokens=16))
-    assert found == Likelihood(given_prompt=-2.0, alone=-5.0, tokens=2, cut=False)
-    assert found.score == pytest.approx(1 / (1 + math.exp(-1.5)))
-    assert {r.grammar for r in model.requests} == {'root ::= "forty two"'}
-
-
-def test_a_long_response_is_scored_by_its_first_tokens_and_marked_as_cut() -> None:
-    """Never silently."""
-    reply = Choice("forty", "length", (Token("forty", -1.0),))
-    model = ScriptedChat(lambda r, i: reply, capabilities=Capabilities(grammar=True))
-    found = asyncio.run(likelihood(model, row("forty two"), max_tokens=1))
-    assert (found.tokens, found.cut) == (1, True)
-    assert [r.max_output_tokens for r in model.requests] == [1, 1]
-
-
-def test_the_grammar_is_one_that_keeps_to_the_tokenizer_where_the_endpoint_takes_it() -> None:
-    """The finer grammar where it is known to be there, never tried out."""
-    reply = Choice("4", "stop", (Token("4", -1.0),))
-    able = Capabilities(grammar=True, llguidance=True)
-    model = ScriptedChat(lambda r, i: reply, capabilities=able)
-    asyncio.run(likelihood(model, row("4"), max_tokens=1))
-    assert {r.grammar for r in model.requests} == {'%llguidance {}\nstart: "4"'}
-
-
-def test_a_text_that_spells_a_control_token_is_forced_by_characters() -> None:
-    """What the tokenizer would read as a token of its own is still text of the dataset."""
-
-    def script(request: ChatRequest, sample: int) -> Choice:
-        said = "" if (request.grammar or "").startswith("%") else "<|x|>"
-        return Choice(said, "stop", (Token("<|x|>", -3.0),))
-
-    able = Capabilities(grammar=True, llguidance=True)
-    model = ScriptedChat(script, capabilities=able)
-    found = asyncio.run(likelihood(model, row("<|x|>"), max_tokens=16))
-    assert found.given_prompt == -3.0
-    assert [(r.grammar or "")[:4] for r in model.requests] == ["%llg", "root", "%llg", "root"]
-
-
-def test_an_endpoint_without_grammars_cannot_give_likelihoods() -> None:
-    """The message says what can."""
-    with pytest.raises(UsageError, match=r"llama\.cpp or the embedded model"):
-        require_grammar(ScriptedChat(lambda r, i: "4"))
-
-
-@pytest.mark.parametrize("logprob", [-1e9, 0.0])
-def test_extreme_likelihoods_stay_in_range(logprob: float) -> None:
-    """No overflow at either end."""
-    assert 0.0 <= Likelihood(logprob, -5e8, 1, cut=False).score <= 1.0
