@@ -9,8 +9,7 @@ Every system scores the first rows of the split on the same server, behind one c
 systems on the first row of each set, then the second row, and so on, so that whatever slows the
 machine slows all alike. Each score is a line of the results file, written before the next begins;
 the same command resumes. The file holds no text of the data. Columns of DATA: see
-benchmarks/rectify.py; how PEERS is made:
-benchmarks/peers/install.sh.
+benchmarks/rectify.py; benchmarks/peers/install.sh makes PEERS.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.confidence_report import Result, ResultsFile, read_results, report
 from benchmarks.counting import CountingProxy
@@ -57,51 +57,21 @@ async def measure(args: argparse.Namespace) -> None:
         for n, (stem, case) in enumerate(in_turn(sets), 1):
             for name in [name for name in systems if (name, stem, case.example.id) not in done]:
                 try:
-                    score, error, seconds = await _timed(systems[name], case, proxy)
+                    measured = await _measured(systems[name], case, proxy)
                 except UsageError as cannot:
                     print(f"{name} is left out: {cannot}")
                     await systems.pop(name).close()
                     continue
-                results.add(
-                    _result(name, stem, case, args, proxy, score=score, error=error, seconds=seconds)
-                )
-                failed[name] = 0 if error is None else failed[name] + 1
-                _stop_if_hopeless(name, failed[name], error)
+                origin = {"model": args.model, "split": args.split, "bad": case.bad}
+                results.add(Result(name, stem, case.example.id, **origin, **measured))
+                failed[name] = 0 if measured["error"] is None else failed[name] + 1
+                _stop_if_hopeless(name, failed[name], measured["error"])
             print(f"... row {n} of {sum(map(len, sets.values()))}", flush=True)
     finally:
         for system in systems.values():
             await system.close()
         await proxy.close()
         results.close()
-
-
-def _result(  # noqa: PLR0913 -- a line has many fields
-    name: str,
-    stem: str,
-    case: Case,
-    args: argparse.Namespace,
-    proxy: CountingProxy,
-    *,
-    score: float | None,
-    error: str | None,
-    seconds: float,
-) -> Result:
-    usage = proxy.counts.usage
-    return Result(
-        system=name,
-        set=stem,
-        row=case.example.id,
-        model=args.model,
-        split=args.split,
-        bad=case.bad,
-        score=score,
-        error=error,
-        calls=proxy.counts.calls,
-        prompt_tokens=usage.prompt,
-        cached_tokens=usage.cached,
-        completion_tokens=usage.completion,
-        seconds=seconds,
-    )
 
 
 def _stop_if_hopeless(name: str, failed: int, error: str | None) -> None:
@@ -112,10 +82,8 @@ def _stop_if_hopeless(name: str, failed: int, error: str | None) -> None:
         )
 
 
-async def _timed(
-    system: System, case: Case, proxy: CountingProxy
-) -> tuple[float | None, str | None, float]:
-    """Score, error and seconds; `proxy` counts what was asked."""
+async def _measured(system: System, case: Case, proxy: CountingProxy) -> dict[str, Any]:
+    """The fields of `Result` from `score` on."""
     if isinstance(system, Peer):
         await system.start()
     proxy.begin()
@@ -124,7 +92,16 @@ async def _timed(
         score = await system.score(case)
     except NoScoreError as raised:
         error = " ".join(str(raised).split())[:300]
-    return score, error, round(time.perf_counter() - began, 4)
+    usage = proxy.counts.usage
+    return {
+        "score": score,
+        "error": error,
+        "calls": proxy.counts.calls,
+        "prompt_tokens": usage.prompt,
+        "cached_tokens": usage.cached,
+        "completion_tokens": usage.completion,
+        "seconds": round(time.perf_counter() - began, 4),
+    }
 
 
 def main() -> None:

@@ -134,6 +134,19 @@ _LEGEND = (
 )
 
 
+_COLUMNS = (
+    "system",
+    "AUROC",
+    "average precision",
+    "unscored",
+    "prompt tokens",
+    "of them cached",
+    "completion tokens",
+    "calls",
+    "seconds",
+)
+
+
 def _by_set(results: Iterable[Result], names: Collection[str]) -> Sets:
     sets: dict[str, dict[str, list[Result]]] = {}
     for r in sorted(results, key=lambda r: list(SYSTEMS).index(r.system)):
@@ -164,9 +177,8 @@ def _set_table(stem: str, found: Mapping[str, Sequence[Result]], rows: Paired) -
     lines = [
         f"### {stem}: {len(rows.bad)} rows, {int(rows.bad.sum())} bad",
         "",
-        "| system | AUROC | average precision | unscored | prompt tokens | of them cached "
-        "| completion tokens | calls | seconds |",
-        "|---" * 9 + "|",
+        f"| {' | '.join(_COLUMNS)} |",
+        "|---" * len(_COLUMNS) + "|",
     ]
     for name, results in found.items():
         how = detection(rows.scores[name], rows.bad)
@@ -187,12 +199,12 @@ def _set_table(stem: str, found: Mapping[str, Sequence[Result]], rows: Paired) -
 def _difference_table(sets: Sets, paired: Mapping[str, Paired]) -> list[str]:
     """Each of our presets against everything else, per set and over the sets that have both."""
     everywhere = [name for name in SYSTEMS if all(name in found for found in sets.values())]
+    columns = ["first", "second", "mean", *paired, "tokens, first / second", "the same, uncached"]
     lines = [
-        f"### AUROC of the first minus the second: mean of {', '.join(paired)}",
+        "### AUROC of the first minus that of the second",
         "",
-        f"| first | second | mean | {' | '.join(paired)} | tokens, first / second "
-        "| the same, uncached |",
-        "|---" * (5 + len(paired)) + "|",
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
     ]
     for first in (name for name in everywhere if name in OURS):
         for second in (name for name in everywhere if name != first):

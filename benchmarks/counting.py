@@ -7,7 +7,7 @@ proxy all are counted alike, from the `usage` of the server's own replies.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +25,7 @@ class Counts:
     """Chat requests and what the server counted for those that it answered."""
 
     calls: int = 0
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
 
 
 class CountingProxy:

@@ -1,8 +1,10 @@
 """Scores given responses with uqlm, without the NLI model that it fetches from a hub.
 
-    uqlm_worker.py ensemble    its default, the BSDetector ensemble, less `noncontradiction`: exact
-                               match with 5 sampled answers (0.14) and its judge (0.30)
-    uqlm_worker.py judge       its judge alone, on its 0-100 scale
+    uqlm_worker.py ensemble
+    uqlm_worker.py judge
+
+`ensemble` is its default, that of BSDetector, less `noncontradiction`: exact match with 5 sampled
+answers (weight 0.14) and its judge (0.30). `judge` is the judge alone, on its scale of 0 to 100.
 """
 
 from __future__ import annotations
