@@ -97,6 +97,11 @@ class Paired:
     bad: NDArray[np.bool_]
     scores: Mapping[str, NDArray[np.float64]]
 
+    @property
+    def comparable(self) -> bool:
+        """Whether there are bad rows and good ones."""
+        return len(set(self.bad.tolist())) > 1
+
     def difference(self, first: str, second: str) -> Estimate:
         """AUROC of `first` minus that of `second`."""
         return paired_difference(self.scores[first], self.scores[second], self.bad)
@@ -124,7 +129,10 @@ def report(results: Sequence[Result], names: Collection[str] | None = None) -> l
     lines = [f"## {results[0].model}, split {results[0].split}", "", _LEGEND]
     for stem, found in sets.items():
         lines += ["", *_set_table(stem, found, paired[stem])]
-    return [*lines, "", *_difference_table(sets, paired)]
+    fit = {stem: rows for stem, rows in paired.items() if rows.comparable}
+    if not fit:
+        return [*lines, "", "No set has bad and good rows that every system scored."]
+    return [*lines, "", *_difference_table({stem: sets[stem] for stem in fit}, fit)]
 
 
 _LEGEND = (
@@ -167,10 +175,11 @@ def pair(found: Mapping[str, Sequence[Result]]) -> Paired:
     columns = {
         name: np.array([scores[row] for row in rows], np.float64) for name, scores in scored.items()
     }
-    for name in FREE_ENDED:
+    paired = Paired(bad, columns)
+    for name in FREE_ENDED if paired.comparable else ():
         if name in columns and detection(columns[name], bad, resamples=1).auroc.value < 0.5:
             columns[name] = -columns[name]
-    return Paired(bad, columns)
+    return paired
 
 
 def _set_table(stem: str, found: Mapping[str, Sequence[Result]], rows: Paired) -> list[str]:
@@ -181,15 +190,17 @@ def _set_table(stem: str, found: Mapping[str, Sequence[Result]], rows: Paired) -
         "|---" * len(_COLUMNS) + "|",
     ]
     for name, results in found.items():
-        how = detection(rows.scores[name], rows.bad)
+        figures = "- | -"
+        if rows.comparable:
+            how = detection(rows.scores[name], rows.bad)
+            figures = f"{_cell(how.auroc)} | {_cell(how.average_precision)}"
         cost = [
             np.mean([getattr(r, field) for r in results])
             for field in ("prompt_tokens", "cached_tokens", "completion_tokens", "calls")
         ]
         unscored = sum(r.score is None for r in results)
         lines.append(
-            f"| {name} | {_cell(how.auroc)} | {_cell(how.average_precision)} "
-            f"| {unscored} of {len(results)} | "
+            f"| {name} | {figures} | {unscored} of {len(results)} | "
             + " | ".join(f"{value:.1f}" for value in cost)
             + f" | {np.mean([r.seconds for r in results]):.2f} |"
         )
