@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-import worker
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from benchmarks.peers import worker
 
 os.environ |= {
     "OPENAI_API_BASE": worker.BASE_URL,

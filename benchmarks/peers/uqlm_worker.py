@@ -12,11 +12,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-import worker
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from benchmarks.peers import worker
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "LANGSMITH_TRACING": "false", "OPENAI_API_KEY": "none"}
 worker.stay_on_loopback()
@@ -54,11 +53,14 @@ async def judge(prompt: str, response: str) -> float:
     return float(result.data["judge_1"][0])
 
 
+def main(name: str) -> None:
+    """Serve; all rows in one event loop, to which the client's connections belong."""
+    method = {"ensemble": ensemble, "judge": judge}[name]
+    with asyncio.Runner() as runner:
+        worker.serve(
+            lambda messages, response: runner.run(method(worker.prompt_text(messages), response))
+        )
+
+
 if __name__ == "__main__":
-    method = {"ensemble": ensemble, "judge": judge}[sys.argv[1]]
-
-    def score(messages: Sequence[worker.Turn], response: str) -> float:
-        """In [0, 1]; higher is better."""
-        return asyncio.run(method(worker.prompt_text(messages), response))
-
-    worker.serve(score)
+    main(sys.argv[1])

@@ -56,8 +56,10 @@ def serve(score: Callable[[Sequence[Turn], str], float | None]) -> None:
         except Exception as error:  # noqa: BLE001 -- whatever a peer raises is its result
             reply = _failed(f"{type(error).__name__}: {error}")
         else:
-            known = value is not None and math.isfinite(value)
-            reply = {"score": float(value), "error": None} if known else _failed("no score")
+            if value is None or not math.isfinite(value):
+                reply = _failed("no score")
+            else:
+                reply = {"score": float(value), "error": None}
         answers.write(json.dumps(reply) + "\n")
 
 
