@@ -171,8 +171,8 @@ def chosen(path: Path, *, split: str, bad: int) -> list[Case]:
     return [case for kind in (False, True) for case in [c for c in cases if c.bad is kind][:bad]]
 
 
-async def measure(args: argparse.Namespace) -> None:
-    """Judge, print and append."""
+async def measure(args: argparse.Namespace) -> list[str]:
+    """Judge all rows; the report as lines of Markdown."""
     settings = ModelSettings.model_validate(
         {"model": args.model, "base_url": args.base_url, "max_in_flight": args.in_flight}
     )
@@ -193,7 +193,7 @@ async def measure(args: argparse.Namespace) -> None:
         await model.close()
     totals = meter.snapshot()
     cost = f"{totals.requests} requests and {totals.cached_samples} cached answers; {totals.usage}"
-    lines = [
+    return [
         f"## {args.model}, split {args.split}, {args.bad} bad rows per set",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}: {cost}. Attacked rows that reach the threshold:",
@@ -201,14 +201,10 @@ async def measure(args: argparse.Namespace) -> None:
         *table(judged),
         "",
     ]
-    print("\n".join(lines))
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a", encoding="utf-8") as log:
-        log.write("\n".join(lines) + "\n")
 
 
 def main() -> None:
-    """Read the arguments."""
+    """Read the arguments, print and append."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--split", choices=["tune", "report"], default="tune")
@@ -218,7 +214,11 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--cache", type=Path, required=True, help="SQLite file for the answers")
     parser.add_argument("--in-flight", type=int, default=2)
-    asyncio.run(measure(parser.parse_args()))
+    lines = asyncio.run(measure(parser.parse_args()))
+    print("\n".join(lines))
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("a", encoding="utf-8") as log:
+        log.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -42,12 +42,14 @@ class Endpoint:
         model: As the server knows it.
         peers: Where `benchmarks/peers/install.sh` put the peers; None where none is measured.
         seconds: After so long a row of a peer is given up.
+        workers: Folder of the peers' worker programs.
     """
 
     base_url: str
     model: str
     peers: Path | None = None
     seconds: float = 900.0
+    workers: Path = WORKERS
 
 
 class System(Protocol):
@@ -149,7 +151,11 @@ class Peer:
         if self._process is not None:
             return
         python = (self._endpoint.peers or Path()) / self._peer / "bin" / "python"
-        command = (str(python), str(WORKERS / f"{self._peer}_worker.py"), *self._arguments)
+        command = (
+            str(python),
+            str(self._endpoint.workers / f"{self._peer}_worker.py"),
+            *self._arguments,
+        )
         passed_on = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         try:
             self._process = await asyncio.create_subprocess_exec(

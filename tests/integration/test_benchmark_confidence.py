@@ -14,6 +14,9 @@ from aiohttp import web
 
 from benchmarks.confidence import measure
 from benchmarks.confidence_report import read_results
+from benchmarks.rectify import Case
+from benchmarks.systems import Endpoint, NoScoreError, Peer
+from clear_pipeline.schema import Example, Message
 from stub_server import Body, StubServer, answer, status
 
 SYSTEMS = ["fast", "best", "length", "random"]
@@ -115,29 +118,53 @@ def test_a_system_that_cannot_be_measured_is_left_out(
     assert "tlm is left out: its worker does not start" in said
 
 
-STANDS_IN = """
+WORKER = """
 import json, sys
 print('{"ready": true}', flush=True)
 for line in sys.stdin:
-    asked = json.loads(line)
-    if asked["response"].endswith("1"):
+    response = json.loads(line)["response"]
+    if response == "die":
         sys.exit(1)
-    print(json.dumps({"score": 0.25, "error": None}), flush=True)
+    score = None if response == "refuse" else 0.25
+    print(json.dumps({"score": score, "error": "I do not like it"}), flush=True)
 """
 
 
-def test_a_peer_that_dies_costs_its_row_and_is_started_again(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The worker ends on row 1; rows 0, 2 and 3 have their scores."""
-    workers = data.parent / "workers"
-    workers.mkdir()
-    (workers / "tlm_worker.py").write_text(STANDS_IN)
-    monkeypatch.setattr("benchmarks.systems.WORKERS", workers)
-    python = data.parent / "tlm" / "bin" / "python"
+@pytest.fixture
+def peer(tmp_path: Path) -> Peer:
+    (tmp_path / "odd_worker.py").write_text(WORKER)
+    python = tmp_path / "odd" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
-    with StubServer(answer) as server:
-        args = arguments(server, data, "tlm")
-        asyncio.run(measure(args))
-    assert [r.score for r in read_results(args.results)] == [0.25, None, 0.25, 0.25]
+    return Peer(Endpoint("", "m", tmp_path, seconds=20.0, workers=tmp_path), "odd", "m")
+
+
+def asked(response: str) -> Case:
+    example = Example(
+        id="a:1",
+        file="a",
+        line=1,
+        format="chat",
+        messages=(Message("user", "q"),),
+        target=Message("assistant", response),
+        original="{}",
+    )
+    return Case(example, bad=False, clean="")
+
+
+def test_a_peer_that_dies_costs_its_row_and_is_started_again(peer: Peer) -> None:
+    """A refusal is a reason, a death too, and the row after it has its score."""
+
+    async def scores() -> list[float | str]:
+        found: list[float | str] = []
+        for response in ("fine", "refuse", "die", "fine"):
+            try:
+                found.append(await peer.score(asked(response)))
+            except NoScoreError as error:
+                found.append(str(error))
+        await peer.close()
+        return found
+
+    first, refused, died, last = asyncio.run(scores())
+    assert (first, refused, last) == (0.25, "I do not like it", 0.25)
+    assert str(died).startswith("the worker ended")
