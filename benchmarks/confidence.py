@@ -86,20 +86,19 @@ async def _measured(system: System, case: Case, proxy: CountingProxy) -> dict[st
     """The fields of `Result` from `score` on."""
     if isinstance(system, Peer):
         await system.start()
-    proxy.begin()
+    counts = proxy.begin()
     score, error, began = None, None, time.perf_counter()
     try:
         score = await system.score(case)
     except NoScoreError as raised:
         error = " ".join(str(raised).split())[:300]
-    usage = proxy.counts.usage
     return {
         "score": score,
         "error": error,
-        "calls": proxy.counts.calls,
-        "prompt_tokens": usage.prompt,
-        "cached_tokens": usage.cached,
-        "completion_tokens": usage.completion,
+        "calls": counts.calls,
+        "prompt_tokens": counts.usage.prompt,
+        "cached_tokens": counts.usage.cached,
+        "completion_tokens": counts.usage.completion,
         "seconds": round(time.perf_counter() - began, 4),
     }
 

@@ -20,7 +20,7 @@ from clear_pipeline.llm.wire import parse_usage
 _FORWARDED = ("Content-Type", "Authorization")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Counts:
     """Chat requests and what the server counted for those that it answered."""
 
@@ -57,7 +57,8 @@ class CountingProxy:
             self._llama_cpp = reply.ok and "total_slots" in await reply.json()
         app = web.Application(client_max_size=1 << 26)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, shutdown_timeout=0)
+        # A client that is gone, such as a peer that was given up, keeps the server busy no longer.
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}{self._path}"
@@ -67,17 +68,14 @@ class CountingProxy:
         await self._runner.cleanup()
         await self._session.close()
 
-    def begin(self) -> None:
-        """Count from zero."""
+    def begin(self) -> Counts:
+        """Count from zero, into what is returned."""
         self._counts = Counts()
         self._fresh = True
-
-    @property
-    def counts(self) -> Counts:
-        """What was asked since `begin`."""
         return self._counts
 
     async def _handle(self, request: web.Request) -> web.Response:
+        counts = self._counts
         body = await request.read()
         is_chat = request.path.endswith("/chat/completions")
         if is_chat:
@@ -91,7 +89,9 @@ class CountingProxy:
         async with reply:
             text = await reply.read()
         if is_chat:
-            self._count(text if reply.ok else b"{}")
+            counts.calls += 1
+        if is_chat and reply.ok:
+            counts.usage += parse_usage(json.loads(text), per_choice=self._llama_cpp)
         return web.Response(status=reply.status, body=text, content_type=reply.content_type)
 
     def _adapted(self, body: dict[str, Any]) -> bytes:
@@ -100,7 +100,3 @@ class CountingProxy:
             body["cache_prompt"] = False
         self._fresh = False
         return json.dumps(body).encode()
-
-    def _count(self, reply: bytes) -> None:
-        usage = parse_usage(json.loads(reply), per_choice=self._llama_cpp)
-        self._counts = Counts(self._counts.calls + 1, self._counts.usage + usage)

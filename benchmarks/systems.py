@@ -138,9 +138,10 @@ class Peer:
         except (OSError, ValueError) as error:
             await self.close()
             raise NoScoreError(f"the worker ended: {error}") from None
-        if reply["score"] is None:
+        score = reply["score"]
+        if not isinstance(score, float):
             raise NoScoreError(str(reply["error"]))
-        return float(reply["score"])
+        return score
 
     async def start(self) -> None:
         """Start the worker and wait until it is ready, so that no row pays for its imports.
