@@ -84,11 +84,33 @@ def paired_difference(
     Returns:
         A figure in [-1, 1].
     """
-    one, is_bad = _checked(first, bad)
-    other, _ = _checked(second, bad)
-    resampled = _resampled([one, other], is_bad, resamples, seed)
-    difference = _auroc(one, is_bad) - _auroc(other, is_bad)
-    return _estimate(difference, resampled[0, 0] - resampled[1, 0])
+    return mean_paired_difference([(first, second, bad)], resamples=resamples, seed=seed)
+
+
+def mean_paired_difference(
+    groups: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """The mean of `paired_difference` over several datasets, each resampled on its own.
+
+    Args:
+        groups: Per dataset the arguments (first, second, bad); at least one.
+        resamples: Bootstrap resamples.
+        seed: Of the draws.
+
+    Returns:
+        A figure in [-1, 1]; every dataset counts alike, whatever its size.
+    """
+    values, resampled = [], []
+    for n, (first, second, bad) in enumerate(groups):
+        one, is_bad = _checked(first, bad)
+        other, _ = _checked(second, bad)
+        drawn = _resampled([one, other], is_bad, resamples, seed + n)
+        values.append(_auroc(one, is_bad) - _auroc(other, is_bad))
+        resampled.append(drawn[0, 0] - drawn[1, 0])
+    return _estimate(float(np.mean(values)), np.mean(resampled, axis=0))
 
 
 def _checked(scores: ArrayLike, bad: ArrayLike) -> tuple[F64, Flags]:

@@ -7,7 +7,9 @@ once, however many questions follow.
 Dataset text is untrusted. Each part stands between tags that carry a code, the first 12 hex digits
 of the SHA-256 of the text itself: a text cannot contain its own code, so nothing inside a fence can
 close it, and the same row gives the same prompt on every run. Words that servers read as control
-tokens of a chat template ("<|im_end|>") are broken by a space: they would end our message.
+tokens of a chat template ("<|im_end|>") are broken by a space: they would end our message. So are
+tags that look like ours: their code is wrong, but a small model does not compare codes. Characters
+that spell words nobody can see are replaced by how many they are.
 """
 
 from __future__ import annotations
@@ -25,6 +27,14 @@ _CONTROL = re.compile(
     r"(?<=<)(?=[|\uff5c]|/?s>|(?:start|end)_of_turn>)|(?<=\[)(?=/?(?:INST|SYSTEM_PROMPT)\])"
 )
 """Inside the control tokens of common chat templates: ChatML, Llama, Gemma, Mistral, DeepSeek."""
+
+_OUR_TAG = re.compile(rf"(?<=<)(?=/?[a-z]+-[0-9a-f]{{{CODE_DIGITS}}}>)")
+"""Inside a tag of the form that `fence` writes."""
+
+_UNSEEN = re.compile(
+    "(?P<flag>\U0001f3f4[\U000e0030-\U000e007a]{2,6}\U000e007f)|[\U000e0000-\U000e007f]+"
+)
+"""Unicode's tag characters, an invisible copy of ASCII, but for those that name a region's flag."""
 
 
 def row_code(example: Example, *extra: str) -> str:
@@ -44,8 +54,14 @@ def row_code(example: Example, *extra: str) -> str:
 
 
 def fence(label: str, text: str, code: str) -> str:
-    """`text` between tags that carry `code`, its control tokens broken. `label` is one of ours."""
-    return f"<{label}-{code}>\n{_CONTROL.sub(' ', text)}\n</{label}-{code}>"
+    """`text` between tags that carry `code`, what could pose as ours broken.
+
+    Args:
+        label: One of ours.
+        text: From the dataset or a model.
+        code: From `row_code`.
+    """
+    return f"<{label}-{code}>\n{_disarmed(text)}\n</{label}-{code}>"
 
 
 def render_request(example: Example) -> str:
@@ -70,6 +86,15 @@ def render_row(example: Example) -> str:
 def ask(*parts: str) -> tuple[Message, ...]:
     """One user message of these parts with a blank line between; the question is the last."""
     return (Message(role=Role.USER, content="\n\n".join(parts)),)
+
+
+def _disarmed(text: str) -> str:
+    broken = _OUR_TAG.sub(" ", _CONTROL.sub(" ", text))
+    return _UNSEEN.sub(_counted, broken)
+
+
+def _counted(found: re.Match[str]) -> str:
+    return found["flag"] or f"[{len(found[0])} invisible characters]"
 
 
 def _label(message: Message) -> str:

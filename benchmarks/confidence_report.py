@@ -1,0 +1,247 @@
+"""The results of `benchmarks/confidence.py`: their file, and the tables made from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.systems import OURS, SYSTEMS
+from clear_pipeline.evaluate.statistics import (
+    Estimate,
+    detection,
+    mean_paired_difference,
+    paired_difference,
+)
+
+FREE_ENDED = ("length", "overlap")
+"""Trivial scores that say nothing about which end is bad: each set takes the better one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of the results file: what one system said about one row, and what that took.
+
+    Attributes:
+        bad: The row's label, so that a report needs no data.
+        score: Higher is better; None if there is none, then `error` says why.
+        seconds: Wall clock.
+    """
+
+    system: str
+    set: str
+    row: str
+    model: str
+    split: str
+    bad: bool
+    score: float | None
+    error: str | None
+    calls: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    seconds: float
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion, without a discount for cached tokens."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def computed(self) -> int:
+        """The same less what the server had cached."""
+        return self.tokens - self.cached_tokens
+
+
+def read_results(path: Path) -> list[Result]:
+    """The last result of each (system, set, row), in order; a line that a kill cut is left out."""
+    whole = path.read_bytes().rpartition(b"\n")[0].splitlines() if path.exists() else []
+    results = [Result(**json.loads(line)) for line in whole]
+    return list({(r.system, r.set, r.row): r for r in results}.values())
+
+
+class ResultsFile:
+    """Appends results: each is safe on disk before `add` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a+b")
+        self._file.seek(0)
+        self._file.truncate(self._file.read().rfind(b"\n") + 1)  # a line that a kill cut
+
+    def add(self, result: Result) -> None:
+        """Append one."""
+        self._file.write(json.dumps(asdict(result)).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """The rows of one set to which every compared system gave a score.
+
+    Attributes:
+        bad: Per row.
+        scores: Per system, one score per row, in the same order.
+    """
+
+    bad: NDArray[np.bool_]
+    scores: Mapping[str, NDArray[np.float64]]
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there are bad rows and good ones."""
+        return len(set(self.bad.tolist())) > 1
+
+    def difference(self, first: str, second: str) -> Estimate:
+        """AUROC of `first` minus that of `second`."""
+        return paired_difference(self.scores[first], self.scores[second], self.bad)
+
+
+Sets: TypeAlias = Mapping[str, Mapping[str, Sequence[Result]]]
+"""By set and system: its results."""
+
+
+def report(results: Sequence[Result], names: Collection[str] | None = None) -> list[str]:
+    """Markdown: a table per set, then the paired differences.
+
+    Args:
+        results: From one model and one split.
+        names: The systems to compare; None = all that have results.
+
+    Raises:
+        ValueError: Results of several models or splits, or of none.
+    """
+    origins = {(r.model, r.split) for r in results}
+    if len(origins) != 1:
+        raise ValueError(f"results of one model and split are needed, these are of {origins}")
+    sets = _by_set(results, names or SYSTEMS)
+    paired = {stem: pair(found) for stem, found in sets.items()}
+    lines = [f"## {results[0].model}, split {results[0].split}", "", _LEGEND]
+    for stem, found in sets.items():
+        lines += ["", *_set_table(stem, found, paired[stem])]
+    fit = {stem: rows for stem, rows in paired.items() if rows.comparable}
+    if not fit:
+        return [*lines, "", "No set has bad and good rows that every system scored."]
+    return [*lines, "", *_difference_table({stem: sets[stem] for stem in fit}, fit)]
+
+
+_LEGEND = (
+    "AUROC and average precision with 95 % bootstrap intervals, on the rows that every system of "
+    "the table scored; differences are paired. Tokens, calls and seconds are means over all rows "
+    "asked. `length` and `overlap` are given the better end on each set."
+)
+
+
+_COLUMNS = (
+    "system",
+    "AUROC",
+    "average precision",
+    "unscored",
+    "prompt tokens",
+    "of them cached",
+    "completion tokens",
+    "calls",
+    "seconds",
+)
+
+
+def _by_set(results: Iterable[Result], names: Collection[str]) -> Sets:
+    sets: dict[str, dict[str, list[Result]]] = {}
+    for r in sorted(results, key=lambda r: list(SYSTEMS).index(r.system)):
+        if r.system in names:
+            sets.setdefault(r.set, {}).setdefault(r.system, []).append(r)
+    return sets
+
+
+def pair(found: Mapping[str, Sequence[Result]]) -> Paired:
+    """The rows of one set that all of these systems scored."""
+    scored = {
+        name: {r.row: r.score for r in results if r.score is not None}
+        for name, results in found.items()
+    }
+    labels = {r.row: r.bad for results in found.values() for r in results}
+    rows = [row for row in labels if all(row in scores for scores in scored.values())]
+    bad = np.array([labels[row] for row in rows], bool)
+    columns = {
+        name: np.array([scores[row] for row in rows], np.float64) for name, scores in scored.items()
+    }
+    paired = Paired(bad, columns)
+    for name in FREE_ENDED if paired.comparable else ():
+        if name in columns and detection(columns[name], bad, resamples=1).auroc.value < 0.5:
+            columns[name] = -columns[name]
+    return paired
+
+
+def _set_table(stem: str, found: Mapping[str, Sequence[Result]], rows: Paired) -> list[str]:
+    lines = [
+        f"### {stem}: {len(rows.bad)} rows, {int(rows.bad.sum())} bad",
+        "",
+        f"| {' | '.join(_COLUMNS)} |",
+        "|---" * len(_COLUMNS) + "|",
+    ]
+    for name, results in found.items():
+        figures = "- | -"
+        if rows.comparable:
+            how = detection(rows.scores[name], rows.bad)
+            figures = f"{_cell(how.auroc)} | {_cell(how.average_precision)}"
+        cost = [
+            np.mean([getattr(r, field) for r in results])
+            for field in ("prompt_tokens", "cached_tokens", "completion_tokens", "calls")
+        ]
+        unscored = sum(r.score is None for r in results)
+        lines.append(
+            f"| {name} | {figures} | {unscored} of {len(results)} | "
+            + " | ".join(f"{value:.1f}" for value in cost)
+            + f" | {np.mean([r.seconds for r in results]):.2f} |"
+        )
+    return lines
+
+
+def _difference_table(sets: Sets, paired: Mapping[str, Paired]) -> list[str]:
+    """Each of our presets against everything else, per set and over the sets that have both."""
+    everywhere = [name for name in SYSTEMS if all(name in found for found in sets.values())]
+    columns = ["first", "second", "mean", *paired, "tokens, first / second", "the same, uncached"]
+    lines = [
+        "### AUROC of the first minus that of the second",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+    ]
+    for first in (name for name in everywhere if name in OURS):
+        for second in (name for name in everywhere if name != first):
+            groups = [(p.scores[first], p.scores[second], p.bad) for p in paired.values()]
+            cells = [p.difference(first, second) for p in paired.values()]
+            lines.append(
+                f"| {first} | {second} | {_signed(mean_paired_difference(groups))} | "
+                + " | ".join(map(_signed, cells))
+                + f" | {_ratio(sets, first, second, 'tokens')}"
+                f" | {_ratio(sets, first, second, 'computed')} |"
+            )
+    return lines
+
+
+def _ratio(sets: Sets, first: str, second: str, field: str) -> str:
+    """Mean tokens of the first over those of the second; every set counts alike."""
+    one, other = (
+        np.mean([np.mean([getattr(r, field) for r in found[name]]) for found in sets.values()])
+        for name in (first, second)
+    )
+    return f"{one / other:.2f}" if other > 0 else "-"
+
+
+def _cell(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+
+
+def _signed(estimate: Estimate) -> str:
+    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
