@@ -65,8 +65,8 @@ def detection(
     return Detection(
         n=len(values),
         n_bad=int(is_bad.sum()),
-        auroc=_estimate(_auroc(values, is_bad), auroc),
-        average_precision=_estimate(
+        auroc=interval(_auroc(values, is_bad), auroc),
+        average_precision=interval(
             float(average_precision_score(is_bad, -values)),
             precision,
         ),
@@ -88,7 +88,7 @@ def paired_difference(
     other, _ = _checked(second, bad)
     resampled = _resampled([one, other], is_bad, resamples, seed)
     difference = _auroc(one, is_bad) - _auroc(other, is_bad)
-    return _estimate(difference, resampled[0, 0] - resampled[1, 0])
+    return interval(difference, resampled[0, 0] - resampled[1, 0])
 
 
 def _checked(scores: ArrayLike, bad: ArrayLike) -> tuple[F64, Flags]:
@@ -108,7 +108,8 @@ def _auroc(values: F64, bad: Flags) -> float:
     return float(roc_auc_score(bad, -values))
 
 
-def _estimate(value: float, resampled: F64) -> Estimate:
+def interval(value: float, resampled: F64) -> Estimate:
+    """A figure with the 95 % percentile interval of its values on resamples."""
     low, high = np.percentile(resampled, _TAILS)
     return Estimate(value, float(low), float(high))
 
