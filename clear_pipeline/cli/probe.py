@@ -29,7 +29,7 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
     rows: Annotated[int, typer.Option(min=1, help="Rows of the sample.")] = 50,
     per_corruption: Annotated[
         int, typer.Option(min=1, help="Rows that each corruption is planted in, at most.")
-    ] = 30,
+    ] = 20,
     noise_rate: Annotated[
         float | None,
         typer.Option(min=0, max=0.99, help="Share of the rows that are bad, if you know it."),

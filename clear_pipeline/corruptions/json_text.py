@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"(?!\s*:)')
-"""A string of a JSON text that is no key."""
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"(\s*:)?')
+"""A string of a JSON text; one with a colon after it is a key."""
 
 
 def is_json(text: str) -> bool:
@@ -29,7 +29,8 @@ def change_content(response: str, change: Callable[[str], str | None]) -> str | 
     """
     if not is_json(response):
         return change(response)
-    found = max(_STRING.finditer(response), key=lambda m: len(m.group()), default=None)
+    values = (match for match in _STRING.finditer(response) if match[1] is None)
+    found = max(values, key=lambda match: len(match.group()), default=None)
     changed = None if found is None else change(json.loads(found.group(), strict=False))
     if found is None or changed is None:
         return None

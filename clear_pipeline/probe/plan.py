@@ -37,7 +37,7 @@ class ProbeSettings(Settings):
 
     rows: Annotated[int, Field(ge=1)] = 50
     """Rows of the sample."""
-    per_corruption: Annotated[int, Field(ge=1)] = 30
+    per_corruption: Annotated[int, Field(ge=1)] = 20
     """Rows that each corruption is planted in, at most."""
     noise_rate: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
     """Share of the rows that are bad as they are; None = not known, nothing is corrected."""
