@@ -67,11 +67,10 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
         progress=TerminalProgress(errors),
     )
     plan = asked.plan(data)
-    prices = configs[0].model_for("scorer").price_per_mtok
     errors.print(
         Text(
             f"probe: {len(plan.originals)} of {plan.usable:,} rows and {len(plan.planted)} spoiled "
-            f"versions; {forecast(plan, asked.scores).words(prices)}"
+            f"versions; {forecast(plan, asked.scores).words(asked.prices)}"
         )
     )
     introduce(configs[0], yes=yes, work="probe")

@@ -10,15 +10,15 @@ from clear_pipeline.corruptions.base import Corruption
 from clear_pipeline.corruptions.sample import Sample
 from clear_pipeline.schema import Example
 
-_DIGITS: Final = re.compile(
+_DIGITS: Final = (
     r"(?<![\w.,])"
-    r"(?![0-9]+[.)]\s)"  # the number of a list item
+    r"(?!^[0-9]+[.)]\s)"  # the number of a list item
     r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,18})(?:\.[0-9]{1,6})?(?![0-9])"
 )
 _WORDS: Final = (
     "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
 )  # fmt: skip
-_NUMBER: Final = re.compile(rf"{_DIGITS.pattern}|\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)
+_NUMBER: Final = re.compile(rf"{_DIGITS}|\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE | re.MULTILINE)
 
 
 def _change(example: Example, _sample: Sample, rng: Random) -> str | None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from random import Random
 
 from clear_pipeline.corruptions.base import Corruption
-from clear_pipeline.corruptions.json_text import is_json
-from clear_pipeline.corruptions.sample import Sample
+from clear_pipeline.corruptions.sample import Sample, can_stand_for
 from clear_pipeline.schema import Example
 
 
 def _change(example: Example, sample: Sample, rng: Random) -> str | None:
-    form = is_json(example.response)
-    others = [row.response for row in sample.others(example) if is_json(row.response) == form]
-    return rng.choice(others) if others else None
+    shuffled = rng.sample(sample.rows, len(sample.rows))
+    return next((row.response for row in shuffled if can_stand_for(row, example)), None)
 
 
 OTHER_ROW = Corruption(

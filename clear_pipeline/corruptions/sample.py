@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from clear_pipeline.corruptions.json_text import is_json
 from clear_pipeline.schema import Example, Role, content_hash
 from clear_pipeline.scoring.similarity import token_f1, words
 
@@ -38,14 +39,10 @@ class Sample:
         self._place = {key: place for place, key in enumerate(self._keys)}
         self.rows: tuple[Example, ...] = tuple(by_content[key] for key in self._keys)
 
-    def others(self, example: Example) -> list[Example]:
-        """The rows whose response is text and does not say nearly the same as this row's."""
-        return [row for row in self.rows if _differs(row, example)]
-
     def most_similar(self, example: Example) -> Example | None:
-        """Of `others`, the row whose prompt shares most words with this row's (TF-IDF cosine).
+        """Of the rows that `can_stand_for` it, the one whose prompt shares most words (TF-IDF).
 
-        None if no other prompt shares a word with it, or if the row is not of the sample.
+        None if no such prompt shares a word with it, or if the row is not of the sample.
         """
         place = self._place.get(content_hash(example.messages, example.target, example.tools))
         if place is None:
@@ -54,7 +51,7 @@ class Sample:
         for other in np.argsort(-similarity, kind="stable"):
             if similarity[other] <= 0.0:
                 return None
-            if other != place and _differs(self.rows[other], example):
+            if other != place and can_stand_for(self.rows[other], example):
                 return self.rows[other]
         return None
 
@@ -100,9 +97,14 @@ def _terms(text: str) -> list[str]:
     return words(text) or [text]
 
 
-def _differs(row: Example, example: Example) -> bool:
+def can_stand_for(row: Example, example: Example) -> bool:
+    """Whether a row's response, in the place of another's, would look right and be wrong.
+
+    It is plain text, of the same form (JSON or prose), and does not say nearly the same.
+    """
     return (
         row.unscorable is None
         and not row.target.tool_calls
+        and is_json(row.response) == is_json(example.response)
         and token_f1(row.response, example.response) <= SAME
     )

@@ -35,13 +35,16 @@ class Forecast:
 
     def words(self, prices: Prices | None) -> str:
         """In one sentence."""
-        price = (
-            "at a price that is not known" if prices is None else f"about ${self.usd(prices):.2f}"
-        )
         return (
             f"at most {self.calls:,} calls, {self.prompt_tokens:,} prompt and "
-            f"{self.completion_tokens:,} completion tokens, {price}"
+            f"{self.completion_tokens:,} completion tokens, {self._price(prices)}"
         )
+
+    def _price(self, prices: Prices | None) -> str:
+        if prices is None:
+            return "at a price that is not known"
+        usd = self.usd(prices)
+        return f"about ${usd:.2f}" if usd else "free of charge"
 
 
 def forecast(plan: Plan, scores: Sequence[Score]) -> Forecast:

@@ -13,6 +13,7 @@ from clear_pipeline.config import Config
 from clear_pipeline.errors import ClearPipelineError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.budget import Totals
+from clear_pipeline.llm.open import embedded_model
 from clear_pipeline.llm.settings import Prices
 from clear_pipeline.load import Data
 from clear_pipeline.manifest import ModelRecord, write_text_atomically
@@ -63,6 +64,15 @@ class Probe:
         self._models = dict(models or {})
         self._progress = progress or SilentProgress()
 
+    @property
+    def prices(self) -> Prices | None:
+        """What the model costs; 0 in this process, None where it is not known."""
+        if _ROLE in self._models:
+            return None
+        settings = self.config.model_for(_ROLE)
+        free = embedded_model(settings) is not None
+        return Prices(input=0, output=0) if free else settings.price_per_mtok
+
     def plan(self, data: Data) -> Plan:
         """Read DATA, draw the sample and plant the corruptions; no call is made.
 
@@ -90,7 +100,7 @@ class Probe:
                     *of_preset,
                     stage=stage,
                     settings=self.settings,
-                    prices=self._prices(),
+                    prices=self.prices,
                     earlier_minutes=minutes.get((model.identity, stage.preset)),
                 )
                 for stage, of_preset in zip(self.scores, scored, strict=True)
@@ -125,11 +135,6 @@ class Probe:
         finally:
             await pool.close()
         return pool.records(self.scores)[_ROLE], scored
-
-    def _prices(self) -> Prices | None:
-        if _ROLE in self._models:
-            return None
-        return self.config.model_for(_ROLE).price_per_mtok
 
 
 def _earlier_minutes(directory: Path) -> dict[tuple[str, str], float | None]:

@@ -72,7 +72,13 @@ def _price(cost: Cost) -> str:
     parts = [
         f"{cost.prompt_tokens:,.0f} prompt tokens ({cost.cached_tokens:,.0f} cached)",
         f"{cost.completion_tokens:,.0f} completion tokens",
-        "price not known" if cost.usd is None else f"${cost.usd:,.4f}",
+        _dollars(cost.usd),
         "time not measured" if cost.minutes is None else f"{cost.minutes:,.1f} minutes",
     ]
     return ", ".join(parts)
+
+
+def _dollars(usd: float | None) -> str:
+    if usd is None:
+        return "price not known"
+    return f"${usd:,.4f}" if usd else "free of charge"

@@ -34,8 +34,7 @@ def probe(data: Path | str, out: Path, *more: str) -> subprocess.CompletedProces
 
 
 def test_killed_probe_pays_nothing_twice(tmp_path: Path) -> None:
-    """After kill -9 only calls in flight are asked again; then the same command asks nothing,
-    and both tell the same."""
+    """After kill -9 only calls in flight are asked again; a finished probe asks nothing."""
     process: list[subprocess.Popen[bytes]] = []
 
     async def reply(body: Body) -> web.StreamResponse:

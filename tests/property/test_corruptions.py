@@ -63,8 +63,8 @@ def test_a_corruption_spoils_the_response_alone(
     """On any text: it never raises, says something else, and touches nothing but the response."""
     example = row(9, prompt, response)
     spoiled = plant(corruption, example, Sample([example, *others]), seed=seed)
-    assume(spoiled is not None)
-    assert spoiled is not None
+    if spoiled is None:
+        return
     assert spoiled.response.strip()
     assert canonical_answer(spoiled.response) != canonical_answer(response)
     assert replace(spoiled, id=example.id, target=example.target) == example
@@ -104,7 +104,9 @@ def test_rows_without_plain_text_are_declined(
 @each
 def test_a_corruption_applies_somewhere(corruption: Corruption) -> None:
     """Each has a row among these that it spoils, with more than one result over the seeds."""
-    sample = Sample([*others, *(row(n, f"Question {n}? Is it so?", t) for n, t in enumerate(_SAID))])
+    sample = Sample(
+        [*others, *(row(n, f"Question {n}? Is it so?", t) for n, t in enumerate(_SAID))]
+    )
     planted = [plant(corruption, r, sample, seed=seed) for seed in range(4) for r in sample.rows]
     assert len({spoiled.response for spoiled in planted if spoiled is not None}) > 1
 

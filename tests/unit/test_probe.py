@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pyarrow.compute as pc
 import pytest
@@ -16,7 +16,7 @@ from clear_pipeline.errors import CallError, NothingReadableError, UsageError
 from clear_pipeline.evaluate import Estimate
 from clear_pipeline.evaluate.pairs import Sight
 from clear_pipeline.llm.base import ChatRequest, Choice, Token, Usage
-from clear_pipeline.llm.scripted import ScriptedChat, uniform
+from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.llm.settings import Prices
 from clear_pipeline.load import LoadSettings
 from clear_pipeline.probe import Probe, ProbeReport, ProbeSettings, make_plan, read_report
@@ -44,9 +44,9 @@ def data(tmp_path: Path) -> Path:
 
 
 def sees_refusals(request: ChatRequest, sample: int) -> Choice:
-    """Yes with a probability near 0.8, and near 0.1 where a refusal stands in the prompt."""
+    """Yes with a probability of 0.8, and of 0.1 where a refusal stands in the prompt."""
     refused = any(text in request.messages[-1].text for text in REFUSALS)
-    yes = (0.1 if refused else 0.8) + 0.05 * uniform(request, sample)
+    yes = 0.1 if refused else 0.8
     top = (("Yes", math.log(yes)), ("No", math.log(1 - yes)))
     return Choice("Yes", "stop", (Token("Yes", math.log(yes), top),))
 
@@ -75,8 +75,7 @@ def test_the_plan_depends_on_content_alone(data: Path, tmp_path: Path) -> None:
 
 
 def test_the_plan_keeps_to_its_limits(data: Path) -> None:
-    """No more rows than asked for, no corruption more often than asked for, another seed another
-    sample."""
+    """No more rows, and no corruption more often, than asked for; other seeds, other rows."""
     plan = make_plan(data, LoadSettings(), ProbeSettings(rows=5, per_corruption=3))
     assert len(plan.originals) == 5
     planted = [row.corruption for row in plan.planted]
@@ -102,7 +101,9 @@ def test_the_probe_finds_what_the_model_sees(data: Path, tmp_path: Path) -> None
     report = probe.run(probe.plan(data), out=tmp_path / "out")
     assert finding(report, "refusal").win_rate == Estimate(1.0, 1.0, 1.0)
     assert finding(report, "refusal").sight == "sees it"
-    assert all(f.sight != "sees it" for f in report.presets[0].findings if f.plural != "refusals")
+    assert {f.sight for f in report.presets[0].findings if f.plural != "refusals"} == {
+        "blind", "too few rows to say",
+    }  # fmt: skip
     assert finding(report, "malformed_json").planted == 0
     assert report.recommended == "fast"
     assert report.verdict[0].endswith("sees refusals.")
@@ -110,13 +111,13 @@ def test_the_probe_finds_what_the_model_sees(data: Path, tmp_path: Path) -> None
 
 
 def test_each_original_is_asked_about_once(data: Path, tmp_path: Path) -> None:
-    """One question is one call per row, spoiled or not; a second probe of it asks nothing, and
-    reports the same tokens and speed."""
+    """One question is one call per row; a second probe asks nothing and tells the same."""
     model, again = ScriptedChat(sees_refusals), ScriptedChat(sees_refusals)
     plan = probe_of(model).plan(data)
     first = probe_of(model).run(plan, out=tmp_path / "out")
     second = probe_of(again).run(plan, out=tmp_path / "out")
-    assert len(model.requests) == plan.rows == len(plan.originals) + len(plan.planted)
+    rows = [*plan.originals, *(planted.example for planted in plan.planted)]
+    assert len(model.requests) == len({(row.messages, row.response) for row in rows})
     assert again.requests == []
     assert second == first
     assert first.presets[0].cost.prompt_tokens > 0
@@ -159,9 +160,9 @@ def test_a_noise_rate_corrects_the_auroc(data: Path, tmp_path: Path) -> None:
     """With p = 0.2 a seen AUROC of 0.5 stays, one of 1 is cut at 1; without p nothing is said."""
     plan = probe_of(ScriptedChat(sees_refusals)).plan(data)
     reports = [
-        probe_of(
-            ScriptedChat(sees_refusals), SMALL.model_copy(update={"noise_rate": rate})
-        ).run(plan, out=tmp_path / "out")
+        probe_of(ScriptedChat(sees_refusals), SMALL.model_copy(update={"noise_rate": rate})).run(
+            plan, out=tmp_path / "out"
+        )
         for rate in (None, 0.2)
     ]
     assert finding(reports[0], "other_row").auroc_corrected is None
@@ -230,10 +231,14 @@ def test_the_verdict_says_what_the_model_cannot_do() -> None:
     )  # fmt: skip
     assert told == (
         "Use --preset fast: with it m sees swaps.",
-        "m cannot do numbers or do names: it cannot see numbers (0.50) and names (0.50). "
-        "Where that matters, use a stronger model.",
-        "m prefers copies (0.10) to the responses that were there: preset fast would keep such "
-        "rows and drop good ones.",
+        (
+            "m cannot do numbers or do names: it cannot see numbers (0.50) and names (0.50). "
+            "Where that matters, use a stronger model."
+        ),
+        (
+            "m prefers copies (0.10) to the responses that were there: preset fast would keep "
+            "such rows and drop good ones."
+        ),
         "It sees loops (0.70) only weakly.",
         "Too few rows to say about cuts (30 rows).",
     )
@@ -286,7 +291,7 @@ def test_names_cannot_break_the_picture() -> None:
         verdict=(),
     )
     drawn = picture(report)
-    assert {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(drawn).iter()} <= {
+    assert {element.tag.rpartition("}")[2] for element in ET.fromstring(drawn).iter()} <= {
         "svg", "title", "style", "rect", "text", "circle", "line", "g",
     }  # fmt: skip
     assert "\x1b" not in drawn
