@@ -50,6 +50,7 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
     from clear_pipeline.probe.forecast import forecast
     from clear_pipeline.probe.views import summary
 
+    names: list[str | None] = [*preset] if preset else [None]
     configs = [
         build_config(
             config,
@@ -58,7 +59,7 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
             preset=name,
             assignments=assign or (),
         )
-        for name in preset or [None]
+        for name in names
     ]
     asked = Probe(
         configs[0],

@@ -78,25 +78,21 @@ def _finding(
         for row, value in spoiled.items()
         if value is not None and originals[row] is not None
     ]
-    about = {
-        "corruption": corruption.name,
-        "plural": corruption.plural,
-        "explanation": corruption.explanation,
-        "ability": corruption.ability,
-        "planted": len(spoiled),
-        "n": len(pairs),
-    }
-    if not pairs:
-        nothing = {"win_rate": None, "auroc": None, "auroc_corrected": None}
-        return Finding(**about, **nothing, sight="too few rows to say")
-    low, high = zip(*pairs, strict=True)
-    found = paired(low, high, noise_rate=settings.noise_rate or 0.0, seed=settings.seed)
+    found = None
+    if pairs:
+        low, high = zip(*pairs, strict=True)
+        found = paired(low, high, noise_rate=settings.noise_rate or 0.0, seed=settings.seed)
     return Finding(
-        **about,
-        win_rate=found.win_rate,
-        auroc=found.auroc,
-        auroc_corrected=None if settings.noise_rate is None else found.corrected,
-        sight=sight(found.n, found.win_rate),
+        corruption=corruption.name,
+        plural=corruption.plural,
+        explanation=corruption.explanation,
+        ability=corruption.ability,
+        planted=len(spoiled),
+        n=len(pairs),
+        win_rate=found and found.win_rate,
+        auroc=found and found.auroc,
+        auroc_corrected=None if settings.noise_rate is None else found and found.corrected,
+        sight="too few rows to say" if found is None else sight(found.n, found.win_rate),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Final, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from clear_pipeline.evaluate.pairs import CHANCE, CLEAR_SIGHT
 from clear_pipeline.probe.report import Finding, ProbeReport
@@ -107,7 +107,7 @@ def _x(share: float, frame: Frame) -> float:
 
 
 @cache
-def _template():  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("clear_pipeline.probe"),
         autoescape=True,
