@@ -48,7 +48,7 @@ class Sample:
         if place is None:
             return None
         similarity = self._similarities[place]
-        for other in np.argsort(-similarity, kind="stable").tolist():
+        for other in map(int, np.argsort(-similarity, kind="stable")):
             if similarity[other] <= 0.0:
                 return None
             if other != place and can_stand_for(self.rows[other], example):

@@ -82,6 +82,7 @@ def _finding(
     if pairs:
         low, high = zip(*pairs, strict=True)
         found = paired(low, high, noise_rate=settings.noise_rate or 0.0, seed=settings.seed)
+    corrected = None if settings.noise_rate is None else found
     return Finding(
         corruption=corruption.name,
         plural=corruption.plural,
@@ -89,9 +90,9 @@ def _finding(
         ability=corruption.ability,
         planted=len(spoiled),
         n=len(pairs),
-        win_rate=found and found.win_rate,
-        auroc=found and found.auroc,
-        auroc_corrected=None if settings.noise_rate is None else found and found.corrected,
+        win_rate=None if found is None else found.win_rate,
+        auroc=None if found is None else found.auroc,
+        auroc_corrected=None if corrected is None else corrected.corrected,
         sight="too few rows to say" if found is None else sight(found.n, found.win_rate),
     )
 
