@@ -92,7 +92,7 @@ class Pipeline:
             UsageError: Wrong input or config, or `out` holds a run of other data.
             RunFailedError: The run stopped; the same call resumes it.
         """
-        _in_own_loop(self._run(data, Path(out)))
+        in_own_loop(self._run(data, Path(out)))
         return Run(out)
 
     async def _run(self, data: Data, out: Path) -> None:
@@ -223,7 +223,7 @@ class _Noted:
         self._work.progress.note(text)
 
 
-def _in_own_loop(work: Coroutine[Any, Any, T]) -> T:
+def in_own_loop(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end, in another thread if this one already runs a loop."""
     try:
         asyncio.get_running_loop()

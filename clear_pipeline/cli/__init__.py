@@ -10,6 +10,7 @@ from clear_pipeline.cli.console import fail
 from clear_pipeline.cli.evaluate import evaluate_app
 from clear_pipeline.cli.inspect import register as register_inspect
 from clear_pipeline.cli.model import model_app
+from clear_pipeline.cli.probe import probe
 from clear_pipeline.cli.run import run
 from clear_pipeline.errors import ClearPipelineError
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run)
+app.command()(probe)
 register_inspect(app)
 app.add_typer(model_app, name="model")
 app.add_typer(evaluate_app, name="evaluate")

@@ -43,12 +43,12 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
     """Find, fix or drop the bad rows of DATA, and export a clean set."""
     settings = build_config(
         config,
-        flags=_flags(model, base_url, mapping, limit, has_config=config is not None),
+        flags=flags_of(model, base_url, mapping, limit, has_config=config is not None),
         stages=None if stages is None else [s.strip() for s in stages.split(",") if s.strip()],
         preset=preset,
         assignments=assign or (),
     )
-    _introduce(settings, yes=yes)
+    introduce(settings, yes=yes)
     try:
         finished = Pipeline(settings, progress=TerminalProgress(errors)).run(data, out=out)
     except KeyboardInterrupt:
@@ -75,7 +75,7 @@ def _print_key(finished: Run, key: Path, settings: Config) -> None:
     _own_limits(settings)
 
 
-def _flags(
+def flags_of(
     model: str | None,
     base_url: str | None,
     mapping: str | None,
@@ -83,6 +83,11 @@ def _flags(
     *,
     has_config: bool,
 ) -> dict[str, Any]:
+    """What the options about model and input say, as sections of a config.
+
+    Raises:
+        UsageError: They contradict each other.
+    """
     if base_url is not None and model is None and not has_config:
         raise UsageError("--base-url needs --model NAME, the name that the endpoint serves")
     flags: dict[str, Any] = {}
@@ -102,8 +107,17 @@ def _flags(
     return flags
 
 
-def _introduce(config: Config, *, yes: bool) -> None:
-    """Say which model serves and what it cannot do; ask before priced work."""
+def introduce(config: Config, *, yes: bool, work: str = "run") -> None:
+    """Say which model serves and what it cannot do; ask before priced work.
+
+    Args:
+        config: Names the models.
+        yes: Whether priced work has been agreed to.
+        work: What the command does, as in "this RUN costs money".
+
+    Raises:
+        UsageError: The work is priced and there is nobody to ask.
+    """
     roles = [role for stage in config.stages for role in stage.roles()]
     if not roles:
         return
@@ -126,9 +140,9 @@ def _introduce(config: Config, *, yes: bool) -> None:
         )
         if not sys.stdin.isatty():
             raise UsageError(
-                f"this run costs money, {known}; add --yes to start it without a terminal"
+                f"this {work} costs money, {known}; add --yes to start it without a terminal"
             )
-        typer.confirm(f"This run costs money, {known}. Start it?", abort=True)
+        typer.confirm(f"This {work} costs money, {known}. Start it?", abort=True)
 
 
 def _key_table(report: KeyReport) -> Table:

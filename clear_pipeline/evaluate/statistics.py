@@ -65,8 +65,8 @@ def detection(
     return Detection(
         n=len(values),
         n_bad=int(is_bad.sum()),
-        auroc=_estimate(_auroc(values, is_bad), auroc),
-        average_precision=_estimate(
+        auroc=interval(_auroc(values, is_bad), auroc),
+        average_precision=interval(
             float(average_precision_score(is_bad, -values)),
             precision,
         ),
@@ -110,7 +110,7 @@ def mean_paired_difference(
         drawn = _resampled([one, other], is_bad, resamples, seed + n)
         values.append(_auroc(one, is_bad) - _auroc(other, is_bad))
         resampled.append(drawn[0, 0] - drawn[1, 0])
-    return _estimate(float(np.mean(values)), np.mean(resampled, axis=0))
+    return interval(float(np.mean(values)), np.mean(resampled, axis=0))
 
 
 def _checked(scores: ArrayLike, bad: ArrayLike) -> tuple[F64, Flags]:
@@ -130,7 +130,8 @@ def _auroc(values: F64, bad: Flags) -> float:
     return float(roc_auc_score(bad, -values))
 
 
-def _estimate(value: float, resampled: F64) -> Estimate:
+def interval(value: float, resampled: F64) -> Estimate:
+    """A figure with the 95 % percentile interval of its values on resamples."""
     low, high = np.percentile(resampled, _TAILS)
     return Estimate(value, float(low), float(high))
 

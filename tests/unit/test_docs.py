@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from clear_pipeline.cli import app
 from clear_pipeline.config import Config
+from clear_pipeline.corruptions import CORRUPTIONS
 from clear_pipeline.export import EXPORT_FORMATS, ExportSettings
 from clear_pipeline.formats import FORMATS
 from clear_pipeline.llm.settings import ModelSettings, Prices
@@ -55,9 +56,11 @@ def test_every_setting_is_documented(name: str) -> None:
     assert re.search(rf"\b{name.partition('.')[2]}\b", TEXT)
 
 
-@pytest.mark.parametrize("name", [*FORMATS, *EXPORT_FORMATS, *PRESETS, *COLUMNS.names, *Fate])
+@pytest.mark.parametrize(
+    "name", [*FORMATS, *EXPORT_FORMATS, *PRESETS, *COLUMNS.names, *Fate, *CORRUPTIONS]
+)
 def test_every_name_is_documented(name: str) -> None:
-    """Formats, presets, score columns and fates are explained somewhere."""
+    """Formats, presets, score columns, fates and corruptions are explained somewhere."""
     assert f"`{name}`" in TEXT or f"{name}:" in TEXT
 
 

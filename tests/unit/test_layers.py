@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "clear_pipeline"
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"probe"},
     {"answer_key", "evaluate"},
     {"pipeline"},
     {"outputs"},
@@ -26,6 +27,7 @@ LAYERS = [
     {"ledger", "row_files"},
     {"store"},
     {"stages"},
+    {"corruptions"},
     {"scoring"},
     {"load"},
     {"formats"},

@@ -1,0 +1,104 @@
+"""`clear-pipeline probe`: can this model tell bad rows from good ones in this data?"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from clear_pipeline.cli.console import Json, errors, next_command, output, print_json
+from clear_pipeline.cli.progress import TerminalProgress
+from clear_pipeline.cli.run import flags_of, introduce
+from clear_pipeline.config import Config, build_config
+from clear_pipeline.stages.score import Score
+
+
+def probe(  # noqa: PLR0913  # one parameter per option that users rely on
+    data: Annotated[Path, typer.Argument(help="File or directory of mixed formats.")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory of the probe; default runs/probe-NAME.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML, see docs/config.md.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name at the endpoint.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint.")] = None,
+    preset: Annotated[list[str] | None, typer.Option(help="Repeat it to compare several.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the sample.")] = 50,
+    per_corruption: Annotated[
+        int, typer.Option(min=1, help="Rows that each corruption is planted in, at most.")
+    ] = 20,
+    noise_rate: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.99, help="Share of the rows that are bad, if you know it."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the sample and the corruptions.")] = 0,
+    mapping: Annotated[
+        str | None, typer.Option("--map", help="prompt=question,response=answer")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="a.b=value, as in score.k=3")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before priced work.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Spoil rows of DATA in known ways and measure whether the model notices."""
+    from clear_pipeline.probe import Probe, ProbeSettings  # scikit-learn: seconds
+    from clear_pipeline.probe.forecast import forecast
+    from clear_pipeline.probe.views import summary
+
+    names: list[str | None] = [*preset] if preset else [None]
+    configs = [
+        build_config(
+            config,
+            flags=flags_of(model, base_url, mapping, limit, has_config=config is not None),
+            stages=["score"],
+            preset=name,
+            assignments=assign or (),
+        )
+        for name in names
+    ]
+    asked = Probe(
+        configs[0],
+        [stage for each in configs for stage in each.stages if isinstance(stage, Score)],
+        ProbeSettings(rows=rows, per_corruption=per_corruption, noise_rate=noise_rate, seed=seed),
+        progress=TerminalProgress(errors),
+    )
+    plan = asked.plan(data)
+    errors.print(
+        Text(
+            f"probe: {len(plan.originals)} of {plan.usable:,} rows and {len(plan.planted)} spoiled "
+            f"versions; {forecast(plan, asked.scores).words(asked.prices)}"
+        )
+    )
+    introduce(configs[0], yes=yes, work="probe")
+    place = out or Path("runs", f"probe-{plan.dataset}")
+    try:
+        report = asked.run(plan, out=place)
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command resumes it")
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(report.to_json())
+        return
+    output.print(summary(report))
+    output.print(Text(f"{place}: probe.json, probe.svg, probe.parquet"), soft_wrap=True)
+    next_command(_next(data, configs[0], report.recommended, config))
+
+
+def _next(data: Path, settings: Config, recommended: str | None, file: Path | None) -> str:
+    """The run with the same model, or, where it sees nothing, another probe."""
+    scorer = settings.model_for("scorer")
+    words = ["clear-pipeline", "run" if recommended else "probe", str(data)]
+    if not recommended:
+        return shlex.join([*words, "--model", "NAME", "--base-url", "URL"])
+    words += ["--out", str(Path("runs", data.resolve().name))]
+    if file is not None:
+        words += ["--config", str(file)]
+    words += ["--model", scorer.model]
+    if scorer.base_url is not None:
+        words += ["--base-url", scorer.base_url]
+    return shlex.join([*words, "--preset", recommended])

@@ -1,0 +1,132 @@
+"""How well a score tells spoiled rows from their own originals, which may be bad themselves.
+
+With a share p of the originals as bad as the spoiled rows, an AUROC of A is seen as
+(1 - p) A + p / 2: against a bad original a spoiled row wins every other time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from clear_pipeline.evaluate.statistics import F64, Estimate, interval
+
+Sight: TypeAlias = Literal["sees it", "sees it weakly", "blind", "inverted", "too few rows to say"]
+
+MIN_PAIRS = 10
+"""Fewer pairs say nothing, however one-sided they are."""
+CLEAR_SIGHT = 0.75
+"""Who sees a fault ranks at least three of four spoiled rows below their originals."""
+CHANCE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class PairFigures:
+    """One score on `n` rows and their spoiled versions. All figures are in [0, 1], 0.5 is chance.
+
+    Attributes:
+        n: Pairs.
+        win_rate: P(spoiled scores below its own original), ties counting half.
+        auroc: P(a spoiled row scores below any of the originals), ties counting half; as seen.
+        corrected: The AUROC against good originals only, see `corrected_auroc`.
+    """
+
+    n: int
+    win_rate: Estimate
+    auroc: Estimate
+    corrected: Estimate
+
+
+def paired(
+    spoiled: ArrayLike,
+    originals: ArrayLike,
+    *,
+    noise_rate: float = 0.0,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> PairFigures:
+    """Compare spoiled rows with their originals.
+
+    Args:
+        spoiled: One finite score per spoiled row; at least one.
+        originals: The score of each one's own original, in the same order.
+        noise_rate: p, share of the originals that are bad themselves, in [0, 1).
+        resamples: Bootstrap resamples of whole pairs.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: No pairs, lengths that differ, scores that are not finite, or p out of range.
+    """
+    low, high = np.asarray(spoiled, np.float64), np.asarray(originals, np.float64)
+    if low.shape != high.shape or low.ndim != 1 or low.size == 0:
+        raise ValueError(f"{low.size} spoiled rows for {high.size} originals")
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ValueError("scores must be finite")
+    n = low.size
+    wins = (low[:, None] < high) + (low[:, None] == high) / 2
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    win_rates = drawn @ np.diagonal(wins) / n
+    aurocs = ((drawn @ wins) * drawn).sum(axis=1) / n**2
+    auroc = float(wins.mean())
+    return PairFigures(
+        n=n,
+        win_rate=interval(float(np.diagonal(wins).mean()), win_rates),
+        auroc=interval(auroc, aurocs),
+        corrected=interval(
+            float(corrected_auroc(auroc, noise_rate)), corrected_auroc(aurocs, noise_rate)
+        ),
+    )
+
+
+def corrected_auroc(seen: ArrayLike, noise_rate: float) -> F64:
+    """Solve seen = (1 - p) A + p / 2 for A; figures that no A explains become 0 or 1.
+
+    Args:
+        seen: AUROCs against originals of which the share p is bad.
+        noise_rate: p, in [0, 1).
+
+    Raises:
+        ValueError: p is out of range.
+    """
+    if not 0 <= noise_rate < 1:
+        raise ValueError(f"the noise rate must be in [0, 1), got {noise_rate}")
+    exact = (np.asarray(seen, np.float64) - noise_rate / 2) / (1 - noise_rate)
+    return np.clip(exact, 0.0, 1.0)
+
+
+def noise_bound(spoiled: ArrayLike, originals: ArrayLike) -> float:
+    """At most this share of the originals can be as bad as the spoiled rows, in [0, 1].
+
+    Bad originals, scoring like spoiled rows, fall to one half below the median of these; so twice
+    the share of originals down there is p, plus good rows that score as low. Not an estimate: for
+    a score that is blind it is 1.
+
+    Args:
+        spoiled: Scores of spoiled rows, at least one.
+        originals: Scores of originals, at least one; a tie with the median counts half.
+    """
+    median = np.median(np.asarray(spoiled, np.float64))
+    scores = np.asarray(originals, np.float64)
+    below = (scores < median) + (scores == median) / 2
+    return float(min(1.0, 2 * below.mean()))
+
+
+def sight(n: int, win_rate: Estimate) -> Sight:
+    """What an interval of the win rate says; the rule behind the words.
+
+    With fewer than 10 pairs nothing. Otherwise: `sees it` if all of the interval is at 0.75 or
+    above, `sees it weakly` if all of it is above 0.5, `inverted` if all of it is below 0.5,
+    `blind` if it holds 0.5 and ends below 0.75, and nothing if it holds both.
+    """
+    if n < MIN_PAIRS:
+        return "too few rows to say"
+    if win_rate.low >= CLEAR_SIGHT:
+        return "sees it"
+    if win_rate.low > CHANCE:
+        return "sees it weakly"
+    if win_rate.high < CHANCE:
+        return "inverted"
+    return "blind" if win_rate.high < CLEAR_SIGHT else "too few rows to say"

@@ -1,0 +1,166 @@
+"""A probe from its plan to its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+
+from clear_pipeline import __version__
+from clear_pipeline.config import Config
+from clear_pipeline.errors import ClearPipelineError
+from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.budget import Totals
+from clear_pipeline.llm.open import embedded_model
+from clear_pipeline.llm.settings import Prices
+from clear_pipeline.load import Data
+from clear_pipeline.manifest import ModelRecord, write_text_atomically
+from clear_pipeline.model_pool import ModelPool
+from clear_pipeline.pipeline import in_own_loop
+from clear_pipeline.probe.figures import preset_report
+from clear_pipeline.probe.picture import picture
+from clear_pipeline.probe.plan import Plan, ProbeSettings, make_plan
+from clear_pipeline.probe.report import REPORT, PresetReport, ProbeReport, read_report
+from clear_pipeline.probe.scored import SCORED, ShownProgress, Spent, score_plan
+from clear_pipeline.probe.verdict import recommend, words
+from clear_pipeline.stages.base import Context, Progress, SilentProgress
+from clear_pipeline.stages.score import Score
+from clear_pipeline.store import CACHE, Store, write_table
+
+PICTURE: Final = "probe.svg"
+_ROLE: Final = "scorer"
+
+
+class Probe:
+    """Plants corruptions in a sample, scores it, and says what the model can and cannot see.
+
+    Args:
+        config: Says how DATA is read and which model scores.
+        scores: The presets to compare, as score stages.
+        settings: How much is planted.
+        models: A ready model as `scorer` instead of the configured one.
+        progress: Where long steps report.
+
+    Example:
+        >>> probe = Probe(build_config(), [Score(preset="likelihood")])
+        >>> report = probe.run(probe.plan("data/demo"), out="runs/probe-demo")
+        >>> report.verdict
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        scores: Sequence[Score],
+        settings: ProbeSettings | None = None,
+        *,
+        models: Mapping[str, ChatModel] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.config = config
+        self.scores = tuple({stage.preset: stage for stage in scores}.values())
+        self.settings = settings or ProbeSettings()
+        self._models = dict(models or {})
+        self._progress = progress or SilentProgress()
+
+    @property
+    def prices(self) -> Prices | None:
+        """What the model costs; 0 in this process, None where it is not known."""
+        if _ROLE in self._models:
+            return None
+        settings = self.config.model_for(_ROLE)
+        free = embedded_model(settings) is not None
+        return Prices(input=0, output=0) if free else settings.price_per_mtok
+
+    def plan(self, data: Data) -> Plan:
+        """Read DATA, draw the sample and plant the corruptions; no call is made.
+
+        Raises:
+            NothingReadableError: DATA holds no usable row.
+        """
+        return make_plan(data, self.config.load, self.settings, progress=self._progress)
+
+    def run(self, plan: Plan, *, out: str | Path) -> ProbeReport:
+        """Score the plan with every preset; works inside a running event loop too.
+
+        Answers are kept in `out`: after a kill the same call goes on where it was, and a second
+        probe of the same rows asks nothing. Writes probe.json, probe.svg and probe.parquet.
+
+        Raises:
+            RunFailedError: The server is gone or too many rows failed; the same call resumes.
+            UsageError: The endpoint cannot do what a preset needs.
+        """
+        store = Store(Path(out))
+        with store.locked():
+            minutes = _earlier_minutes(store.directory)
+            model, scored = in_own_loop(self._score(plan, store.directory / CACHE))
+            presets = [
+                preset_report(
+                    *of_preset,
+                    stage=stage,
+                    settings=self.settings,
+                    prices=self.prices,
+                    earlier_minutes=minutes.get((model.identity, stage.preset)),
+                )
+                for stage, of_preset in zip(self.scores, scored, strict=True)
+            ]
+            report = _put_together(plan, self.settings, presets, model)
+            table = pa.concat_tables([table for table, _ in scored])
+            write_table(store.directory / SCORED, table)
+            write_text_atomically(store.directory / PICTURE, picture(report))
+            text = report.model_dump_json(indent=1)
+            write_text_atomically(store.directory / REPORT, text + "\n")
+        return report
+
+    async def _score(
+        self, plan: Plan, cache: Path
+    ) -> tuple[ModelRecord, list[tuple[pa.Table, Spent]]]:
+        note = self._progress.note
+        pool = ModelPool(self.config, self._models, cache_path=cache, spent={}, note=note)
+        scored = []
+        try:
+            models = await pool.open([_ROLE])
+            for stage in self.scores:
+                ctx = Context(
+                    models=models,
+                    progress=ShownProgress(self._progress, pool.spend),
+                    rows_in_flight=pool.rows_in_flight([_ROLE]),
+                )
+                scored.append(
+                    await score_plan(
+                        plan, stage, ctx, lambda: sum(pool.totals().values(), Totals())
+                    )
+                )
+        finally:
+            await pool.close()
+        return pool.records(self.scores)[_ROLE], scored
+
+
+def _earlier_minutes(directory: Path) -> dict[tuple[str, str], float | None]:
+    """Minutes per 1,000 rows by model and preset, as an earlier probe here measured them."""
+    try:
+        earlier = read_report(directory)
+    except ClearPipelineError:  # none, or of another version
+        return {}
+    return {(earlier.identity, p.preset): p.cost.minutes for p in earlier.presets}
+
+
+def _put_together(
+    plan: Plan, settings: ProbeSettings, presets: list[PresetReport], model: ModelRecord
+) -> ProbeReport:
+    best = recommend(presets)
+    return ProbeReport(
+        package_version=__version__,
+        dataset=plan.dataset,
+        rows_read=plan.rows_read,
+        usable=plan.usable,
+        model=model.model,
+        endpoint=model.endpoint,
+        identity=model.identity,
+        settings=settings.model_dump(mode="json"),
+        noise_rate=settings.noise_rate,
+        presets=tuple(presets),
+        recommended=None if best is None else best.preset,
+        verdict=words(model.model, presets),
+    )

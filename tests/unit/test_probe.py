@@ -1,0 +1,317 @@
+"""The probe: what it draws, what it scores, what it says, and that a second one is free."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pyarrow.compute as pc
+import pytest
+
+from clear_pipeline.config import build_config
+from clear_pipeline.corruptions.refusal import REFUSALS
+from clear_pipeline.errors import CallError, NothingReadableError, UsageError
+from clear_pipeline.evaluate import Estimate
+from clear_pipeline.evaluate.pairs import Sight
+from clear_pipeline.llm.base import ChatRequest, Choice, Token, Usage
+from clear_pipeline.llm.scripted import ScriptedChat
+from clear_pipeline.llm.settings import Prices
+from clear_pipeline.load import LoadSettings
+from clear_pipeline.probe import Probe, ProbeReport, ProbeSettings, make_plan, read_report
+from clear_pipeline.probe.forecast import Forecast, forecast
+from clear_pipeline.probe.picture import picture
+from clear_pipeline.probe.report import Cost, Finding, PresetReport
+from clear_pipeline.probe.scored import read_scored
+from clear_pipeline.probe.verdict import recommend, words
+from clear_pipeline.stages.score import Score
+
+ROWS = [
+    {"prompt": f"Tell me fact {n} about topic {chr(97 + n)}{chr(98 + n)}. Be brief.",
+     "completion": f"Item {n * 7 + 11} is made of {chr(97 + n) * 3} and {chr(98 + n) * 4} parts."}
+    for n in range(20)
+]  # fmt: skip
+SCORE = Score(preset="fast", reflection=("yes_no",))
+SMALL = ProbeSettings(rows=14, per_corruption=12)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "facts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+def sees_refusals(request: ChatRequest, sample: int) -> Choice:
+    """Yes with a probability of 0.8, and of 0.1 where a refusal stands in the prompt."""
+    refused = any(text in request.messages[-1].text for text in REFUSALS)
+    yes = 0.1 if refused else 0.8
+    top = (("Yes", math.log(yes)), ("No", math.log(1 - yes)))
+    return Choice("Yes", "stop", (Token("Yes", math.log(yes), top),))
+
+
+def probe_of(
+    model: ScriptedChat, settings: ProbeSettings = SMALL, scores: tuple[Score, ...] = (SCORE,)
+) -> Probe:
+    return Probe(build_config(stages=["score"]), scores, settings, models={"scorer": model})
+
+
+def finding(report: ProbeReport, corruption: str) -> Finding:
+    return next(f for f in report.presets[0].findings if f.corruption == corruption)
+
+
+def test_the_plan_depends_on_content_alone(data: Path, tmp_path: Path) -> None:
+    """Other order, other file name, a row twice: the same rows are spoiled in the same way."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    lines = data.read_text().splitlines()
+    (folder / "b.jsonl").write_text("\n".join([*reversed(lines), lines[3], lines[3]]))
+    first, second = (make_plan(d, LoadSettings(), SMALL) for d in (data, folder))
+    assert [r.response for r in first.originals] == [r.response for r in second.originals]
+    texts = [[(p.corruption, p.example.response) for p in plan.planted] for plan in (first, second)]
+    assert texts[0] == texts[1]
+    assert (first.rows_read, second.rows_read) == (20, 22)
+
+
+def test_the_plan_keeps_to_its_limits(data: Path) -> None:
+    """No more rows, and no corruption more often, than asked for; other seeds, other rows."""
+    plan = make_plan(data, LoadSettings(), ProbeSettings(rows=5, per_corruption=3))
+    assert len(plan.originals) == 5
+    planted = [row.corruption for row in plan.planted]
+    assert max(planted.count(name) for name in planted) == 3
+    assert {row.original_id for row in plan.planted} <= {row.id for row in plan.originals}
+    other = make_plan(data, LoadSettings(), ProbeSettings(rows=5, per_corruption=3, seed=1))
+    assert {r.id for r in other.originals} != {r.id for r in plan.originals}
+
+
+def test_rows_that_cannot_be_spoiled_are_no_sample(tmp_path: Path) -> None:
+    """A dataset of tool calls alone is refused with the reason."""
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    turns = [{"role": "user", "content": "go"}, {"role": "assistant", "tool_calls": [call]}]
+    path = tmp_path / "calls.jsonl"
+    path.write_text(json.dumps({"messages": turns}) + "\n")
+    with pytest.raises(NothingReadableError, match="none of its 1 rows has a response of plain"):
+        make_plan(path, LoadSettings(), SMALL)
+
+
+def test_the_probe_finds_what_the_model_sees(data: Path, tmp_path: Path) -> None:
+    """A model that sees nothing but refusals is said to see these, and to be blind elsewhere."""
+    probe = probe_of(ScriptedChat(sees_refusals))
+    report = probe.run(probe.plan(data), out=tmp_path / "out")
+    assert finding(report, "refusal").win_rate == Estimate(1.0, 1.0, 1.0)
+    assert finding(report, "refusal").sight == "sees it"
+    assert {f.sight for f in report.presets[0].findings if f.plural != "refusals"} == {
+        "blind", "too few rows to say",
+    }  # fmt: skip
+    assert finding(report, "malformed_json").planted == 0
+    assert report.recommended == "fast"
+    assert report.verdict[0].endswith("sees refusals.")
+    assert report == read_report(tmp_path / "out")
+
+
+def test_each_original_is_asked_about_once(data: Path, tmp_path: Path) -> None:
+    """One question is one call per row; a second probe asks nothing and tells the same."""
+    model, again = ScriptedChat(sees_refusals), ScriptedChat(sees_refusals)
+    plan = probe_of(model).plan(data)
+    first = probe_of(model).run(plan, out=tmp_path / "out")
+    second = probe_of(again).run(plan, out=tmp_path / "out")
+    rows = [*plan.originals, *(planted.example for planted in plan.planted)]
+    assert len(model.requests) == len({(row.messages, row.response) for row in rows})
+    assert again.requests == []
+    assert second == first
+    assert first.presets[0].cost.prompt_tokens > 0
+
+
+def test_the_scored_rows_are_kept(data: Path, tmp_path: Path) -> None:
+    """probe.parquet has every row with its scores, and originals under their own ids."""
+    probe = probe_of(ScriptedChat(sees_refusals))
+    plan = probe.plan(data)
+    probe.run(plan, out=tmp_path / "out")
+    table = read_scored(tmp_path / "out")
+    assert table.column_names == ["preset", "id", "original_id", "corruption", *SCORE.adds().names]
+    originals = table.filter(pc.is_null(table["corruption"]))
+    assert originals["id"].to_pylist() == [row.id for row in plan.originals]
+    assert originals["id"] == originals["original_id"]
+    spoiled = table.filter(pc.is_valid(table["corruption"]))
+    assert spoiled["original_id"].to_pylist() == [row.original_id for row in plan.planted]
+    assert spoiled["corruption"].to_pylist() == [row.corruption for row in plan.planted]
+    assert set(table["score_status"].to_pylist()) == {"scored"}
+
+
+def test_unscored_rows_are_counted_with_their_reason(data: Path, tmp_path: Path) -> None:
+    """A failed original leaves its pairs out, and the report says why."""
+
+    def script(request: ChatRequest, sample: int) -> Choice:
+        if "Item 11 is made of aaa and bbbb parts." in request.messages[-1].text:
+            raise CallError("content_filter", "no", transient=False)
+        return sees_refusals(request, sample)
+
+    probe = probe_of(ScriptedChat(script), ProbeSettings(rows=20, per_corruption=20))
+    report = probe.run(probe.plan(data), out=tmp_path / "out")
+    preset = report.presets[0]
+    assert (preset.originals, preset.scored_originals) == (20, 19)
+    assert preset.unscored["content_filter: no"] >= 1
+    refused = finding(report, "refusal")
+    assert (refused.planted, refused.n) == (20, 19)
+
+
+def test_a_noise_rate_corrects_the_auroc(data: Path, tmp_path: Path) -> None:
+    """With p = 0.2 a seen AUROC of 0.5 stays, one of 1 is cut at 1; without p nothing is said."""
+    plan = probe_of(ScriptedChat(sees_refusals)).plan(data)
+    reports = [
+        probe_of(ScriptedChat(sees_refusals), SMALL.model_copy(update={"noise_rate": rate})).run(
+            plan, out=tmp_path / "out"
+        )
+        for rate in (None, 0.2)
+    ]
+    assert finding(reports[0], "other_row").auroc_corrected is None
+    seen, corrected = finding(reports[1], "other_row").auroc, finding(reports[1], "other_row")
+    assert seen is not None
+    assert corrected.auroc_corrected is not None
+    assert corrected.auroc_corrected.value == pytest.approx((seen.value - 0.1) / 0.8)
+
+
+def test_two_presets_are_compared_side_by_side(data: Path, tmp_path: Path) -> None:
+    """Each has its figures, its column in the table and its colour in the picture."""
+    both = (SCORE, Score(preset="best", reflection=("yes_no", "expert")))
+    probe = probe_of(ScriptedChat(sees_refusals), scores=both)
+    report = probe.run(probe.plan(data), out=tmp_path / "out")
+    assert [p.preset for p in report.presets] == ["fast", "best"]
+    assert report.recommended == "fast"  # equal sight, fewer tokens
+    assert set(read_scored(tmp_path / "out")["preset"].to_pylist()) == {"fast", "best"}
+    drawn = (tmp_path / "out" / "probe.svg").read_text()
+    assert "preset fast" in drawn
+    assert "preset best" in drawn
+
+
+def test_no_probe_no_report(tmp_path: Path) -> None:
+    """An empty directory is named, with the command that fills it."""
+    for read in (read_report, read_scored):
+        with pytest.raises(UsageError, match="clear-pipeline probe DATA"):
+            read(tmp_path)
+
+
+def preset(name: str, tokens: float = 100.0, **sights: Sight) -> PresetReport:
+    rates = {"sees it": 0.95, "sees it weakly": 0.7, "blind": 0.5, "inverted": 0.1}
+    findings = [
+        Finding(
+            corruption=corruption,
+            plural=corruption.replace("_", " "),
+            explanation="",
+            ability=f"do {corruption}",
+            planted=30,
+            n=30,
+            win_rate=Estimate(rates.get(sight, 0.6), 0.4, 0.9),
+            auroc=None,
+            auroc_corrected=None,
+            sight=sight,
+        )
+        for corruption, sight in sights.items()
+    ]
+    cost = Cost(prompt_tokens=tokens, cached_tokens=0, completion_tokens=0, usd=None, minutes=None)
+    return PresetReport(
+        preset=name,
+        settings={},
+        originals=30,
+        scored_originals=30,
+        unscored={},
+        findings=tuple(findings),
+        cost=cost,
+        noise_at_most=None,
+    )
+
+
+def test_the_verdict_says_what_the_model_cannot_do() -> None:
+    """Seen, blind, inverted, weak and unknown faults each have their sentence."""
+    told = words(
+        "m",
+        [preset("fast", swaps="sees it", numbers="blind", names="blind", copies="inverted",
+                loops="sees it weakly", cuts="too few rows to say")],
+    )  # fmt: skip
+    assert told == (
+        "Use --preset fast: with it m sees swaps.",
+        (
+            "m cannot do numbers or do names: it cannot see numbers (0.50) and names (0.50). "
+            "Where that matters, use a stronger model."
+        ),
+        (
+            "m prefers copies (0.10) to the responses that were there: preset fast would keep "
+            "such rows and drop good ones."
+        ),
+        "It sees loops (0.70) only weakly.",
+        "Too few rows to say about cuts (30 rows).",
+    )
+
+
+def test_the_verdict_of_a_blind_model() -> None:
+    """A model that sees nothing is to be replaced; too few rows are no verdict on it."""
+    assert recommend([preset("fast", swaps="blind")]) is None
+    assert "use a stronger model" in words("m", [preset("fast", swaps="blind")])[0]
+    assert "probe more rows" in words("m", [preset("fast", swaps="too few rows to say")])[0]
+
+
+def test_the_better_and_then_the_cheaper_preset_is_recommended() -> None:
+    """More faults seen beats fewer tokens; at equal sight fewer tokens win."""
+    narrow = preset("fast", swaps="sees it", loops="blind")
+    wide = preset("best", tokens=900, swaps="sees it", loops="sees it")
+    dear = preset("paper", tokens=5000, swaps="sees it", loops="sees it")
+    assert recommend([narrow, dear, wide]) is wide
+    assert words("m", [narrow, wide])[0] == "Use --preset best: with it m sees swaps and loops."
+
+
+def test_the_forecast_is_shown_before_anything_is_paid(data: Path) -> None:
+    """Calls are exact for one question per row; the price follows from the tokens."""
+    plan = make_plan(data, LoadSettings(), SMALL)
+    assert forecast(plan, [SCORE]).calls == plan.rows
+    assert forecast(plan, [SCORE, Score(preset="likelihood")]).calls == 3 * plan.rows
+    paper = Score(preset="paper")
+    assert forecast(plan, [paper]).calls == plan.rows * (2 + 1 + 2 * 5)
+    assert forecast(plan, [paper]).completion_tokens > plan.rows * 5 * 512
+    prices = Prices(input=1.0, output=10.0)
+    assert Forecast(1, 2_000_000, 100_000).usd(prices) == pytest.approx(3.0)
+    assert "not known" in Forecast(1, 2, 3).words(None)
+
+
+def test_names_cannot_break_the_picture() -> None:
+    """Markup in the name of a dataset or model stays text."""
+    shown = preset("fast", swaps="sees it")
+    report = ProbeReport(
+        package_version="0",
+        dataset='<script>alert("x")</script>&\x1b[31m',
+        rows_read=1,
+        usable=1,
+        model="</title><b>",
+        endpoint="",
+        identity="",
+        settings={},
+        noise_rate=None,
+        presets=(shown,),
+        recommended="fast",
+        verdict=(),
+    )
+    drawn = picture(report)
+    assert {element.tag.rpartition("}")[2] for element in ET.fromstring(drawn).iter()} <= {
+        "svg", "title", "style", "rect", "text", "circle", "line", "g",
+    }  # fmt: skip
+    assert "\x1b" not in drawn
+    assert picture(report) == drawn
+
+
+def test_unknown_prices_are_no_zero(data: Path, tmp_path: Path) -> None:
+    """Without prices the cost is null; with prices it is that of the originals' tokens."""
+    from clear_pipeline.probe.figures import preset_report
+    from clear_pipeline.probe.scored import Spent
+
+    probe = probe_of(ScriptedChat(sees_refusals))
+    assert probe.run(probe.plan(data), out=tmp_path / "out").presets[0].cost.usd is None
+    priced = preset_report(
+        read_scored(tmp_path / "out"),
+        Spent(Usage(prompt=1400, cached=0, completion=14), seconds=0.6),
+        stage=SCORE,
+        settings=SMALL,
+        prices=Prices(input=1.0, output=10.0),
+    ).cost
+    assert priced.usd == pytest.approx((1400 + 140) / 1e6 / 14 * 1000)
+    assert priced.minutes == pytest.approx(10.0)
+    assert priced.prompt_tokens == pytest.approx(100_000)
