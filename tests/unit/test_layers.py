@@ -26,6 +26,7 @@ LAYERS = [
     {"ledger", "row_files"},
     {"store"},
     {"stages"},
+    {"calibration"},
     {"scoring"},
     {"load"},
     {"formats"},
