@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "clear_pipeline"
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"marking"},
     {"answer_key", "evaluate"},
     {"pipeline"},
     {"outputs"},
