@@ -149,7 +149,7 @@ def calibrate_run(
         )
     if weight is None:
         remarks.append(
-            "the marks have no weights: the noise rate holds if the marked rows were drawn at random"
+            "the marks have no weights: the noise rate holds if their rows were drawn at random"
         )
     return calibration, remarks
 
