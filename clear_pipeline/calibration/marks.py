@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from clear_pipeline.calibration.direction import upside_down
 from clear_pipeline.calibration.features import (
     Feature,
     coarsest,
@@ -127,7 +128,11 @@ def fit_marks(
     low, high = np.percentile(rates[1:], _TAILS)
     coefficients = model.basis @ fitted
     covariance = model.basis @ np.atleast_2d(np.cov(draws[1:].T)) @ model.basis.T
-    turned = tuple(f.name for f, w in zip(model.features, coefficients[1:], strict=True) if w < 0)
+    turned = tuple(
+        f.name
+        for f, w in zip(model.features, coefficients[1:], strict=True)
+        if w < 0 and upside_down(whole[f.name][marks.rows], good)
+    )
     calibration = Calibration(
         kind="probability",
         features=tuple(

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from clear_pipeline.calibration.direction import auroc, upside_down
 from clear_pipeline.calibration.features import complete, design, finest, sigmoid, standard
 from clear_pipeline.calibration.file import (
     Calibration,
@@ -71,16 +72,17 @@ def fit_ranking(
     inside = np.isin(kinds, ["", *used])
     weights = _fit(rows[inside], kinds[inside])
     scores = _out_of_fold(rows, kinds, groups, used)
-    signals = {name: _auroc(whole[name][inside], kinds[inside]) for name in names}
     turned = [
-        name for name, w in zip(names, weights[1:], strict=True) if w < 0 and signals[name] < 1 / 2
+        name
+        for name, weight in zip(names, weights[1:], strict=True)
+        if weight < 0 and upside_down(whole[name][inside], kinds[inside] == "")
     ]
     every = sorted(set(kinds.tolist()) - {""})
     fit = CorruptionFit(
         originals=int((kinds == "").sum()),
         corrupted=int((inside & (kinds != "")).sum()),
         auroc=_auroc(scores[inside], kinds[inside]),
-        signals={name: rounded(value) for name, value in signals.items()},
+        signals={name: _auroc(whole[name][inside], kinds[inside]) for name in names},
         turned=tuple(turned),
         corruptions=tuple(
             _left_out(c, rows, kinds, groups, used=used, scores=scores) for c in every
@@ -160,10 +162,7 @@ def _left_out(
 
 
 def _auroc(scores: F64, kinds: Names) -> float:
-    """Probability that an original stands above a corrupted row, in [0, 1]; ties count half."""
-    from sklearn.metrics import roc_auc_score
-
-    return rounded(float(roc_auc_score(kinds == "", scores)))
+    return rounded(auroc(scores, kinds == ""))
 
 
 def _remarks(partial: Mapping[str, int], turned: Sequence[str]) -> list[str]:

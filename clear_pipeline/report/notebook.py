@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.report.adapter import fate_counts, score_histogram, threshold_of
+from clear_pipeline.report.html import environment
 from clear_pipeline.report.plots import funnel_figure, histogram_figure
 from clear_pipeline.report.words import PARTS
 from clear_pipeline.run import Run
@@ -128,6 +129,16 @@ def margin(run: Run, threshold: float | None = None, *, rows: int = 10) -> pd.Da
         raise UsageError(f"{run.path}: no filter ran; give a threshold")
     frame = _nearest(pd.DataFrame(ranked)[["id", "fate", "confidence"]], threshold).head(rows)
     return _with_texts(run, frame.sort_values("confidence", ignore_index=True))
+
+
+def to_read(sample: pd.DataFrame) -> str:
+    """Whole rows for a person to read and mark, as HTML: the texts escaped, nothing invisible.
+
+    Args:
+        sample: With `id`, `prompt`, `response`, as `marking.sample_to_mark` gives them.
+    """
+    rows = sample[["id", "prompt", "response"]].to_dict("records")
+    return environment().get_template("to_read.html.j2").render(rows=rows)
 
 
 def _ranked(run: Run) -> list[dict[str, Any]]:

@@ -134,7 +134,7 @@ def test_precision_keeps_the_largest_set_whose_mean_bound_reaches_it() -> None:
 
 def test_precision_out_of_reach_is_an_error_with_the_best_bound() -> None:
     """Where not even the best row is sure enough, nothing is kept in silence."""
-    with pytest.raises(NoSurvivorsError, match="highest lower bound is 0.900"):
+    with pytest.raises(NoSurvivorsError, match=r"highest lower bound is 0\.900"):
         run(Filter(keep=Precision(precision=0.95)), bounded([0.9, 0.5]))
 
 
