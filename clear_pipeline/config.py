@@ -19,7 +19,7 @@ from clear_pipeline.load import LoadSettings
 from clear_pipeline.stages.base import Settings
 from clear_pipeline.stages.calibrate import Calibrate
 from clear_pipeline.stages.dedup import Dedup
-from clear_pipeline.stages.filter import Filter
+from clear_pipeline.stages.filter import PRECISION_NEEDS, Filter
 from clear_pipeline.stages.rectify import Rectify
 from clear_pipeline.stages.score import Score
 from clear_pipeline.yaml_source import YamlSource, read_yaml
@@ -31,11 +31,7 @@ STAGE_KINDS = ("dedup", "score", "filter", "rectify")
 """The usual chain."""
 ALL_KINDS = ("dedup", "score", "calibrate", "filter", "rectify")
 """Every stage, in the order in which a chain has them."""
-WHERE_FROM = {
-    "p_good_low": "keep: {precision: P} needs probabilities, fitted on marks: "
-    "clear-pipeline calibrate RUN --marks FILE --out calibration.json, then run again with "
-    "--calibration calibration.json",
-}
+WHERE_FROM = {"p_good_low": PRECISION_NEEDS}
 """For columns that the usual chain does not make: what to do."""
 PAPER: Mapping[str, Mapping[str, Any]] = {
     "score": {"preset": "paper"},

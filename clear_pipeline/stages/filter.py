@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Discriminator, Field, Tag
 
-from clear_pipeline.errors import NoSurvivorsError
+from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Context, Settings, Shard
 from clear_pipeline.stages.confidence import final_confidence
@@ -96,6 +96,11 @@ class Precision(Settings):
     def __str__(self) -> str:
         return f"precision {self.precision:g}"
 
+
+PRECISION_NEEDS = (
+    "keep: {precision: P} needs probabilities, fitted on marks: clear-pipeline calibrate RUN "
+    "--marks FILE --out calibration.json, then run again with --calibration calibration.json"
+)
 
 KEEP_FORMS = (
     "{above: median}, {quantile: 0.3}, {confidence: 0.7}, {count: 5000} or {precision: 0.95}"
@@ -227,8 +232,16 @@ class Filter(Settings):
 
 
 def ranked_by(keep: Settings, table: pa.Table) -> pa.ChunkedArray:
-    """The column that a rule ranks rows by: the final confidence, or the bounds of P(good)."""
-    return table["p_good_low"] if isinstance(keep, Precision) else final_confidence(table)
+    """The column that a rule ranks rows by: the final confidence, or the bounds of P(good).
+
+    Raises:
+        UsageError: A precision is asked for without probabilities.
+    """
+    if not isinstance(keep, Precision):
+        return final_confidence(table)
+    if "p_good_low" not in table.column_names:
+        raise UsageError(PRECISION_NEEDS)
+    return table["p_good_low"]
 
 
 def _no_survivors(keep: Settings, confidences: Sequence[float]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from clear_pipeline.evaluate import Labels, evaluate_scores, read_labels
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.marking import calibrate_run, sample_to_mark, write_marks
 from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.report.notebook import move_threshold
 from clear_pipeline.run import Run
 from clear_pipeline.stages.base import SilentProgress
 
@@ -29,6 +31,22 @@ from clear_pipeline.stages.base import SilentProgress
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """200 rows, every third one wrong."""
     return scored_run(tmp_path_factory.mktemp("calibrate"))[0]
+
+
+@pytest.fixture
+def again(run: Run, tmp_path: Path) -> Callable[..., Run]:
+    """Runs a copy of the finished run again, with another config; its model must not be asked."""
+    out = shutil.copytree(run.path, tmp_path / "again")
+
+    def rerun(settings: Config, progress: SilentProgress | None = None) -> Run:
+        model = ScriptedChat(script)
+        pipeline = Pipeline(settings, models={"scorer": model}, progress=progress)
+        try:
+            return pipeline.run(run.path.parent / "rows.jsonl", out=out)
+        finally:
+            assert model.requests == []
+
+    return rerun
 
 
 def is_bad(row_id: str) -> bool:
@@ -71,12 +89,12 @@ def file(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_sample_stands_for_the_run(run: Run) -> None:
     """Half from the least confident fifth, each row once, weights that sum to the run."""
-    sample = sample_to_mark(run, 60, seed=2)
+    sample = sample_to_mark(run, 40, seed=2)
     assert sample["id"].is_unique
     assert sample["weight"].sum() == pytest.approx(200)
     lowest = sorted(run.ledger(["confidence"])["confidence"].to_pylist())[39]
-    assert (sample["confidence"] <= lowest).sum() == 32
-    assert sample.equals(sample_to_mark(run, 60, seed=2))
+    assert (sample["confidence"] <= lowest).sum() == 20
+    assert sample.equals(sample_to_mark(run, 40, seed=2))
     assert not sample["confidence"].is_monotonic_increasing
     assert sample["response"].str.contains("answer").all()
 
@@ -96,62 +114,88 @@ def test_calibration_file_tells_the_truth_and_no_text(file: Path) -> None:
     assert file.with_suffix(".svg").read_text().startswith("<svg")
 
 
-def test_rerun_with_a_calibration_makes_no_call(run: Run, file: Path) -> None:
+def test_rerun_with_a_calibration_makes_no_call(again: Callable[..., Run], file: Path) -> None:
     """Calibrate and filter run, the score is up to date, and the kept rows are that good."""
-    model, progress = ScriptedChat(script), SilentProgress()
-    settings = config(file, "filter.keep.precision=0.95")
-    again = Pipeline(settings, models={"scorer": model}, progress=progress).run(
-        run.path.parent / "rows.jsonl", out=run.path
-    )
-    assert model.requests == []
+    progress = SilentProgress()
+    run = again(config(file, "filter.keep.precision=0.95"), progress)
     assert "score: up to date" in progress.notes
-    kept = again.ledger(fate="kept")
-    assert kept.num_rows > 50
-    assert sum(map(is_bad, kept["id"].to_pylist())) / kept.num_rows <= 0.05
-    ledger = again.ledger()
-    for good, bad, low in zip(
-        *(ledger[c].to_pylist() for c in ("calibrated", "p_bad", "p_good_low")), strict=True
-    ):
+    kept = run.ledger(fate="kept")["id"].to_pylist()
+    assert len(kept) > 50
+    assert sum(map(is_bad, kept)) / len(kept) <= 0.05
+    columns = (run.ledger()[c].to_pylist() for c in ("calibrated", "p_bad", "p_good_low"))
+    for good, bad, low in zip(*columns, strict=True):
         assert bad == 1 - good
         assert low <= good
-    labels = Labels({i: is_bad(i) for i in ledger["id"].to_pylist()})
-    assert evaluate_scores(again, labels, resamples=5).scores[0].name == "calibrated"
-    named = evaluate_scores(again, labels, score="reflection", resamples=5)
-    assert named.scores[0].name == "reflection"
-    with pytest.raises(UsageError, match="no score 'gone'; there are calibrated, confidence"):
-        evaluate_scores(again, labels, score="gone", resamples=5)
 
-    moved = file.with_name("copy.json")
+
+def test_a_moved_file_computes_nothing(again: Callable[..., Run], file: Path) -> None:
+    """The content decides, not the path."""
+    moved = file.with_name("moved.json")
     moved.write_bytes(file.read_bytes())
+    again(config(file))
     progress = SilentProgress()
-    Pipeline(
-        config(moved, "filter.keep.precision=0.95"), models={"scorer": model}, progress=progress
-    ).run(run.path.parent / "rows.jsonl", out=run.path)
+    again(config(moved), progress)
     assert "calibrate: up to date" in progress.notes
 
 
-def test_file_of_another_model_is_refused(run: Run, file: Path, tmp_path: Path) -> None:
+def test_any_score_can_be_measured(again: Callable[..., Run], file: Path) -> None:
+    """The most refined one by default, another by name; an unknown one is refused."""
+    run = again(config(file))
+    labels = Labels({i: is_bad(i) for i in run.ledger(["id"])["id"].to_pylist()})
+    assert evaluate_scores(run, labels, resamples=5).scores[0].name == "calibrated"
+    named = evaluate_scores(run, labels, score="reflection", resamples=5)
+    assert named.scores[0].name == "reflection"
+    with pytest.raises(UsageError, match="no score 'gone'; there are calibrated, confidence"):
+        evaluate_scores(run, labels, score="gone", resamples=5)
+
+
+def test_a_precision_can_be_previewed(run: Run, again: Callable[..., Run], file: Path) -> None:
+    """In a notebook, by the filter's own rule; without probabilities it says what to type."""
+    keep = {"precision": 0.95}
+    calibrated = again(config(file))
+    preview = move_threshold(calibrated, keep)
+    filtered = again(config(file, "filter.keep.precision=0.95"))
+    assert preview.counts.loc["kept", "then"] == filtered.manifest.fates["kept"]
+    with pytest.raises(UsageError, match="needs probabilities"):
+        move_threshold(run, keep)
+
+
+def test_file_of_another_model_is_refused(
+    again: Callable[..., Run], file: Path, tmp_path: Path
+) -> None:
     """Both models are named."""
     fitted = Calibration.read(file)
     assert fitted.scored_by is not None
     other = fitted.scored_by.model_copy(update={"model": "elsewhere:big"})
     fitted.model_copy(update={"scored_by": other}).save(tmp_path / "other.json")
     with pytest.raises(UsageError, match="fitted for elsewhere:big, this run was scored by script"):
-        Pipeline(config(tmp_path / "other.json"), models={"scorer": ScriptedChat(script)}).run(
-            run.path.parent / "rows.jsonl", out=run.path
-        )
+        again(config(tmp_path / "other.json"))
 
 
-def test_file_of_other_signals_is_refused(run: Run, file: Path, tmp_path: Path) -> None:
+def test_file_of_other_signals_is_refused(
+    again: Callable[..., Run], file: Path, tmp_path: Path
+) -> None:
     """The missing signal is named, with those that are there."""
     fitted = Calibration.read(file)
     other = fitted.features[0].model_copy(update={"name": "consistency"})
     features = (other, *fitted.features[1:])
     fitted.model_copy(update={"features": features}).save(tmp_path / "other.json")
     with pytest.raises(UsageError, match=r"weighs consistency, which no row.*there are confidence"):
-        Pipeline(config(tmp_path / "other.json"), models={"scorer": ScriptedChat(script)}).run(
-            run.path.parent / "rows.jsonl", out=run.path
-        )
+        again(config(tmp_path / "other.json"))
+
+
+def test_file_for_other_settings_is_used_with_a_note(
+    again: Callable[..., Run], file: Path, tmp_path: Path
+) -> None:
+    """The same signals under other settings of score: what differs is told."""
+    fitted = Calibration.read(file)
+    assert fitted.scored_by is not None
+    settings = fitted.scored_by.settings | {"k": 5}
+    other = fitted.scored_by.model_copy(update={"settings": settings})
+    fitted.model_copy(update={"scored_by": other}).save(tmp_path / "other.json")
+    progress = SilentProgress()
+    again(config(tmp_path / "other.json"), progress)
+    assert any("k 5 then, 0 now" in note for note in progress.notes)
 
 
 def test_precision_without_marks_says_what_to_type() -> None:
@@ -201,7 +245,7 @@ def test_marks_without_weights_say_what_they_assume(run: Run, tmp_path: Path) ->
     assert any("drawn at random" in remark for remark in remarks)
 
 
-def test_probe_gives_a_ranking_that_runs(run: Run, tmp_path: Path) -> None:
+def test_probe_gives_a_ranking_that_runs(again: Callable[..., Run], tmp_path: Path) -> None:
     """From `probe.parquet` to a run: bound to its model, a ranking, no probability."""
     pairs = range(60)
     table = pa.table(
@@ -220,10 +264,7 @@ def test_probe_gives_a_ranking_that_runs(run: Run, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert json.loads(result.output)["kind"] == "ranking-only"
     progress = SilentProgress()
-    again = Pipeline(config(out), models={"scorer": ScriptedChat(script)}, progress=progress).run(
-        run.path.parent / "rows.jsonl", out=run.path
-    )
-    ledger = again.ledger()
+    ledger = again(config(out), progress).ledger()
     assert "p_bad" not in ledger.column_names
     assert all(0 <= value <= 1 for value in ledger["calibrated"].to_pylist())
     assert any("no probability" in note for note in progress.notes)
