@@ -5,8 +5,7 @@ It holds numbers and names only, never a text or an id of the dataset.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -172,4 +171,20 @@ class Calibration(Settings):
 
 def rounded(value: float) -> float:
     """Six significant digits: what is written is what is used, and no more was measured."""
-    return 0.0 if value == 0 else round(value, 5 - math.floor(math.log10(abs(value))))
+    return float(f"{value:.6g}")
+
+
+def weighed(features: tuple[Feature, ...], coefficients: F64) -> tuple[Feature, ...]:
+    """The features with fitted weights; the first coefficient is the intercept."""
+    return tuple(
+        feature.model_copy(update={"weight": rounded(weight)})
+        for feature, weight in zip(features, coefficients[1:], strict=True)
+    )
+
+
+def remarks_on(partial: Mapping[str, int], turned: Sequence[str]) -> list[str]:
+    """What a fit has to say: signals that some rows lack, and those that were upside down."""
+    remarks = [f"{name} is left out: {rows} rows have none" for name, rows in partial.items()]
+    if turned:
+        remarks.append(f"upside down here, and turned: {', '.join(turned)}")
+    return remarks

@@ -31,7 +31,9 @@ from clear_pipeline.calibration.file import (
     Candidate,
     MarksFit,
     ScoredBy,
+    remarks_on,
     rounded,
+    weighed,
 )
 from clear_pipeline.calibration.logistic import fit_logistic
 from clear_pipeline.calibration.reliability import Interval, reliability, resampled_counts
@@ -114,47 +116,54 @@ def fit_marks(
     models = _models(whole, score, ranking, int(min(marks.bad.sum(), (~marks.bad).sum())))
     weight = np.ones(len(marks.bad)) if marks.weight is None else marks.weight
     weight = weight / weight.mean()
-    p_bad = _nested(models, marks, weight, seed)
     candidates, (model, strength) = _choose(models, marks.rows, marks.bad, weight, seed=seed)
-    good = ~marks.bad
-    inputs = model.inputs
-    counts = resampled_counts(len(good), RESAMPLES, seed)
-    counts = counts[((counts @ good) > 0) & ((counts @ marks.bad) > 0)]
-    draws = fit_logistic(
-        inputs[marks.rows], good, np.vstack([weight, weight * counts]), strength=strength
-    )
-    fitted = draws[0]
-    rates = [1 - float(sigmoid(inputs @ draw).mean()) for draw in draws]
-    low, high = np.percentile(rates[1:], _TAILS)
-    coefficients = model.basis @ fitted
-    covariance = model.basis @ np.atleast_2d(np.cov(draws[1:].T)) @ model.basis.T
+    fitted, draws = _refitted(model, marks, weight, strength=strength, seed=seed)
+    features = weighed(model.features, fitted)
     turned = tuple(
-        f.name
-        for f, w in zip(model.features, coefficients[1:], strict=True)
-        if w < 0 and upside_down(whole[f.name][marks.rows], good)
+        feature.name
+        for feature in features
+        if feature.weight < 0 and upside_down(whole[feature.name][marks.rows], ~marks.bad)
     )
     calibration = Calibration(
         kind="probability",
-        features=tuple(
-            feature.model_copy(update={"weight": rounded(float(w))})
-            for feature, w in zip(model.features, coefficients[1:], strict=True)
-        ),
-        intercept=rounded(float(coefficients[0])),
-        covariance=tuple(tuple(rounded(float(v)) for v in row) for row in covariance),
+        features=features,
+        intercept=rounded(fitted[0]),
+        covariance=tuple(tuple(map(rounded, row)) for row in np.cov(draws.T)),
         scored_by=scored_by,
         marks=MarksFit(
-            good=int(good.sum()),
+            good=int((~marks.bad).sum()),
             bad=int(marks.bad.sum()),
             weighted=marks.weight is not None,
             chosen=model.name,
             candidates=candidates,
-            reliability=reliability(p_bad, marks.bad, weight, seed=seed),
-            rows=len(inputs),
-            noise_rate=Interval(value=rates[0], low=float(low), high=float(high)),
+            reliability=reliability(
+                _nested(models, marks, weight, seed), marks.bad, weight, seed=seed
+            ),
+            rows=len(model.rows),
+            noise_rate=_noise_rate(model, fitted, draws),
             turned=turned,
         ),
     )
-    return calibration, _remarks(partial, turned)
+    return calibration, remarks_on(partial, turned)
+
+
+def _refitted(
+    model: _Model, marks: Marks, weight: F64, *, strength: float, seed: int
+) -> tuple[F64, F64]:
+    """Intercept and weights of the features: of the fit itself, and one row per resample."""
+    counts = resampled_counts(len(marks.bad), RESAMPLES, seed)
+    both = ((counts @ ~marks.bad) > 0) & ((counts @ marks.bad) > 0)
+    weights = np.vstack([weight, weight * counts[both]])
+    fits = fit_logistic(model.inputs[marks.rows], ~marks.bad, weights, strength=strength)
+    first, *others = fits @ model.basis.T
+    return first, np.array(others)
+
+
+def _noise_rate(model: _Model, fitted: F64, draws: F64) -> Interval:
+    """Mean P(bad) over all scored rows of the run, with the interval of the resampled fits."""
+    rates = [float(sigmoid(-model.rows @ draw).mean()) for draw in (fitted, *draws)]
+    low, high = np.percentile(rates[1:], _TAILS)
+    return Interval(value=rates[0], low=float(low), high=float(high))
 
 
 def check_enough(bad: Flags) -> None:
@@ -270,10 +279,3 @@ def log_loss(p_good: F64, bad: Flags, weight: F64) -> float:
     """Weighted mean of -log of the probability given to what was marked; lower is better."""
     said = np.where(bad, 1 - p_good, p_good)
     return float(np.average(-np.log(np.clip(said, _SURE, 1.0)), weights=weight))
-
-
-def _remarks(partial: Mapping[str, int], turned: Sequence[str]) -> list[str]:
-    remarks = [f"{name} is left out: {n} scored rows have none" for name, n in partial.items()]
-    if turned:
-        remarks.append(f"upside down here, and turned: {', '.join(turned)}")
-    return remarks

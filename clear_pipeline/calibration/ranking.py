@@ -20,7 +20,9 @@ from clear_pipeline.calibration.file import (
     CorruptionFit,
     LeftOut,
     ScoredBy,
+    remarks_on,
     rounded,
+    weighed,
 )
 from clear_pipeline.calibration.logistic import balanced, fit_logistic
 from clear_pipeline.errors import UsageError
@@ -70,35 +72,33 @@ def fit_ranking(
     features = tuple(standard(name, whole[name]) for name in names)
     rows = design(features, whole)
     inside = np.isin(kinds, ["", *used])
-    weights = _fit(rows[inside], kinds[inside])
+    fitted = _fit(rows[inside], kinds[inside])
+    features = weighed(features, fitted)
+    turned = tuple(
+        feature.name
+        for feature in features
+        if feature.weight < 0 and upside_down(whole[feature.name][inside], kinds[inside] == "")
+    )
     scores = _out_of_fold(rows, kinds, groups, used)
-    turned = [
-        name
-        for name, weight in zip(names, weights[1:], strict=True)
-        if weight < 0 and upside_down(whole[name][inside], kinds[inside] == "")
-    ]
     every = sorted(set(kinds.tolist()) - {""})
     fit = CorruptionFit(
         originals=int((kinds == "").sum()),
         corrupted=int((inside & (kinds != "")).sum()),
         auroc=_auroc(scores[inside], kinds[inside]),
         signals={name: _auroc(whole[name][inside], kinds[inside]) for name in names},
-        turned=tuple(turned),
+        turned=turned,
         corruptions=tuple(
             _left_out(c, rows, kinds, groups, used=used, scores=scores) for c in every
         ),
     )
     calibration = Calibration(
         kind="ranking-only",
-        features=tuple(
-            feature.model_copy(update={"weight": rounded(float(w))})
-            for feature, w in zip(features, weights[1:], strict=True)
-        ),
-        intercept=rounded(float(weights[0])),
+        features=features,
+        intercept=rounded(fitted[0]),
         scored_by=scored_by,
         corruptions=fit,
     )
-    return calibration, _remarks(partial, turned)
+    return calibration, remarks_on(partial, turned)
 
 
 def _used(kinds: Names, leave_out: Sequence[str]) -> list[str]:
@@ -163,10 +163,3 @@ def _left_out(
 
 def _auroc(scores: F64, kinds: Names) -> float:
     return rounded(auroc(scores, kinds == ""))
-
-
-def _remarks(partial: Mapping[str, int], turned: Sequence[str]) -> list[str]:
-    remarks = [f"{name} is left out: {n} rows have none" for name, n in partial.items()]
-    if turned:
-        remarks.append(f"upside down here, and turned: {', '.join(turned)}")
-    return remarks

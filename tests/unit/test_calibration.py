@@ -165,7 +165,7 @@ def test_a_corruption_left_out_is_measured_and_not_learnt() -> None:
 def test_a_part_that_some_rows_lack_is_left_out_with_a_word() -> None:
     """A part of no row goes in silence; averages go where what they are made of is there."""
     found = signals(HALF)
-    found["reflection.yes_no"] = found["reflection"]
+    found["reflection.yes_no"] = found["likelihood"] = found["reflection"]
     found["exact_match"] = np.where(np.arange(400) == 7, np.nan, 0.5)
     found["consistency"] = np.full(400, np.nan)
     fitted, remarks = fit_ranking(found, *corrupted())
