@@ -17,16 +17,22 @@ from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.load import LoadSettings
 from clear_pipeline.stages.base import Settings
+from clear_pipeline.stages.calibrate import Calibrate
 from clear_pipeline.stages.dedup import Dedup
-from clear_pipeline.stages.filter import Filter
+from clear_pipeline.stages.filter import PRECISION_NEEDS, Filter
 from clear_pipeline.stages.rectify import Rectify
 from clear_pipeline.stages.score import Score
 from clear_pipeline.yaml_source import YamlSource, read_yaml
 
 Role = Literal["scorer", "candidate", "judge"]
 ROLES: tuple[Role, ...] = get_args(Role)
-StageSettings = Annotated[Dedup | Score | Filter | Rectify, Field(discriminator="kind")]
+StageSettings = Annotated[Dedup | Score | Calibrate | Filter | Rectify, Field(discriminator="kind")]
 STAGE_KINDS = ("dedup", "score", "filter", "rectify")
+"""The usual chain."""
+ALL_KINDS = ("dedup", "score", "calibrate", "filter", "rectify")
+"""Every stage, in the order in which a chain has them."""
+WHERE_FROM = {"p_good_low": PRECISION_NEEDS}
+"""For columns that the usual chain does not make: what to do."""
 PAPER: Mapping[str, Mapping[str, Any]] = {
     "score": {"preset": "paper"},
     "filter": {"keep": {"above": "median"}},
@@ -55,9 +61,10 @@ class Config(Settings):
                 raise ValueError(f"stage {stage.name!r} stands twice in the chain")
             missing = [column for column in stage.needs() if column not in there]
             if missing:
+                usual = f"the usual chain is {', '.join(STAGE_KINDS)}"
                 raise ValueError(
                     f"stage {stage.name!r} needs column {missing[0]!r} of an earlier stage; "
-                    f"the usual chain is {', '.join(STAGE_KINDS)}"
+                    f"{WHERE_FROM.get(missing[0], usual)}"
                 )
             there |= {stage.name, *stage.adds().names}
         return self
@@ -85,6 +92,7 @@ def build_config(
     flags: Mapping[str, Any] | None = None,
     stages: Sequence[str] | None = None,
     preset: str | None = None,
+    calibration: Path | None = None,
     assignments: Sequence[str] = (),
 ) -> Config:
     """Put a config together: defaults, then the file, then the command line.
@@ -94,6 +102,7 @@ def build_config(
         flags: Values by section, merged over the file's: {"models": {"scorer": {...}}, ...}.
         stages: Kinds of the stages to run, in order; None = the file's, else the usual chain.
         preset: Of the score; `paper` sets filter and rectify as well.
+        calibration: File of the stage `calibrate`, which is added to the chain.
         assignments: `a.b=value`, the value in YAML; stages by kind: `stages.filter.keep.count=9`.
 
     Raises:
@@ -102,7 +111,7 @@ def build_config(
     source = read_yaml(file) if file is not None else YamlSource(Path("command line"), {}, None)
     data = _merged(deepcopy(source.data), flags or {})
     data["models"] = _models(data.get("models"), source)
-    data["stages"] = _chain(data, stages, preset)
+    data["stages"] = _calibrated(_chain(data, stages, preset), calibration)
     for assignment in assignments:
         _assign(data, assignment)
     _leave_keys(data["models"], source, flags or {}, assignments)
@@ -188,10 +197,10 @@ def _chain(
         kinds = list(by_kind) or [
             k for k in STAGE_KINDS if k != "rectify" or embedded is None or embedded.can_judge
         ]
-    unknown = [k for k in kinds if k not in {*STAGE_KINDS, *by_kind, "load", "export"}]
+    unknown = [k for k in kinds if k not in {*ALL_KINDS, *by_kind, "load", "export"}]
     if unknown:
         raise ConfigError(
-            f"stages: no stage {unknown[0]!r}; there are load, {', '.join(STAGE_KINDS)}, export"
+            f"stages: no stage {unknown[0]!r}; there are load, {', '.join(ALL_KINDS)}, export"
         )
     chain = []
     for kind in kinds:
@@ -205,6 +214,16 @@ def _chain(
     return chain
 
 
+def _calibrated(chain: list[dict[str, Any]], file: Path | None) -> list[dict[str, Any]]:
+    """The chain with the calibration of the command line, after all stages that score."""
+    if file is None:
+        return chain
+    later = ALL_KINDS[ALL_KINDS.index("calibrate") :]
+    before = [stage for stage in chain if stage["kind"] not in later]
+    after = [stage for stage in chain if stage["kind"] in later and stage["kind"] != "calibrate"]
+    return [*before, {"kind": "calibrate", "file": str(file)}, *after]
+
+
 def _assign(data: dict[str, Any], assignment: str) -> None:
     path, equals, text = assignment.partition("=")
     if not equals or not path:
@@ -214,7 +233,7 @@ def _assign(data: dict[str, Any], assignment: str) -> None:
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {assignment}: the value is not YAML") from error
     *parents, last = path.split(".")
-    if parents and parents[0] in STAGE_KINDS:
+    if parents and parents[0] in ALL_KINDS:
         parents.insert(0, "stages")
     node: Any = data
     for name in parents:
@@ -243,7 +262,7 @@ def _step(node: Any, name: str, assignment: str) -> Any:  # noqa: ANN401
 def _explain(error: ValidationError, source: YamlSource) -> Iterator[str]:
     # Unknown keys first: a misspelt one also makes its right name a missing one.
     for problem in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden"):
-        location = [part for part in problem["loc"] if part not in STAGE_KINDS]
+        location = [part for part in problem["loc"] if part not in ALL_KINDS]
         name = _path(problem["loc"]) or "config"
         place = source.place(location)
         if problem["type"] == "extra_forbidden":
@@ -276,6 +295,7 @@ def _found(location: Sequence[str | int], value: object) -> str:
 
 def _known_keys() -> set[str]:
     models: tuple[type[BaseModel], ...] = (
-        Config, ModelSettings, LoadSettings, Dedup, Score, Filter, Rectify, ExportSettings,
+        Config, ModelSettings, LoadSettings, Dedup, Score, Calibrate, Filter, Rectify,
+        ExportSettings,
     )  # fmt: skip
     return {name for model in models for name in model.model_fields}

@@ -150,7 +150,10 @@ def _combined_states(
 ) -> list[JSON] | None:
     if not isinstance(stage, DatasetStage):
         return None
-    ctx = Context(progress=_Noted(work, record.notes, calls=False))
+    ctx = Context(
+        progress=_Noted(work, record.notes, calls=False),
+        records={done.kind: done for done in work.manifest.stages},
+    )
     work.progress.start(f"{stage.name}, first pass", inputs.rows)
     try:
         partials = work.engine.summarize(stage, inputs.tasks(None), ctx)

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from clear_pipeline.cli.calibrate import calibrate
 from clear_pipeline.cli.console import fail
 from clear_pipeline.cli.evaluate import evaluate_app
 from clear_pipeline.cli.inspect import register as register_inspect
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(probe)
+app.command()(calibrate)
 register_inspect(app)
 app.add_typer(model_app, name="model")
 app.add_typer(evaluate_app, name="evaluate")

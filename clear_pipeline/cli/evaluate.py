@@ -34,6 +34,9 @@ def scores(  # one parameter per option
     column: Annotated[str, typer.Option(help="Its column of labels.")] = "label",
     bad: Annotated[str | None, typer.Option(help="The label of bad rows.")] = None,
     where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE, only such rows.")] = None,
+    score: Annotated[
+        str | None, typer.Option(help="Put first; the most refined one by default.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """AUROC and average precision of each score, with intervals and trivial baselines."""
@@ -41,7 +44,7 @@ def scores(  # one parameter per option
 
     conditions = dict(_condition(text) for text in where or ())
     marks = read_labels(labels, id_column=id_column, label_column=column, bad=bad, where=conditions)
-    report = evaluate_scores(open_run(run), marks)
+    report = evaluate_scores(open_run(run), marks, score=score)
     if as_json:
         print_json(report.to_json())
         return
@@ -87,7 +90,7 @@ def _interval(estimate: Estimate) -> str:
 def _remarks(report: ScoreReport) -> list[str]:
     lines = [f"labels matched by {report.matched_by}"]
     for count, what in (
-        (len(report.unscored), "labelled rows have no confidence"),
+        (len(report.unscored), "labelled rows have no such score"),
         (report.unmatched, "labels match no row of the run"),
         (report.ambiguous, "labels match several rows and are left out"),
         (report.unreadable, "rows of the labels file could not be read"),

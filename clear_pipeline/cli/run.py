@@ -35,6 +35,9 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
         str | None, typer.Option("--map", help="prompt=question,response=answer")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="File of `clear-pipeline calibrate`.")
+    ] = None,
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="a.b=value, as in filter.keep.count=500")
     ] = None,
@@ -46,6 +49,7 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
         flags=flags_of(model, base_url, mapping, limit, has_config=config is not None),
         stages=None if stages is None else [s.strip() for s in stages.split(",") if s.strip()],
         preset=preset,
+        calibration=calibration,
         assignments=assign or (),
     )
     introduce(settings, yes=yes)

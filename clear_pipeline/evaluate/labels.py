@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
 
 from clear_pipeline.errors import UsageError
 from clear_pipeline.formats import FORMATS, Record
@@ -24,11 +29,62 @@ class Labels:
         bad: Per id, whether the row is bad.
         left_out: Rows of the file without a label, or that the filter excludes.
         unreadable: Rows of the file that could not be parsed.
+        weights: Per id, how many rows the mark stands for; empty where the file says nothing.
     """
 
     bad: Mapping[str, bool]
     left_out: int = 0
     unreadable: int = 0
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+Matched = Literal["source_id", "id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Where the labels' ids stand in a run.
+
+    Attributes:
+        column: Which column of the ledger they are of.
+        unknown: Ids that no row has.
+        ambiguous: Ids that several rows have.
+    """
+
+    column: Matched
+    unknown: tuple[str, ...]
+    ambiguous: tuple[str, ...]
+
+
+def match(ledger: pa.Table, labels: Labels) -> Match:
+    """Whether the labels' ids are source ids or row ids: whichever matches more, else the former.
+
+    Raises:
+        UsageError: None is in the run.
+    """
+    counts: dict[Matched, Counter[str]] = {
+        column: Counter(i for i in ledger[column].to_pylist() if i in labels.bad)
+        for column in ("source_id", "id")
+    }
+    column: Matched = "id" if len(counts["id"]) > len(counts["source_id"]) else "source_id"
+    found = counts[column]
+    if not found:
+        raise UsageError(
+            f"none of the {len(labels.bad)} labelled ids is in the run: labels have "
+            f"{next(iter(labels.bad))!r}, the run has source id "
+            f"{_first(ledger['source_id'])!r} and row id {_first(ledger['id'])!r}; "
+            "name the labels' id column: --id"
+        )
+    return Match(
+        column,
+        unknown=tuple(i for i in labels.bad if i not in found),
+        ambiguous=tuple(i for i, count in found.items() if count > 1),
+    )
+
+
+def _first(column: pa.ChunkedArray) -> str | None:
+    known = column.drop_null()
+    return str(known[0]) if len(known) else None
 
 
 def read_labels(
@@ -38,6 +94,7 @@ def read_labels(
     label_column: str = "label",
     bad: str | None = None,
     where: Mapping[str, str] | None = None,
+    weight_column: str | None = None,
 ) -> Labels:
     """Read labels from a JSONL, JSON, CSV, Parquet or Arrow file, plain or compressed.
 
@@ -48,13 +105,16 @@ def read_labels(
         bad: The label of bad rows, every other one being good. None: good/bad, 1/0 or
             true/false in any case, so 0 and false are bad.
         where: Only rows whose columns have these values.
+        weight_column: Column of how many rows each mark stands for, if the file has it.
 
     Raises:
         UsageError: The file cannot be read, no row of it has a label, a label is neither good
-            nor bad, or two rows mark one id differently.
+            nor bad, rows mark one id differently, or only some marks have a weight above 0.
     """
     marks: dict[str, bool] = {}
     columns: dict[str, None] = {}
+    weights: dict[str, float] = {}
+    conflicts: list[str] = []
     left_out = unreadable = 0
     for raw in _rows(Path(path), id_column, label_column):
         if raw.record is None:
@@ -69,14 +129,33 @@ def read_labels(
         place = f"{path}:{raw.line}"
         is_bad = _is_bad(label, bad, place)
         if marks.setdefault(row_id, is_bad) != is_bad:
-            raise UsageError(f"{place}: id {row_id!r} is marked good and bad")
+            conflicts.append(f"{place}: id {row_id!r} is marked good and bad")
+        if weight_column is not None and (weight := _text(raw.record, weight_column)):
+            weights[row_id] = _weight(weight, place)
+    if conflicts:
+        raise UsageError("\n".join(conflicts))
     if not marks:
         asked = "".join(f", {column} = {value}" for column, value in (where or {}).items())
         raise UsageError(
             f"{path}: no row with {id_column}, {label_column}{asked}; {unreadable} rows "
             f"unreadable, the columns are {', '.join(columns) or 'none'} (--id, --column, --where)"
         )
-    return Labels(marks, left_out, unreadable)
+    if weights and (without := [i for i in marks if i not in weights]):
+        raise UsageError(
+            f"{path}: {len(without)} marks have no {weight_column}, such as {without[0]!r}; "
+            "give all of them one, or none"
+        )
+    return Labels(marks, left_out, unreadable, weights)
+
+
+def _weight(text: str, place: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise UsageError(f"{place}: weight {text!r}; expected a number above 0")
+    return value
 
 
 def _rows(path: Path, id_column: str, label_column: str) -> Iterator[Raw]:

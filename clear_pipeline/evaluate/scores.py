@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from clear_pipeline.errors import UsageError
-from clear_pipeline.evaluate.labels import Labels
+from clear_pipeline.evaluate.labels import Labels, Matched, match
 from clear_pipeline.evaluate.statistics import F64, Detection, Flags, detection
 from clear_pipeline.ledger import LEDGER
 from clear_pipeline.run import Run
 from clear_pipeline.schema import JSON
+from clear_pipeline.scoring.parts import numbers, parts
 from clear_pipeline.scoring.similarity import words
-
-Matched = Literal["source_id", "id"]
+from clear_pipeline.stages.confidence import REFINED
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +39,10 @@ class ScoreReport:
     """Detection of bad rows by a run's scores.
 
     Attributes:
-        scores: `confidence` first, then its parts that have a value on bad and on good rows.
+        scores: The chosen score first, then the others and the parts that have a value on bad
+            and on good rows.
         baselines: `response_length` (characters) and `prompt_overlap` (share of the response's
-            distinct words that stand in the prompt) on the rows that have a confidence.
+            distinct words that stand in the prompt) on the rows that have the chosen score.
         matched_by: Which column of the run the labels' ids belong to.
         unscored: Ids of labelled rows without a confidence: duplicates, unscored, quarantined.
         unmatched: Labels whose id is in no row of the run.
@@ -75,9 +74,9 @@ class ScoreReport:
 
 
 def evaluate_scores(
-    run: Run, labels: Labels, *, resamples: int = 1000, seed: int = 0
+    run: Run, labels: Labels, *, score: str | None = None, resamples: int = 1000, seed: int = 0
 ) -> ScoreReport:
-    """Measure how well `confidence` and each of its parts find the rows marked as bad.
+    """Measure how well a score, and beside it every other, finds the rows marked as bad.
 
     The labels' ids are taken for source ids or for row ids, whichever matches more of them
     (source ids in a tie).
@@ -85,30 +84,39 @@ def evaluate_scores(
     Args:
         run: A finished run that scored its rows.
         labels: From `read_labels`.
+        score: The score to put first: `confidence`, `calibrated`, a part such as
+            `reflection.yes_no`; None = the most refined one that the run has.
         resamples: Bootstrap resamples per figure.
         seed: Of the bootstrap.
 
     Raises:
-        UsageError: No label matches a row, no matched row has a confidence, or all of these are
-            good or all are bad.
+        UsageError: The run has no such score, no label matches a row, no matched row has the
+            score, or all of these are good or all are bad.
     """
     ledger = run.ledger()
-    matched_by, rows, ambiguous = _match(ledger, labels)
+    found = match(ledger, labels)
+    matched_by, ambiguous = found.column, len(found.ambiguous)
+    left_out = {*found.unknown, *found.ambiguous}
+    rows = ledger.filter(
+        pa.array([i in labels.bad and i not in left_out for i in ledger[matched_by].to_pylist()])
+    )
     bad = np.array([labels.bad[i] for i in rows[matched_by].to_pylist()], bool)
-    confidence = _numbers(rows["confidence"])
-    scored = np.isfinite(confidence)
+    values = _scores(rows)
+    chosen = score or next((name for name in REFINED if name in values), "confidence")
+    if chosen not in values:
+        raise UsageError(f"{run.path}: no score {chosen!r}; there are {', '.join(values)}")
+    scored = np.isfinite(values[chosen])
     _check_classes(bad[scored], rows.num_rows)
     ids = np.array(rows["id"].to_pylist(), object)
     texts = run.texts(ids[scored].tolist())
     pairs = [(texts[i].prompt, texts[i].response) for i in ids[scored]]
-    columns = ["confidence", *_parts(ledger.schema)]
     baselines = {
         "response_length": np.array([len(response) for _, response in pairs], np.float64),
         "prompt_overlap": np.array([prompt_overlap(*pair) for pair in pairs], np.float64),
     }
     measure = partial(_measure, resamples=resamples, seed=seed)
     return ScoreReport(
-        scores=measure({name: _numbers(rows[name]) for name in columns}, bad),
+        scores=measure({chosen: values[chosen]} | values, bad),
         baselines=measure(baselines, bad[scored]),
         matched_by=matched_by,
         unscored=tuple(ids[~scored].tolist()),
@@ -140,31 +148,6 @@ def prompt_overlap(prompt: str, response: str) -> float:
     return len(distinct & set(words(prompt))) / len(distinct) if distinct else 0.0
 
 
-def _match(ledger: pa.Table, labels: Labels) -> tuple[Matched, pa.Table, int]:
-    """The column that the labels' ids are of, the rows that one label belongs to, ambiguous ids."""
-    counts: dict[Matched, Counter[str]] = {
-        column: Counter(i for i in ledger[column].to_pylist() if i in labels.bad)
-        for column in ("source_id", "id")
-    }
-    column: Matched = "id" if len(counts["id"]) > len(counts["source_id"]) else "source_id"
-    found = counts[column]
-    if not found:
-        raise UsageError(
-            f"none of the {len(labels.bad)} labelled ids is in the run: labels have "
-            f"{next(iter(labels.bad))!r}, the run has source id "
-            f"{_first(ledger['source_id'])!r} and row id {_first(ledger['id'])!r}; "
-            "name the labels' id column: --id"
-        )
-    single = pa.array([found[i] == 1 for i in ledger[column].to_pylist()])
-    rows = ledger.filter(single)
-    return column, rows, len(found) - int(rows.num_rows)
-
-
-def _first(column: pa.ChunkedArray) -> str | None:
-    known = column.drop_null()
-    return str(known[0]) if len(known) else None
-
-
 def _check_classes(bad: Flags, matched: int) -> None:
     if len(bad) == 0:
         raise UsageError(
@@ -179,15 +162,14 @@ def _check_classes(bad: Flags, matched: int) -> None:
         )
 
 
-def _parts(schema: pa.Schema) -> list[str]:
-    """The ledger's numeric columns that a score stage added."""
-    return [
+def _scores(ledger: pa.Table) -> dict[str, F64]:
+    """Every score of a ledger: the confidences, what other stages computed, and the parts."""
+    named = [name for name in REFINED if name in ledger.column_names]
+    others = [
         field.name
-        for field in schema
-        if field.name not in LEDGER.names
+        for field in ledger.schema
+        if field.name not in {*LEDGER.names, *named}
         and (pa.types.is_floating(field.type) or pa.types.is_integer(field.type))
     ]
-
-
-def _numbers(column: pa.ChunkedArray) -> F64:
-    return np.array([np.nan if v is None else v for v in column.to_pylist()], np.float64)
+    columns = [*named, *others]
+    return {name: numbers(ledger[name]) for name in columns} | parts(ledger)

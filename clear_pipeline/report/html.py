@@ -86,18 +86,17 @@ def _write(path: Path, content: bytes) -> None:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Jinja with escaping on, every value made visible, and the charts' geometry."""
+    made = Environment(
         loader=PackageLoader("clear_pipeline.report"),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_finalize,
         keep_trailing_newline=True,
     )
-    environment.filters.update(
-        count=_count, percent=_percent, cut=cut, one_line=one_line, tail=_tail
-    )
-    environment.globals.update(
+    made.filters.update(count=_count, percent=_percent, cut=cut, one_line=one_line, tail=_tail)
+    made.globals.update(
         FATES=FATES,
         PARTS=PARTS,
         LISTED=LISTED,
@@ -110,7 +109,7 @@ def _environment() -> Environment:
         y_ticks=svg.y_ticks,
         diff=word_diff,
     )
-    return environment
+    return made
 
 
 def _finalize(value: object) -> object:
@@ -132,11 +131,11 @@ def _tail(text: str, width: int) -> str:
 
 
 def _render(data: ReportData, limits: Limits) -> str:
-    environment = _environment()
+    templates = environment()
     rows = [_cut_row(row, limits) for row in data.rows[: limits.rows]]
-    style = _source(environment, "report.css") + _palette()
-    script = _source(environment, "report.js")
-    return environment.get_template("report.html.j2").render(
+    style = _source(templates, "report.css") + _palette()
+    script = _source(templates, "report.js")
+    return templates.get_template("report.html.j2").render(
         data=data,
         limits=limits,
         rows=rows,

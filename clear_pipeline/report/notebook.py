@@ -13,11 +13,20 @@ from pydantic import ValidationError
 
 from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.report.adapter import fate_counts, score_histogram, threshold_of
+from clear_pipeline.report.html import environment
 from clear_pipeline.report.plots import funnel_figure, histogram_figure
 from clear_pipeline.report.words import PARTS
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
-from clear_pipeline.stages.filter import KEEP_FORMS, Confidence, Filter, Key
+from clear_pipeline.stages.filter import (
+    KEEP_FORMS,
+    AboveMedian,
+    Confidence,
+    Filter,
+    Keep,
+    Key,
+    ranked_by,
+)
 
 _RANKED = (Fate.KEPT, Fate.FILTERED, Fate.RECTIFIED)
 """Fates of the rows that a filter compares with its threshold."""
@@ -83,15 +92,16 @@ def move_threshold(
     Args:
         run: A finished run with scores.
         keep: As in a config: `{"above": "median"}`, `{"quantile": 0.3}`, `{"confidence": 0.7}`,
-            `{"count": 5000}`.
+            `{"count": 5000}`, `{"precision": 0.95}`.
         rows: Changed rows that are listed at most.
 
     Raises:
         UsageError: `keep` has another form, or the run has no scores.
         NoSurvivorsError: No row would stay.
     """
-    ranked = _ranked(run)
-    stays, threshold = _cut(run, ranked, keep)
+    rule = _rule(keep)
+    ranked = _ranked(run, rule)
+    stays, threshold = _cut(run, ranked, rule)
     fate = {True: Fate.KEPT.value, False: Fate.FILTERED.value}
     frame = pd.DataFrame(ranked).rename(columns={"fate": "now"})
     frame["then"] = (
@@ -121,7 +131,7 @@ def margin(run: Run, threshold: float | None = None, *, rows: int = 10) -> pd.Da
     Raises:
         UsageError: The run has no scores, or no threshold and none is given.
     """
-    ranked = _ranked(run)
+    ranked = _ranked(run, AboveMedian())
     if threshold is None:
         threshold = threshold_of(run.ledger(["threshold"]))
     if threshold is None:
@@ -130,9 +140,28 @@ def margin(run: Run, threshold: float | None = None, *, rows: int = 10) -> pd.Da
     return _with_texts(run, frame.sort_values("confidence", ignore_index=True))
 
 
-def _ranked(run: Run) -> list[dict[str, Any]]:
-    """Ledger lines of the rows that a filter looks at."""
-    ledger = run.ledger(["id", "fate", "confidence", "rectified"])
+def to_read(sample: pd.DataFrame) -> str:
+    """Whole rows for a person to read and mark, as HTML: the texts escaped, nothing invisible.
+
+    Args:
+        sample: With `id`, `prompt`, `response`, as `marking.sample_to_mark` gives them.
+    """
+    rows = sample[["id", "prompt", "response"]].to_dict("records")
+    return environment().get_template("to_read.html.j2").render(rows=rows)
+
+
+def _rule(keep: Mapping[str, Any]) -> Keep:
+    try:
+        return Filter.model_validate({"keep": dict(keep)}).keep
+    except ValidationError as error:
+        raise UsageError(f"keep={dict(keep)!r}: expected one of {KEEP_FORMS}") from error
+
+
+def _ranked(run: Run, rule: Keep) -> list[dict[str, Any]]:
+    """Ledger lines of the rows that a filter looks at; `confidence` is what it ranks them by."""
+    whole = run.ledger()
+    ledger = whole.select(["id", "fate", "rectified"])
+    ledger = ledger.append_column("confidence", ranked_by(rule, whole))
     ledger = ledger.filter(pc.is_valid(ledger["confidence"]))
     rows: list[dict[str, Any]] = [row for row in ledger.to_pylist() if row["fate"] in _RANKED]
     if not rows:
@@ -140,12 +169,8 @@ def _ranked(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def _cut(run: Run, rows: list[dict[str, Any]], keep: Mapping[str, Any]) -> tuple[set[str], float]:
+def _cut(run: Run, rows: list[dict[str, Any]], rule: Keep) -> tuple[set[str], float]:
     """Ids that stay, and the threshold. Texts are hashed into the order only where they decide."""
-    try:
-        rule = Filter.model_validate({"keep": dict(keep)}).keep
-    except ValidationError as error:
-        raise UsageError(f"keep={dict(keep)!r}: expected one of {KEEP_FORMS}") from error
     keys: list[Key] = sorted(((row["confidence"], "", row["id"]) for row in rows), reverse=True)
     count = rule.rows(keys)
     if count == 0:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.manifest import StageRecord
 from clear_pipeline.schema import JSON
 from clear_pipeline.settings import Settings as Settings  # noqa: PLC0414  # stages are Settings
 from clear_pipeline.stages.failures import FailureTally
@@ -99,12 +100,14 @@ class Context:
         rows_in_flight: How many rows to work on at once; the calls themselves are limited by
             the model.
         tally: What failed so far, over all shards; a context is made for one stage of one run.
+        records: Settings and model identities of the stages that have run, by kind.
     """
 
     models: Mapping[str, ChatModel] = field(default_factory=dict)
     progress: Progress = field(default_factory=SilentProgress)
     rows_in_flight: int = 64
     tally: FailureTally = field(default_factory=FailureTally)
+    records: Mapping[str, StageRecord] = field(default_factory=dict)
 
 
 @runtime_checkable

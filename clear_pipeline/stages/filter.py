@@ -7,6 +7,7 @@ exactly so many of the first are kept.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -16,9 +17,10 @@ from typing import Annotated, Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Discriminator, Field, Tag
 
-from clear_pipeline.errors import NoSurvivorsError
+from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Context, Settings, Shard
+from clear_pipeline.stages.confidence import final_confidence
 
 Key = tuple[float, str, str]
 """(confidence, content hash, id): larger is kept first; total, since ids are distinct."""
@@ -76,7 +78,33 @@ class Count(Settings):
         return f"best {self.count}"
 
 
-KEEP_FORMS = "{above: median}, {quantile: 0.3}, {confidence: 0.7} or {count: 5000}"
+class Precision(Settings):
+    """`{precision: p}`: the largest set of rows of which at least the share p is expected good.
+
+    Rows are ranked by the lower bound of P(good) that marks gave them; the mean of these bounds
+    over the rows that stay is at least p. So the expected precision itself is above p.
+    """
+
+    precision: float = Field(gt=0, lt=1)
+
+    def rows(self, keys: Sequence[Key]) -> int:
+        """How many of the alive rows stay."""
+        running = itertools.accumulate(key[0] for key in sorted(keys, reverse=True))
+        enough = (n for n, total in enumerate(running, 1) if total >= self.precision * n)
+        return max(enough, default=0)
+
+    def __str__(self) -> str:
+        return f"precision {self.precision:g}"
+
+
+PRECISION_NEEDS = (
+    "keep: {precision: P} needs probabilities, fitted on marks: clear-pipeline calibrate RUN "
+    "--marks FILE --out calibration.json, then run again with --calibration calibration.json"
+)
+
+KEEP_FORMS = (
+    "{above: median}, {quantile: 0.3}, {confidence: 0.7}, {count: 5000} or {precision: 0.95}"
+)
 
 
 def _form(value: object) -> str | None:
@@ -91,7 +119,8 @@ Keep = Annotated[
     Annotated[AboveMedian, Tag("above")]
     | Annotated[Quantile, Tag("quantile")]
     | Annotated[Confidence, Tag("confidence")]
-    | Annotated[Count, Tag("count")],
+    | Annotated[Count, Tag("count")]
+    | Annotated[Precision, Tag("precision")],
     Discriminator(
         _form,
         custom_error_type="keep",
@@ -105,7 +134,8 @@ class Filter(Settings):
 
     Attributes:
         kind: Always `filter`.
-        keep: Which rows stay; see `AboveMedian`, `Quantile`, `Confidence`, `Count`.
+        keep: Which rows stay; see `AboveMedian`, `Quantile`, `Confidence`, `Count`,
+            `Precision`.
     """
 
     name: ClassVar[str] = "filter"
@@ -115,8 +145,9 @@ class Filter(Settings):
     keep: Keep = AboveMedian()
 
     def needs(self) -> tuple[str, ...]:
-        """Confidence, and whether there is one."""
-        return ("confidence", "score_status")
+        """Confidence, and whether there is one; for a precision the bounds of P(good) too."""
+        bounds = ("p_good_low",) if isinstance(self.keep, Precision) else ()
+        return ("confidence", "score_status", *bounds)
 
     def adds(self) -> pa.Schema:
         """`keep`, the `threshold` it was compared with, and the comparison in words."""
@@ -130,7 +161,7 @@ class Filter(Settings):
 
     def summarize(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
         """The keys of the rows that could still be exported."""
-        return [key for key, lives in zip(_keys(shard), alive, strict=True) if lives]
+        return [key for key, lives in zip(self._keys(shard), alive, strict=True) if lives]
 
     def combine(self, partials: Sequence[Any], ctx: Context) -> list[JSON]:
         """The last key that is kept, the same for each shard.
@@ -165,7 +196,7 @@ class Filter(Settings):
             raise TypeError(f"filter needs the state that combine returned, got {state!r}")
         verdicts = [
             self._verdict(key, state["threshold"], state["last"]) if lives else None
-            for key, lives in zip(_keys(shard), alive, strict=True)
+            for key, lives in zip(self._keys(shard), alive, strict=True)
         ]
         ctx.progress.advance(shard.rows)
         return pa.table(
@@ -176,6 +207,14 @@ class Filter(Settings):
             },
             schema=self.adds(),
         )
+
+    def _keys(self, shard: Shard) -> list[Key]:
+        columns = (
+            ranked_by(self.keep, shard.table),
+            shard.table["content_hash"],
+            shard.table["id"],
+        )
+        return list(zip(*(column.to_pylist() for column in columns), strict=True))
 
     def _verdict(self, key: Key, threshold: float, last: list[str]) -> tuple[bool, str]:
         confidence, *tie_break = key
@@ -188,12 +227,21 @@ class Filter(Settings):
             keep = confidence > threshold
             above, below = (">=", "<") if last else (">", "<=")
             sign = above if keep else below
-        return keep, f"confidence {confidence:.3f} {sign} {threshold:.3f} ({note})"
+        what = "P(good) at least" if isinstance(self.keep, Precision) else "confidence"
+        return keep, f"{what} {confidence:.3f} {sign} {threshold:.3f} ({note})"
 
 
-def _keys(shard: Shard) -> list[Key]:
-    columns = ("confidence", "content_hash", "id")
-    return list(zip(*(shard.table[name].to_pylist() for name in columns), strict=True))
+def ranked_by(keep: Settings, table: pa.Table) -> pa.ChunkedArray:
+    """The column that a rule ranks rows by: the final confidence, or the bounds of P(good).
+
+    Raises:
+        UsageError: A precision is asked for without probabilities.
+    """
+    if not isinstance(keep, Precision):
+        return final_confidence(table)
+    if "p_good_low" not in table.column_names:
+        raise UsageError(PRECISION_NEEDS)
+    return table["p_good_low"]
 
 
 def _no_survivors(keep: Settings, confidences: Sequence[float]) -> str:
@@ -201,6 +249,12 @@ def _no_survivors(keep: Settings, confidences: Sequence[float]) -> str:
         return (
             "filter keeps no row: none has a confidence, for every row is a duplicate or could "
             "not be scored; mend what keeps the model from answering and run the same command again"
+        )
+    if isinstance(keep, Precision):
+        return (
+            f"filter keeps no row: not even the best of {len(confidences)} is good with a "
+            f"probability of at least {keep.precision:g}; the highest lower bound is "
+            f"{max(confidences):.3f}. Ask for less, or mark more rows and calibrate again"
         )
     return (
         f"filter keeps no row: none of {len(confidences)} is above {keep}. Their confidences:\n"

@@ -12,9 +12,13 @@ import pytest
 from ipykernel.kernelspec import write_kernel_spec
 from nbclient import NotebookClient
 
+from calibration_rows import scored_run
+from clear_pipeline.calibration import Calibration
+from clear_pipeline.marking import sample_to_mark
 from report_runs import demo_run
 
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "01_explore.ipynb"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+NOTEBOOK = NOTEBOOKS / "01_explore.ipynb"
 CLIENTS = ("openai", "xllamacpp", "clear_pipeline.llm.openai_chat", "clear_pipeline.model_pool")
 """What would have to be imported before a model could be called."""
 IMPORTED = f"import sys; print([name for name in {CLIENTS!r} if name in sys.modules])"
@@ -57,9 +61,34 @@ def test_notebook_runs_without_a_model_call(
     assert digests(run.path) == before
 
 
-def test_notebook_is_committed_without_outputs() -> None:
+def test_marking_notebook_ends_with_a_calibration(
+    tmp_path: Path, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows to read, marks, figures and the plot are shown; the run itself stays as it was."""
+    run, _ = scored_run(tmp_path)
+    before = digests(run.path)
+    bad = {i: (int(i.rpartition(":")[2]) - 1) % 3 == 0 for i in sample_to_mark(run, 120)["id"]}
+    marks = {i: "bad" if is_bad else "good" for i, is_bad in bad.items()}
+    monkeypatch.setenv("CLEAR_RUN", str(run.path))
+    monkeypatch.setenv("CLEAR_MARKS", json.dumps(marks))
+    monkeypatch.setenv("CLEAR_MARKS_FILE", str(tmp_path / "marks.csv"))
+    notebook = nbformat.read(NOTEBOOKS / "02_mark.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+
+    NotebookClient(notebook, kernel_name=kernel, timeout=120).execute()
+
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.outputs for cell in cells)
+    assert not [o for cell in cells for o in cell.outputs if o.get("name") == "stderr"]
+    shown = [o.get("data", {}) for cell in cells for o in cell.outputs]
+    assert sum("image/svg+xml" in data for data in shown) == 1
+    assert Calibration.read(tmp_path / "calibration.json").kind == "probability"
+    assert digests(run.path) == before
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
+def test_notebook_is_committed_without_outputs(path: Path) -> None:
     """Neither outputs nor counts of somebody's session are in the repository."""
-    notebook: dict[str, Any] = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    notebook: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert cells
     assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)

@@ -19,6 +19,7 @@ from clear_pipeline.formats import FORMATS
 from clear_pipeline.llm.settings import ModelSettings, Prices
 from clear_pipeline.load import LoadSettings
 from clear_pipeline.schema import Fate
+from clear_pipeline.stages.calibrate import Calibrate
 from clear_pipeline.stages.dedup import Dedup
 from clear_pipeline.stages.filter import Filter
 from clear_pipeline.stages.rectify import Rectify
@@ -28,7 +29,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SETTINGS: list[type[BaseModel]] = [
-    Config, ModelSettings, Prices, LoadSettings, Dedup, Score, Filter, Rectify, ExportSettings,
+    Config, ModelSettings, Prices, LoadSettings, Dedup, Score, Calibrate, Filter, Rectify,
+    ExportSettings,
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from clear_pipeline.errors import NoSurvivorsError
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
-from clear_pipeline.stages.filter import Confidence, Count, Filter, Quantile
+from clear_pipeline.stages.filter import Confidence, Count, Filter, Precision, Quantile
 
 TEN = [0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95]
 
@@ -117,6 +117,45 @@ def test_reasons_state_the_comparison(stage: Filter, reasons: list[str]) -> None
     assert [row["filter_reason"] for row in run(stage, scored([0.213, 0.7]))] == reasons
 
 
+def bounded(bounds: Sequence[float]) -> Shard:
+    """Rows with lower bounds of P(good), and a confidence that goes the other way."""
+    shard = scored([1 - bound for bound in bounds])
+    column = pa.array(bounds, pa.float64())
+    return Shard(shard.key, shard.table.append_column("p_good_low", column))
+
+
+def test_precision_keeps_the_largest_set_whose_mean_bound_reaches_it() -> None:
+    """(0.99 + 0.97 + 0.89) / 3 = 0.95 stays; the mean with 0.8 would be 0.9125."""
+    stage = Filter(keep=Precision(precision=0.95))
+    rows = run(stage, bounded([0.8, 0.99]), bounded([0.97, 0.89, 0.1]))
+    assert kept(rows) == [1, 2, 3]
+    assert rows[0]["filter_reason"] == "P(good) at least 0.800 < 0.890 (precision 0.95)"
+
+
+def test_precision_out_of_reach_is_an_error_with_the_best_bound() -> None:
+    """Where not even the best row is sure enough, nothing is kept in silence."""
+    with pytest.raises(NoSurvivorsError, match=r"highest lower bound is 0\.900"):
+        run(Filter(keep=Precision(precision=0.95)), bounded([0.9, 0.5]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"cascaded": [0.1, None], "calibrated": [0.9, 0.2]}, [0]),
+        ({"cascaded": [0.1, None]}, [1]),
+    ],
+)
+def test_the_most_refined_confidence_decides(
+    columns: dict[str, list[float | None]], expected: list[int]
+) -> None:
+    """`calibrated` wins as a column; `cascaded` row by row over `confidence`."""
+    shard = scored([0.9, 0.5])
+    table = shard.table
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values, pa.float64()))
+    assert kept(run(Filter(keep=Count(count=1)), Shard("shard", table))) == expected
+
+
 def test_set_threshold_is_the_whole_state() -> None:
     """With an absolute threshold other files cannot move this shard's fingerprint."""
     stage = Filter(keep=Confidence(confidence=0.4))
@@ -143,7 +182,8 @@ def test_no_alive_row_is_an_error_that_says_so() -> None:
 @pytest.mark.parametrize(
     "keep",
     [
-        {"precision": 0.95},
+        {"purity": 0.95},
+        {"precision": 1.0},
         {"above": "median", "count": 3},
         "median",
         {},
@@ -154,7 +194,7 @@ def test_no_alive_row_is_an_error_that_says_so() -> None:
     ],
 )
 def test_unknown_forms_are_refused(keep: object) -> None:
-    """What is not one of the four forms, or out of range, is an error of the config."""
+    """What is not one of the forms, or out of range, is an error of the config."""
     with pytest.raises(ValidationError):
         Filter.model_validate({"keep": keep})
 
@@ -162,7 +202,7 @@ def test_unknown_forms_are_refused(keep: object) -> None:
 def test_the_error_names_the_accepted_forms() -> None:
     """A user who guesses a form reads the ones that exist."""
     with pytest.raises(ValidationError, match=r"\{above: median\}, \{quantile: 0.3\}"):
-        Filter.model_validate({"keep": {"precision": 0.95}})
+        Filter.model_validate({"keep": {"purity": 0.95}})
 
 
 def test_settings_survive_a_round_trip_through_config() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from clear_pipeline.errors import NoSurvivorsError, UsageError
@@ -13,6 +14,7 @@ from clear_pipeline.report.notebook import (
     histogram,
     margin,
     move_threshold,
+    to_read,
 )
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
@@ -164,3 +166,12 @@ def test_run_without_scores_is_a_usage_error(tmp_path: Path) -> None:
     for view in (histogram, margin, lambda run: move_threshold(run, keep={"count": 1})):
         with pytest.raises(UsageError, match="run it with the score stage"):
             view(run)
+
+
+def test_rows_to_read_are_escaped() -> None:
+    """Markup of a row is shown as text, and what hides is made visible."""
+    row = {"id": "<b>", "prompt": "<script>alert(1)</script>", "response": "a\u202eb"}
+    shown = to_read(pd.DataFrame([row]))
+    assert "<script" not in shown
+    assert "&lt;script&gt;" in shown
+    assert "\\u202e" in shown

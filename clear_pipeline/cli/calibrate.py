@@ -1,0 +1,162 @@
+"""`clear-pipeline calibrate`: weights from corruptions, probabilities from human marks."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from clear_pipeline.cli.console import Json, next_command, output, print_json
+from clear_pipeline.errors import UsageError
+from clear_pipeline.run import open_run
+
+if TYPE_CHECKING:
+    from clear_pipeline.calibration import Calibration
+    from clear_pipeline.calibration.file import CorruptionFit, MarksFit
+    from clear_pipeline.calibration.reliability import Interval
+
+
+def calibrate(  # noqa: PLR0913  # one parameter per option
+    source: Annotated[Path, typer.Argument(help="A run, with --marks; or probe.parquet.")],
+    out: Annotated[Path, typer.Option(help="The calibration file to write.")],
+    *,
+    marks: Annotated[
+        Path | None, typer.Option(help="JSONL, JSON, CSV or Parquet with human marks.")
+    ] = None,
+    id_column: Annotated[str, typer.Option("--id", help="Its column of row ids.")] = "id",
+    column: Annotated[str, typer.Option(help="Its column of labels.")] = "label",
+    weight: Annotated[str, typer.Option(help="Its column of weights, if any.")] = "weight",
+    bad: Annotated[str | None, typer.Option(help="The label of bad rows.")] = None,
+    ranking: Annotated[
+        Path | None, typer.Option(help="With marks: a file fitted on corruptions, to try too.")
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="A corruption that the fit must not see.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit how the parts of a score combine: on a run's human marks, or on a probe's corruptions."""
+    if marks is None:
+        if source.is_dir():
+            raise UsageError(f"{source}: a run needs --marks FILE; a probe is a Parquet file")
+        if ranking is not None:
+            raise UsageError("--ranking goes with --marks")
+        fitted, remarks = _on_corruptions(source, leave_out or [])
+    else:
+        if leave_out:
+            raise UsageError("--leave-out goes with a probe, not with --marks")
+        fitted, remarks = _on_marks(
+            source, marks, ranking, names=(id_column, column, weight), bad=bad
+        )
+    fitted.save(out)
+    if fitted.marks is not None:
+        _draw(fitted.marks, out.with_suffix(".svg"))
+    if as_json:
+        print_json({**fitted.model_dump(mode="json"), "remarks": remarks})
+        return
+    _show(fitted)
+    for remark in [*remarks, f"written: {out}"]:
+        output.print(Text(remark), soft_wrap=True)
+    run = shlex.quote(str(source)) if marks is not None else "RUN"
+    precision = " --set filter.keep.precision=0.95" if marks is not None else ""
+    next_command(
+        f"clear-pipeline run DATA --out {run} --calibration {shlex.quote(str(out))}{precision}"
+    )
+
+
+def _on_corruptions(path: Path, leave_out: list[str]) -> tuple[Calibration, list[str]]:
+    from clear_pipeline.calibration import fit_ranking  # scikit-learn: seconds
+    from clear_pipeline.calibration.probed import read_probed
+
+    probed = read_probed(path)
+    return fit_ranking(
+        probed.parts,
+        probed.corruption,
+        probed.original_id,
+        leave_out=leave_out,
+        scored_by=probed.scored_by,
+    )
+
+
+def _on_marks(
+    run: Path, marks: Path, ranking: Path | None, *, names: tuple[str, str, str], bad: str | None
+) -> tuple[Calibration, list[str]]:
+    from clear_pipeline.calibration import Calibration
+    from clear_pipeline.evaluate import read_labels  # scikit-learn: seconds
+    from clear_pipeline.marking import calibrate_run
+
+    id_column, column, weight = names
+    labels = read_labels(
+        marks, id_column=id_column, label_column=column, bad=bad, weight_column=weight
+    )
+    other = None if ranking is None else Calibration.read(ranking)
+    return calibrate_run(open_run(run), labels, ranking=other)
+
+
+def _draw(marks: MarksFit, path: Path) -> None:
+    from clear_pipeline.manifest import write_text_atomically
+    from clear_pipeline.report.reliability import reliability_svg
+
+    write_text_atomically(path, reliability_svg(marks.reliability))
+
+
+def _show(fitted: Calibration) -> None:
+    if fitted.marks is not None:
+        output.print(_marks_table(fitted.marks))
+    if fitted.corruptions is not None:
+        output.print(_corruptions_table(fitted.corruptions))
+        output.print(
+            Text("An order of rows, no probability: the share of corruptions was chosen by us."),
+            soft_wrap=True,
+        )
+
+
+def _marks_table(marks: MarksFit) -> Table:
+    table = Table(title="P(bad), on marks that the fit did not see", title_justify="left")
+    for name in ("figure", "value", "meaning"):
+        table.add_column(name)
+    found = marks.reliability
+    for line in (
+        ("marks", f"{marks.good} good, {marks.bad} bad", ""),
+        ("model", marks.chosen, f"the best of {len(marks.candidates)} by log loss"),
+        ("Brier score", f"{found.brier:.3f}", "mean squared error; 0 is best"),
+        ("Brier skill", _interval(found.skill), "above 0: better than the base rate alone"),
+        ("slope", f"{found.slope:.2f}", "1 is right; less is overconfident"),
+        ("intercept", f"{found.intercept:+.2f}", "0 is right; more means more bad rows"),
+        ("ECE", f"{found.ece:.3f}", "mean gap between predicted and found"),
+        ("noise rate", _interval(marks.noise_rate), f"share of bad among {marks.rows:,} rows"),
+    ):
+        table.add_row(*map(Text, line))
+    return table
+
+
+def _corruptions_table(fit: CorruptionFit) -> Table:
+    table = Table(
+        title=f"{fit.originals} originals above their corruptions (AUROC, 0.5 is chance)",
+        title_justify="left",
+    )
+    table.add_column("corruption")
+    for name in ("rows", "fitted with it", "without it"):
+        table.add_column(name, justify="right")
+    for found in fit.corruptions:
+        table.add_row(
+            Text(found.corruption), str(found.rows), _number(found.seen), _number(found.unseen)
+        )
+    table.add_section()
+    table.add_row("all that were used", str(fit.corrupted), _number(fit.auroc), "")
+    for name, auroc in fit.signals.items():
+        turned = " (turned)" if name in fit.turned else ""
+        table.add_row(Text(f"{name} alone{turned}"), "", _number(auroc), "")
+    return table
+
+
+def _interval(found: Interval) -> str:
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

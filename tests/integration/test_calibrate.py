@@ -1,0 +1,272 @@
+"""From marks to a filter by precision: files, refusals, and no model call anywhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from calibration_rows import scored_run, script
+from clear_pipeline.calibration import Calibration, ScoredBy
+from clear_pipeline.calibration.probed import SCORED_BY
+from clear_pipeline.cli import app
+from clear_pipeline.config import Config, build_config
+from clear_pipeline.errors import ConfigError, UsageError
+from clear_pipeline.evaluate import Labels, evaluate_scores, read_labels
+from clear_pipeline.llm.scripted import ScriptedChat
+from clear_pipeline.marking import calibrate_run, sample_to_mark, write_marks
+from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.report.notebook import move_threshold
+from clear_pipeline.run import Run
+from clear_pipeline.stages.base import SilentProgress
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """200 rows, every third one wrong."""
+    return scored_run(tmp_path_factory.mktemp("calibrate"))[0]
+
+
+@pytest.fixture
+def again(run: Run, tmp_path: Path) -> Callable[..., Run]:
+    """Runs a copy of the finished run again, with another config; its model must not be asked."""
+    out = shutil.copytree(run.path, tmp_path / "again")
+
+    def rerun(settings: Config, progress: SilentProgress | None = None) -> Run:
+        model = ScriptedChat(script)
+        pipeline = Pipeline(settings, models={"scorer": model}, progress=progress)
+        try:
+            return pipeline.run(run.path.parent / "rows.jsonl", out=out)
+        finally:
+            assert model.requests == []
+
+    return rerun
+
+
+def is_bad(row_id: str) -> bool:
+    return (int(row_id.rpartition(":")[2]) - 1) % 3 == 0
+
+
+def write(path: Path, ids: Iterable[str]) -> Path:
+    lines = [f"{i},{'bad' if is_bad(i) else 'good'}" for i in ids]
+    path.write_text("\n".join(["id,label", *lines]) + "\n")
+    return path
+
+
+def row_ids(rows: range) -> list[str]:
+    return [f"rows.jsonl:{i}" for i in rows]
+
+
+def config(calibration: Path | None = None, *assignments: str) -> Config:
+    return build_config(
+        preset="fast",
+        stages=["score", "filter"],
+        calibration=calibration,
+        assignments=assignments,
+    )
+
+
+@pytest.fixture(scope="module")
+def file(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A calibration on 120 marks of a sample, as the command line writes it."""
+    folder = tmp_path_factory.mktemp("file")
+    sample = sample_to_mark(run, 120, seed=1)
+    marks = {i: "bad" if is_bad(i) else "good" for i in sample["id"]}
+    write_marks(folder / "marks.csv", sample, marks)
+    out = folder / "calibration.json"
+    arguments = ["calibrate", str(run.path), "--marks", str(folder / "marks.csv")]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(out)], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "noise rate" in result.output
+    return out
+
+
+def test_sample_stands_for_the_run(run: Run) -> None:
+    """Half from the least confident fifth, each row once, weights that sum to the run."""
+    sample = sample_to_mark(run, 40, seed=2)
+    assert sample["id"].is_unique
+    assert sample["weight"].sum() == pytest.approx(200)
+    lowest = sorted(run.ledger(["confidence"])["confidence"].to_pylist())[39]
+    assert (sample["confidence"] <= lowest).sum() == 20
+    assert sample.equals(sample_to_mark(run, 40, seed=2))
+    assert not sample["confidence"].is_monotonic_increasing
+    assert sample["response"].str.contains("answer").all()
+
+
+def test_calibration_file_tells_the_truth_and_no_text(file: Path) -> None:
+    """Skill, a noise rate around one third, a plot, and neither ids nor texts of the data."""
+    fitted = Calibration.read(file)
+    assert fitted.marks is not None
+    assert fitted.marks.weighted
+    assert fitted.marks.reliability.skill.low > 0
+    assert fitted.marks.noise_rate.low < 1 / 3 < fitted.marks.noise_rate.high
+    assert fitted.scored_by is not None
+    assert fitted.scored_by.model == "scripted:scripted"
+    text = file.read_text()
+    assert "rows.jsonl" not in text
+    assert "answer 1" not in text
+    assert file.with_suffix(".svg").read_text().startswith("<svg")
+
+
+def test_rerun_with_a_calibration_makes_no_call(again: Callable[..., Run], file: Path) -> None:
+    """Calibrate and filter run, the score is up to date, and the kept rows are that good."""
+    progress = SilentProgress()
+    run = again(config(file, "filter.keep.precision=0.95"), progress)
+    assert "score: up to date" in progress.notes
+    kept = run.ledger(fate="kept")["id"].to_pylist()
+    assert len(kept) > 50
+    assert sum(map(is_bad, kept)) / len(kept) <= 0.05
+    columns = (run.ledger()[c].to_pylist() for c in ("calibrated", "p_bad", "p_good_low"))
+    for good, bad, low in zip(*columns, strict=True):
+        assert bad == 1 - good
+        assert low <= good
+
+
+def test_a_moved_file_computes_nothing(again: Callable[..., Run], file: Path) -> None:
+    """The content decides, not the path."""
+    moved = file.with_name("moved.json")
+    moved.write_bytes(file.read_bytes())
+    again(config(file))
+    progress = SilentProgress()
+    again(config(moved), progress)
+    assert "calibrate: up to date" in progress.notes
+
+
+def test_any_score_can_be_measured(again: Callable[..., Run], file: Path) -> None:
+    """The most refined one by default, another by name; an unknown one is refused."""
+    run = again(config(file))
+    labels = Labels({i: is_bad(i) for i in run.ledger(["id"])["id"].to_pylist()})
+    assert evaluate_scores(run, labels, resamples=5).scores[0].name == "calibrated"
+    named = evaluate_scores(run, labels, score="reflection", resamples=5)
+    assert named.scores[0].name == "reflection"
+    with pytest.raises(UsageError, match="no score 'gone'; there are calibrated, confidence"):
+        evaluate_scores(run, labels, score="gone", resamples=5)
+
+
+def test_a_precision_can_be_previewed(run: Run, again: Callable[..., Run], file: Path) -> None:
+    """In a notebook, by the filter's own rule; without probabilities it says what to type."""
+    keep = {"precision": 0.95}
+    calibrated = again(config(file))
+    preview = move_threshold(calibrated, keep)
+    filtered = again(config(file, "filter.keep.precision=0.95"))
+    assert preview.counts.loc["kept", "then"] == filtered.manifest.fates["kept"]
+    with pytest.raises(UsageError, match="needs probabilities"):
+        move_threshold(run, keep)
+
+
+def test_file_of_another_model_is_refused(
+    again: Callable[..., Run], file: Path, tmp_path: Path
+) -> None:
+    """Both models are named."""
+    fitted = Calibration.read(file)
+    assert fitted.scored_by is not None
+    other = fitted.scored_by.model_copy(update={"model": "elsewhere:big"})
+    fitted.model_copy(update={"scored_by": other}).save(tmp_path / "other.json")
+    with pytest.raises(UsageError, match="fitted for elsewhere:big, this run was scored by script"):
+        again(config(tmp_path / "other.json"))
+
+
+def test_file_of_other_signals_is_refused(
+    again: Callable[..., Run], file: Path, tmp_path: Path
+) -> None:
+    """The missing signal is named, with those that are there."""
+    fitted = Calibration.read(file)
+    other = fitted.features[0].model_copy(update={"name": "consistency"})
+    features = (other, *fitted.features[1:])
+    fitted.model_copy(update={"features": features}).save(tmp_path / "other.json")
+    with pytest.raises(UsageError, match=r"weighs consistency, which no row.*there are confidence"):
+        again(config(tmp_path / "other.json"))
+
+
+def test_file_for_other_settings_is_used_with_a_note(
+    again: Callable[..., Run], file: Path, tmp_path: Path
+) -> None:
+    """The same signals under other settings of score: what differs is told."""
+    fitted = Calibration.read(file)
+    assert fitted.scored_by is not None
+    settings = fitted.scored_by.settings | {"k": 5}
+    other = fitted.scored_by.model_copy(update={"settings": settings})
+    fitted.model_copy(update={"scored_by": other}).save(tmp_path / "other.json")
+    progress = SilentProgress()
+    again(config(tmp_path / "other.json"), progress)
+    assert any("k 5 then, 0 now" in note for note in progress.notes)
+
+
+def test_precision_without_marks_says_what_to_type() -> None:
+    """Neither a plain run nor one with a ranking can promise a precision."""
+    with pytest.raises(ConfigError, match="clear-pipeline calibrate RUN --marks FILE"):
+        config(None, "filter.keep.precision=0.95")
+
+
+def test_unknown_ids_are_listed_and_nothing_is_written(run: Run, tmp_path: Path) -> None:
+    """All of them, exit code 2 by its type, and no file."""
+    ids = [*row_ids(range(1, 61)), "gone.jsonl:1", "gone.jsonl:2"]
+    marks = write(tmp_path / "marks.csv", ids)
+    out = tmp_path / "out.json"
+    arguments = ["calibrate", str(run.path), "--marks", str(marks), "--out", str(out)]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, UsageError)
+    assert "2 marked ids are not in" in str(result.exception)
+    assert "gone.jsonl:1, gone.jsonl:2" in str(result.exception)
+    assert not out.exists()
+
+
+def test_conflicting_marks_are_all_listed(tmp_path: Path) -> None:
+    """Two ids marked both ways: two lines, each with its place."""
+    path = tmp_path / "marks.csv"
+    path.write_text("id,label\na,good\nb,bad\na,bad\nb,good\nc,good\n")
+    with pytest.raises(UsageError, match=r"(?s)csv:4: id 'a' is marked.*csv:5: id 'b' is marked"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [("a,good,2\nb,bad,", "1 marks have no weight, such as 'b'"), ("a,good,-1", "weight '-1'")],
+)
+def test_wrong_weights_are_refused(tmp_path: Path, lines: str, message: str) -> None:
+    """All marks have a weight above 0, or none has one."""
+    path = tmp_path / "marks.csv"
+    path.write_text(f"id,label,weight\n{lines}\n")
+    with pytest.raises(UsageError, match=message):
+        read_labels(path, weight_column="weight")
+
+
+def test_marks_without_weights_say_what_they_assume(run: Run, tmp_path: Path) -> None:
+    """The noise rate then holds for marks that were drawn at random."""
+    _, remarks = calibrate_run(
+        run, read_labels(write(tmp_path / "marks.csv", row_ids(range(1, 91))))
+    )
+    assert any("drawn at random" in remark for remark in remarks)
+
+
+def test_probe_gives_a_ranking_that_runs(again: Callable[..., Run], tmp_path: Path) -> None:
+    """From `probe.parquet` to a run: bound to its model, a ranking, no probability."""
+    pairs = range(60)
+    table = pa.table(
+        {
+            "score_status": ["scored"] * 120,
+            "reflection": [0.2 + 0.001 * i for i in pairs] + [0.7 + 0.001 * i for i in pairs],
+            "corruption": ["swap"] * 60 + [None] * 60,
+            "original_id": [f"r{i}" for i in pairs] * 2,
+        }
+    )
+    scored_by = ScoredBy(model="scripted:scripted", preset="fast")
+    table = table.replace_schema_metadata({SCORED_BY: scored_by.model_dump_json()})
+    pq.write_table(table, tmp_path / "probe.parquet")
+    out = tmp_path / "ranking.json"
+    arguments = ["calibrate", str(tmp_path / "probe.parquet"), "--out", str(out), "--json"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert json.loads(result.output)["kind"] == "ranking-only"
+    progress = SilentProgress()
+    ledger = again(config(out), progress).ledger()
+    assert "p_bad" not in ledger.column_names
+    assert all(0 <= value <= 1 for value in ledger["calibrated"].to_pylist())
+    assert any("no probability" in note for note in progress.notes)
+    with pytest.raises(ConfigError, match="needs probabilities"):
+        config(out, "filter.keep.precision=0.95")
