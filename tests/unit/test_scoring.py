@@ -17,7 +17,7 @@ from clear_pipeline.scoring.consistency import draw, observe
 from clear_pipeline.scoring.entailment import agreement
 from clear_pipeline.scoring.likelihood import Likelihood, likelihood, require_grammar
 from clear_pipeline.scoring.reflection import reflect
-from clear_pipeline.scoring.similarity import canonical_answer, exact_match, token_f1
+from clear_pipeline.scoring.similarity import token_f1
 
 PROMPT = (Message("user", "?"),)
 
