@@ -91,7 +91,7 @@ async def lexical_agreement(example: Example, other: str) -> float:
 
 
 async def _compared(example: Example, text: str, agree: Agreement) -> tuple[float, bool]:
-    """s and r of one draw."""
+    """S and r of one draw."""
     ours = row_calls(example)
     theirs = read_calls(text) if example.tools is not None or ours is not None else None
     if ours is not None and theirs is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 PASSAGE_SENTENCES: Final = 3
@@ -20,9 +21,33 @@ _BOUNDARY = re.compile(
 )
 _LAST_WORD = re.compile(r"(?:^|(?<=[\s(\[\"']))[^\s(\[\"']*$")
 _ALWAYS: Final = frozenset(
-    "mr mrs ms dr prof st vs e.g i.e cf jr sr gen col sgt rev hon approx inc ltd viz".split()
+    [
+        "mr",
+        "mrs",
+        "ms",
+        "dr",
+        "prof",
+        "st",
+        "vs",
+        "e.g",
+        "i.e",
+        "cf",
+        "jr",
+        "sr",
+        "gen",
+        "col",
+        "sgt",
+        "rev",
+        "hon",
+        "approx",
+        "inc",
+        "ltd",
+        "viz",
+    ]
 )
-_BEFORE_A_NUMBER: Final = frozenset("no nos fig figs vol p pp ch sec eq art ca c".split())
+_BEFORE_A_NUMBER: Final = frozenset(
+    ["no", "nos", "fig", "figs", "vol", "p", "pp", "ch", "sec", "eq", "art", "ca", "c"]
+)
 
 
 class Passage(NamedTuple):
@@ -48,7 +73,7 @@ def passages(text: str) -> list[Passage]:
     cuts = [len(spans) * i // count for i in range(count + 1)]
     return [
         Passage(text[spans[first][0] : spans[last - 1][1]], last - first)
-        for first, last in zip(cuts, cuts[1:], strict=False)
+        for first, last in pairwise(cuts)
     ]
 
 

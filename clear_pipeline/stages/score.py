@@ -182,6 +182,8 @@ class Score(Settings):
         model = ctx.models["scorer"]
         if self.likelihood_weight > 0.0:
             require_grammar(model)
+        if self.k > 0 and self.similarity == "nli":
+            load_cross_encoder(self.nli_model)  # what is missing shows before the first call
 
         async def score(row: tuple[Example, bool]) -> RowScore:
             example, lives = row
@@ -201,7 +203,7 @@ class Score(Settings):
         ctx.tally.begun += 1
         try:
             await self._reflect(model, example, row)
-            await self._observe(model, example, row, self._agreement(ctx))
+            await self._observe(model, example, row, ctx)
             await self._likelihood(model, example, row)
         except CallError as error:
             row.score_error = str(error)
@@ -230,7 +232,7 @@ class Score(Settings):
                 return lexical_agreement
 
     async def _observe(
-        self, model: ChatModel, example: Example, row: RowScore, agree: Agreement
+        self, model: ChatModel, example: Example, row: RowScore, ctx: Context
     ) -> None:
         if self.k == 0:
             return
@@ -241,7 +243,7 @@ class Score(Settings):
             temperature=self.temperature,
             max_tokens=self.max_answer_tokens,
         )
-        seen = await observe(example, row.draws, alpha=self.alpha, agree=agree)
+        seen = await observe(example, row.draws, alpha=self.alpha, agree=self._agreement(ctx))
         row.consistency = seen.score
         row.entailment = seen.entailment
         row.exact_match = seen.exact_match

@@ -17,8 +17,9 @@ from clear_pipeline.prompts.base import render_row, row_code
 from clear_pipeline.prompts.choices import choice_probabilities, parse_choice
 from clear_pipeline.prompts.forced import exact_gbnf
 from clear_pipeline.schema import Example, Message, rows_table
+from clear_pipeline.scoring.answers import exact_match
 from clear_pipeline.scoring.bsdetector import combine, observed
-from clear_pipeline.scoring.similarity import canonical_answer, exact_match, token_f1
+from clear_pipeline.scoring.similarity import canonical_text, token_f1
 from clear_pipeline.stages.base import Context, Shard
 from clear_pipeline.stages.score import COLUMNS, Score
 
@@ -121,8 +122,8 @@ def test_comparisons_are_symmetric_and_reflexive(first: str, second: str) -> Non
 @given(ANSWERS)
 def test_normalising_ends_after_one_step(text: str) -> None:
     """The canonical form is its own canonical form."""
-    once = canonical_answer(text)
-    assert canonical_answer(once) == once
+    once = canonical_text(text)
+    assert canonical_text(once) == once
     assert final_answer(text) in text
 
 

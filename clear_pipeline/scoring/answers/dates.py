@@ -11,8 +11,20 @@ from clear_pipeline.scoring.answers.plain import plain
 _MONTHS: Final = {
     name[:length]: number
     for number, name in enumerate(
-        "january february march april may june july august september october november "
-        "december".split(),
+        [
+            "january",
+            "february",
+            "march",
+            "april",
+            "may",
+            "june",
+            "july",
+            "august",
+            "september",
+            "october",
+            "november",
+            "december",
+        ],
         start=1,
     )
     for length in (3, len(name))
