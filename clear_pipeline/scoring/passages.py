@@ -20,31 +20,10 @@ _BOUNDARY = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _LAST_WORD = re.compile(r"(?:^|(?<=[\s(\[\"']))[^\s(\[\"']*$")
-_ALWAYS: Final = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "st",
-        "vs",
-        "e.g",
-        "i.e",
-        "cf",
-        "jr",
-        "sr",
-        "gen",
-        "col",
-        "sgt",
-        "rev",
-        "hon",
-        "approx",
-        "inc",
-        "ltd",
-        "viz",
-    ]
-)
+_ALWAYS: Final = frozenset([
+    "mr", "mrs", "ms", "dr", "prof", "st", "vs", "e.g", "i.e", "cf", "jr", "sr", "gen", "col",
+    "sgt", "rev", "hon", "approx", "inc", "ltd", "viz",
+])  # fmt: skip
 _BEFORE_A_NUMBER: Final = frozenset(
     ["no", "nos", "fig", "figs", "vol", "p", "pp", "ch", "sec", "eq", "art", "ca", "c"]
 )

@@ -111,6 +111,7 @@ def _tokens(source: str, language: str) -> list[str]:
             if language in _LINES and "\n" in text and found and found[-1] != "\n":
                 found.append("\n")
             continue
-        spelled = text.casefold() if language == "sql" and kind in (Keyword, Name) else text
+        any_case = language == "sql" and (kind in Keyword or kind in Name)
+        spelled = text.casefold() if any_case else text
         found.append(spelled.strip())
     return found

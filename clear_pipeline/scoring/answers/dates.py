@@ -12,23 +12,13 @@ _MONTHS: Final = {
     name[:length]: number
     for number, name in enumerate(
         [
-            "january",
-            "february",
-            "march",
-            "april",
-            "may",
-            "june",
-            "july",
-            "august",
-            "september",
-            "october",
-            "november",
-            "december",
+            "january", "february", "march", "april", "may", "june", "july", "august",
+            "september", "october", "november", "december",
         ],
         start=1,
     )
     for length in (3, len(name))
-} | {"sept": 9}
+} | {"sept": 9}  # fmt: skip
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _MONTH = rf"(?P<month>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})\.?"
 _YEAR = r"(?P<year>\d{4})"
@@ -73,12 +63,12 @@ def read_date(text: str) -> Day | None:
 
 
 def _day(given: dict[str, str | None]) -> Day | None:
-    year = int(given["year"]) if given.get("year") else None
-    if (one := given.get("first")) and (two := given.get("second")):
-        month, day = _month_and_day(int(one), int(two))
-    else:
-        name, day = given.get("month"), int(given["day"]) if given.get("day") else None
-        month = _MONTHS[name.casefold()] if name else int(given["number"] or 0)
+    numbers = {name: int(text) for name, text in given.items() if text and text.isdecimal()}
+    year, month, day = (numbers.get(name) for name in ("year", "number", "day"))
+    if "first" in numbers:
+        month, day = _month_and_day(numbers["first"], numbers["second"])
+    elif month is None:
+        month = _MONTHS.get((given["month"] or "").casefold(), 0)
     try:
         date(year or 2000, month, day or 1)  # 2000 has a 29 February
     except ValueError:

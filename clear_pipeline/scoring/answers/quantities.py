@@ -26,30 +26,12 @@ _NAMES: Final = {
     name: str(value)
     for value, name in enumerate(
         [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-            "twenty",
+            "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
+            "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen",
+            "seventeen", "eighteen", "nineteen", "twenty",
         ]
     )
-}
+}  # fmt: skip
 _MAX_UNIT_WORDS: Final = 3
 _SYMBOL_LENGTH: Final = 3
 """Longest unit whose case counts and which has no plural: mW is not MW."""
