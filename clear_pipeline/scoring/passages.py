@@ -20,6 +20,8 @@ _BOUNDARY = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _LAST_WORD = re.compile(r"(?:^|(?<=[\s(\[\"']))[^\s(\[\"']*$")
+_LONGEST_WORD: Final = 40
+"""So many characters are searched for an abbreviation."""
 _ALWAYS: Final = frozenset([
     "mr", "mrs", "ms", "dr", "prof", "st", "vs", "e.g", "i.e", "cf", "jr", "sr", "gen", "col",
     "sgt", "rev", "hon", "approx", "inc", "ltd", "viz",
@@ -72,7 +74,7 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
         if boundary["block"]:
             yield from _stripped(text, start, boundary.start())
             yield from _stripped(text, *boundary.span())
-        elif _goes_on(text, boundary):
+        elif _goes_on(text, start, boundary):
             continue
         else:
             yield from _stripped(text, start, boundary.end())
@@ -86,18 +88,18 @@ def _stripped(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())
 
 
-def _goes_on(text: str, boundary: re.Match[str]) -> bool:
-    """Whether the sentence does not end here."""
+def _goes_on(text: str, start: int, boundary: re.Match[str]) -> bool:
+    """Whether the sentence that begins at `start` does not end here."""
     following = text[boundary.end() : boundary.end() + 16].lstrip()
     if boundary["line"]:
         return boundary["line"].count("\n") == 1 and following[:1].islower()
     if boundary["mark"] != ".":
         return boundary["mark"] is not None and following[:1].islower()
-    line = text[max(0, boundary.start() - 40) : boundary.start()].rpartition("\n")[2]
-    found = _LAST_WORD.search(line)
+    before = text[start : boundary.start()]
+    if before.strip(" \t*_#>-").isdecimal():
+        return True  # the number of a list item
+    found = _LAST_WORD.search(before[-_LONGEST_WORD:])
     word = found.group() if found else ""
-    if word.isdecimal() and not line[: -len(word)].strip(" \t*_#>-"):
-        return True  # "1." at the start of a line
     if len(word) == 1 and word.isupper():
         return True  # an initial
     name = word.casefold()

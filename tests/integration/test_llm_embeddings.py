@@ -57,9 +57,10 @@ def test_a_text_that_is_too_long_is_that_rows_failure() -> None:
 
 def test_an_endpoint_without_embeddings_stops_the_run() -> None:
     """A 404 is no row's failure."""
-    with StubServer() as server, pytest.raises(UsageError, match="stub"):
+    with StubServer() as server:
         server.faults.append(stub.status(404))
-        embed(server, "cat")
+        with pytest.raises(UsageError, match="has no model 'stub'"):
+            embed(server, "cat")
 
 
 def test_words_and_vectors_of_one_model_are_kept_apart() -> None:
