@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from clear_pipeline.errors import CallError, MissingExtraError, UsageError, WeightsError
-from clear_pipeline.schema import Example, Message
+from clear_pipeline.llm.scripted import ScriptedChat
+from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.scoring.cross_encoder import load_cross_encoder
+from clear_pipeline.stages.base import Context, Shard
+from clear_pipeline.stages.score import Score
 
 LABELS = {"0": "entailment", "1": "neutral", "2": "CONTRADICTION"}
 WORDS = ["[UNK]", "wrong"]
@@ -107,5 +110,9 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 def test_without_the_extra_the_error_has_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether it is installed here or not."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    model = ScriptedChat(lambda r, i: "FINAL RESPONSE: 4")
+    ctx = Context(models={"scorer": model})
+    stage = Score(k=1, similarity="nli")
     with pytest.raises(MissingExtraError, match=r"pip install 'clear-pipeline\[nli\]'"):
-        load_cross_encoder("anything")
+        asyncio.run(stage.annotate(Shard("s", rows_table([row("4")])), [True], None, ctx))
+    assert model.requests == [], "said before the first call"
