@@ -28,8 +28,9 @@ from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.prompts.answer import draws_request, parse_draw
 from clear_pipeline.prompts.reflection import WORDINGS
 from clear_pipeline.schema import Example
+from clear_pipeline.scoring.answers import exact_match
 from clear_pipeline.scoring.reflection import reflect
-from clear_pipeline.scoring.similarity import exact_match, token_f1
+from clear_pipeline.scoring.similarity import token_f1
 from clear_pipeline.stages.base import map_rows
 
 Parts = dict[str, float | None]

@@ -28,7 +28,7 @@ from clear_pipeline.llm.budget import Meter
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import Example, rows_table
-from clear_pipeline.scoring.similarity import exact_match
+from clear_pipeline.scoring.answers import exact_match
 from clear_pipeline.stages.base import Context, Shard, SilentProgress
 from clear_pipeline.stages.rectify import Rectify
 

@@ -24,8 +24,10 @@ from clear_pipeline.stages.rectify import Rectify
 from clear_pipeline.stages.score import Score
 from clear_pipeline.yaml_source import YamlSource, read_yaml
 
-Role = Literal["scorer", "candidate", "judge"]
+Role = Literal["scorer", "candidate", "judge", "embedder"]
 ROLES: tuple[Role, ...] = get_args(Role)
+EMBEDDER: Role = "embedder"
+"""The role that is asked for embeddings; the only one that the scorer cannot stand in for."""
 StageSettings = Annotated[Dedup | Score | Calibrate | Filter | Rectify, Field(discriminator="kind")]
 STAGE_KINDS = ("dedup", "score", "filter", "rectify")
 """The usual chain."""
@@ -45,7 +47,8 @@ class Config(Settings):
     """Everything that decides what a run computes. Frozen; unknown keys are errors."""
 
     models: dict[Role, ModelSettings] = Field(default_factory=dict)
-    """By role. `candidate` and `judge` are the scorer where they are not given."""
+    """By role. `candidate` and `judge` are the scorer where they are not given; `embedder` is
+    needed with `similarity: embeddings` alone."""
     load: LoadSettings = LoadSettings()
     """How DATA is read."""
     stages: tuple[StageSettings, ...] = ()
@@ -75,9 +78,14 @@ class Config(Settings):
         Raises:
             ConfigError: No model serves it.
         """
-        for name in (role, "scorer"):
+        for name in (role,) if role == EMBEDDER else (role, "scorer"):
             if name in self.models:
                 return self.models[name]
+        if role == EMBEDDER:
+            raise ConfigError(
+                "similarity: embeddings needs a model that embeds: "
+                "models.embedder: {model: NAME, base_url: URL}"
+            )
         raise ConfigError(f"no model for role {role!r}; give --model NAME or models.scorer")
 
     def to_yaml(self) -> str:

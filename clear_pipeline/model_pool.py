@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clear_pipeline.config import Config
+from clear_pipeline.config import EMBEDDER, Config
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.budget import Meter, Totals
 from clear_pipeline.llm.cache import Cached
@@ -50,7 +50,7 @@ class ModelPool:
     def _identity(self, role: str) -> str:
         if role in self._given:
             return self._given[role].identity
-        return model_identity(self._config.model_for(role))
+        return model_identity(self._config.model_for(role), embeds=role == EMBEDDER)
 
     def _name(self, role: str) -> str:
         if role in self._given:
@@ -75,7 +75,13 @@ class ModelPool:
         if role in self._given:
             return Cached(self._given[role], path=self._cache_path, meter=meter)
         settings = self._config.model_for(role)
-        return await open_model(settings, cache_path=self._cache_path, meter=meter, note=self._note)
+        return await open_model(
+            settings,
+            cache_path=self._cache_path,
+            meter=meter,
+            note=self._note,
+            embeds=role == EMBEDDER,
+        )
 
     def rows_in_flight(self, roles: Sequence[str]) -> int:
         """How many rows to work on at once: as many as the opened models take calls.

@@ -33,7 +33,7 @@ Reply = Callable[[Body], Awaitable[web.StreamResponse]]
 
 
 class StubServer:
-    """Serves /v1/chat/completions and /v1/models from a thread of its own.
+    """Serves /v1/chat/completions, /v1/embeddings and /v1/models from a thread of its own.
 
     Args:
         reply: Answers a request that no fault was ordered for.
@@ -43,7 +43,8 @@ class StubServer:
     Attributes:
         faults: Taken one per request, in order, before `reply`. May be filled while it runs.
         bodies: The bodies of all chat requests, in order of arrival.
-        keys: The API keys that came with them.
+        embedded: The bodies of all requests for embeddings; faults hold for these as well.
+        keys: The API keys that came with chat requests.
         arrivals: When each came, in seconds of the monotonic clock.
         most_open: The largest number of chat requests that were open at once.
     """
@@ -64,6 +65,7 @@ class StubServer:
         self.port = 0
         self.faults: deque[Reply] = deque()
         self.bodies: list[Body] = []
+        self.embedded: list[Body] = []
         self.keys: list[str] = []
         self.arrivals: list[float] = []
         self.most_open = 0
@@ -91,6 +93,7 @@ class StubServer:
         asyncio.set_event_loop(self._loop)
         app = web.Application(client_max_size=1 << 26)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/embeddings", self._embeddings)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/stats", self._stats)
         if self._slots is not None:
@@ -123,6 +126,15 @@ class StubServer:
             return await self._reply(body)
         finally:
             self._open -= 1
+
+    async def _embeddings(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.embedded.append(body)
+        if self.faults:
+            return await self.faults.popleft()(body)
+        data = [{"index": 0, "embedding": [float(len(body["input"])), 1.0]}]
+        usage = {"prompt_tokens": 3, "total_tokens": 3}
+        return web.json_response({"data": data, "model": "stub-2026", "usage": usage})
 
     async def _models(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": "stub"}, {"id": "other"}]})

@@ -16,7 +16,7 @@ from typing import TypeAlias
 from clear_pipeline.corruptions.json_text import is_json
 from clear_pipeline.corruptions.sample import Sample
 from clear_pipeline.schema import Example, content_hash
-from clear_pipeline.scoring.similarity import canonical_answer
+from clear_pipeline.scoring.answers import same_answer
 
 Change: TypeAlias = Callable[[Example, Sample, Random], str | None]
 """The spoiled response of a row, or None where the rule does not apply to it. A pure function."""
@@ -62,7 +62,7 @@ def plant(corruption: Corruption, example: Example, sample: Sample, *, seed: int
     rng = Random(_seed(corruption, example, seed))  # noqa: S311 - no secret
     try:
         text = corruption.change(example, sample, rng)
-        if text is None or not text.strip() or _same(text, example.response):
+        if text is None or not text.strip() or same_answer(text, example.response):
             return None
     except RecursionError:  # JSON nested deeper than Python can walk
         return None
@@ -75,10 +75,6 @@ def plant(corruption: Corruption, example: Example, sample: Sample, *, seed: int
 def is_plain(example: Example) -> bool:
     """Whether the response is text alone, which is what a corruption can spoil."""
     return example.unscorable is None and not example.target.tool_calls
-
-
-def _same(first: str, second: str) -> bool:
-    return canonical_answer(first) == canonical_answer(second)
 
 
 def _seed(corruption: Corruption, example: Example, seed: int) -> int:

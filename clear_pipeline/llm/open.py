@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.budget import Meter
 from clear_pipeline.llm.cache import Cached
@@ -21,10 +22,11 @@ def embedded_model(settings: ModelSettings) -> CatalogModel | None:
     return CATALOG.get(settings.model) if settings.base_url is None else None
 
 
-def model_identity(settings: ModelSettings) -> str:
+def model_identity(settings: ModelSettings, *, embeds: bool = False) -> str:
     """The identity that `open_model` will give the model; nothing is opened."""
     model = embedded_model(settings)
-    return settings.identity if model is None else model.identity
+    identity = settings.identity if model is None else model.identity
+    return f"{identity}#embeddings" if embeds else identity
 
 
 async def open_model(
@@ -33,6 +35,7 @@ async def open_model(
     cache_path: Path | None,
     meter: Meter,
     note: Note = logger.info,
+    embeds: bool = False,
 ) -> ChatModel:
     """Connect to a model: cache, then limits, then the client. Close it when done.
 
@@ -43,15 +46,17 @@ async def open_model(
         cache_path: SQLite file for answers; None keeps them in memory.
         meter: Counts what the model does.
         note: Told, a line each, what is fetched before the embedded model can start.
+        embeds: Whether it is asked for embeddings and not for words, see `llm.embeddings`.
 
     Raises:
         UnreachableError: No server answers at `base_url`.
-        UsageError: The key that the endpoint needs is not in the environment.
+        UsageError: The key that the endpoint needs is not in the environment, or embeddings are
+            wanted of the embedded model.
         MissingExtraError: The embedded model needs the extra `local`.
         WeightsError: The embedded model's weights could not be had.
         DamagedRunError: `cache_path` is no cache.
     """
-    client = await _client(settings, meter=meter, note=note)
+    client = await _client(settings, meter=meter, note=note, embeds=embeds)
     try:
         limited = Limited(client, settings=settings, meter=meter)
         return Cached(limited, path=cache_path, meter=meter)
@@ -60,12 +65,18 @@ async def open_model(
         raise
 
 
-async def _client(settings: ModelSettings, *, meter: Meter, note: Note) -> ChatModel:
+async def _client(settings: ModelSettings, *, meter: Meter, note: Note, embeds: bool) -> ChatModel:
     # Here, because `import openai` takes longer than all of a command that asks no model.
     from clear_pipeline.llm.embedded import EmbeddedChat
+    from clear_pipeline.llm.embeddings import EmbeddingModel
     from clear_pipeline.llm.openai_chat import OpenAIChat
 
     if (model := embedded_model(settings)) is not None:
+        if embeds:
+            raise UsageError(
+                f"the embedded model {model.name} gives no embeddings: name a server that has "
+                "/v1/embeddings with models.embedder: {model: NAME, base_url: URL}"
+            )
         return await EmbeddedChat.start(settings, model, meter=meter, note=note)
     client = OpenAIChat(settings, meter=meter)
     try:
@@ -74,4 +85,6 @@ async def _client(settings: ModelSettings, *, meter: Meter, note: Note) -> ChatM
     except BaseException:
         await client.close()
         raise
+    if embeds:
+        return EmbeddingModel(client, model_identity(settings, embeds=True))
     return client

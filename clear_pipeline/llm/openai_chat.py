@@ -19,12 +19,18 @@ from clear_pipeline.errors import (
     UnreachableError,
     UsageError,
 )
-from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion
+from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion, Usage
 from clear_pipeline.llm.budget import Meter
 from clear_pipeline.llm.dialect import Dialect, too_long
 from clear_pipeline.llm.pricing import cost
 from clear_pipeline.llm.settings import ModelSettings
-from clear_pipeline.llm.wire import Body, parse_completion, parse_usage, thought_tokens
+from clear_pipeline.llm.wire import (
+    Body,
+    parse_completion,
+    parse_embedding,
+    parse_usage,
+    thought_tokens,
+)
 
 _PROBE_SECONDS: Final = 5.0
 _MESSAGE_LENGTH: Final = 300
@@ -125,13 +131,32 @@ class OpenAIChat:
             if not self._dialect.learn_from_reply(asked, body, completion, thought=thought):
                 return completion
 
+    async def embed(self, text: str) -> Completion:
+        """The embedding of `text`, as one choice whose text is a JSON list.
+
+        Raises:
+            CallError: No usable answer.
+            RunFailedError: This endpoint answers nothing: refused key, no quota.
+            UsageError: The endpoint does not know the model, or gives no embeddings.
+        """
+        body = {"model": self._settings.model, "input": text, "encoding_format": "float"}
+        try:
+            reply = await self._post(body, path="/embeddings")
+        except openai.NotFoundError as error:
+            raise UsageError(await self._unknown_model(error)) from None
+        except (openai.APIError, ValueError) as error:
+            raise self._translated(error) from None
+        usage = parse_usage(reply, per_choice=False)
+        self._bill(usage)
+        return parse_embedding(reply, usage)
+
     async def close(self) -> None:
         """Release the connections."""
         await self._client.close()
 
-    async def _post(self, body: Body) -> Body:
+    async def _post(self, body: Body, *, path: str = "/chat/completions") -> Body:
         self._meter.sent()
-        reply: Any = await self._client.post("/chat/completions", cast_to=object, body=body)
+        reply: Any = await self._client.post(path, cast_to=object, body=body)
         self._key_worked = True
         if not isinstance(reply, dict):
             raise CallError("bad_reply", self._no_api(reply), transient=True)
@@ -139,9 +164,12 @@ class OpenAIChat:
 
     def _read(self, reply: Body, asked: ChatRequest) -> Completion:
         usage = parse_usage(reply, per_choice=self._dialect.per_choice_usage)
+        self._bill(usage)
+        return parse_completion(reply, asked, usage)
+
+    def _bill(self, usage: Usage) -> None:
         prices = self._settings.price_per_mtok
         self._meter.billed(usage, usd=None if prices is None else cost(usage, prices))
-        return parse_completion(reply, asked, usage)
 
     def _translated(  # noqa: C901, PLR0911 -- a table: one line per class of failure
         self, error: openai.APIError | ValueError

@@ -110,6 +110,22 @@ def parse_completion(reply: Body, request: ChatRequest, usage: Usage) -> Complet
     return Completion(tuple(parsed[: len(request.samples)]), str(reply.get("model") or ""), usage)
 
 
+def parse_embedding(reply: Body, usage: Usage) -> Completion:
+    """The vector of an answer of /v1/embeddings, as the text of one choice: a JSON list.
+
+    Raises:
+        CallError: `bad_reply`, transient: there is no vector of finite numbers.
+    """
+    data = reply.get("data")
+    vector = _mapping(data[0]).get("embedding") if isinstance(data, list) and data else None
+    if not isinstance(vector, list) or not vector:
+        raise CallError("bad_reply", "the reply holds no embedding", transient=True)
+    if not all(isinstance(v, int | float) and math.isfinite(v) for v in vector):
+        raise CallError("bad_reply", "the embedding holds more than finite numbers", transient=True)
+    choice = Choice(canonical_json(vector), "stop")
+    return Completion((choice,), str(reply.get("model") or ""), usage)
+
+
 def _choice(choice: object, keep: int, *, dictated: bool) -> Choice | None:
     """One sample, or None if it holds no message. A dictated text is left as it is."""
     fields = _mapping(choice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 
@@ -9,7 +10,7 @@ from clear_pipeline.llm.base import ChatRequest, Choice
 from clear_pipeline.prompts.base import ask, render_request
 from clear_pipeline.schema import Example
 
-ANSWER_VERSION = 1
+ANSWER_VERSION = 2
 
 _MARK: Final = "FINAL RESPONSE:"
 _MARK_PATTERN = re.compile(r"[*_#]*FINAL RESPONSE:?[*_]*:?[ \t]*", re.IGNORECASE)
@@ -20,28 +21,40 @@ QUESTION: Final = (
     f"{_MARK} and after it the response alone, in the form that the conversation asks for."
 )
 
+_THOUGHT_BEGIN = re.compile(r"\s*<(?:think(?:ing)?|thought|reasoning)>", re.IGNORECASE)
+_THOUGHT_END = re.compile(r"</(?:think(?:ing)?|thought|reasoning)>\s*", re.IGNORECASE)
+
 _ANSWER_LINE = re.compile(
-    r"^\W*(?:(?:so |thus |therefore,? )?(?:the )?(?:final )?answer(?: is)?|A)\s*[:=]\s*(.+?)\s*$"
-    r"|^\s*####\s*(.+?)\s*$"
-    r"|\\boxed\{([^{}]+)\}",
+    r"^\W*(?:(?:so |thus |therefore,? |hence,? )?(?:the )?(?:final |correct )?answer(?: is)?|A)"
+    r"[*_]*\s*[:=][*_ \t]*(?P<answer>.*?)[*_ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
+_LAST_LINE = re.compile(
+    r"(?:\A|\n)[^\n]*(?:\banswer is|####)[*_:\s]+(?P<answer>[^\n]*?)[*_\s]*\Z", re.IGNORECASE
+)
+_BOXED = re.compile(r"\\boxed\s*\{")
+_JSON_START = re.compile(r"^(?:```(?:json)?[ \t]*\n)?(?=[{\[])", re.MULTILINE)
+_MOST_STARTS: Final = 16
+"""Lines that are tried as the start of JSON at the end of a text."""
 
 
 def draws_request(
     example: Example, *, samples: range, temperature: float, max_tokens: int
 ) -> ChatRequest:
-    """Independent responses to the row's request, with room to reason before each.
+    """Independent responses to the row's request.
 
-    The row's own response is not shown. At temperature > 0 every sample takes its own chain of
-    thought; all are asked for in one request.
+    The row's own response is not shown. A row with tools is asked as a chat with its tools, so
+    that the model can call them. Any other is asked in one message, with room to reason before
+    the response: at temperature > 0 every sample takes its own chain of thought.
     """
+    with_tools = example.tools is not None
     return ChatRequest(
-        messages=ask(render_request(example), QUESTION),
+        messages=example.messages if with_tools else ask(render_request(example), QUESTION),
         max_output_tokens=max_tokens,
         temperature=temperature,
         samples=samples,
         seed=0,
+        tools=example.tools,
     )
 
 
@@ -49,22 +62,75 @@ def parse_draw(choice: Choice) -> str | None:
     """The response in a draw, without the reasoning before it.
 
     Returns:
-        The text after the last mark; the whole text if the model wrote no mark but came to an
-        end; None if it is empty or the token limit came before the mark.
+        The tool calls as JSON if there are any. Else the text after the last mark, or the whole
+        text without its block of thoughts if the model wrote no mark but came to an end. None if
+        that is empty, refused, or cut by the token limit before the response began.
     """
-    marks = list(_MARK_PATTERN.finditer(choice.text))
-    if marks:
-        return choice.text[marks[-1].end() :].strip() or None
-    if choice.finish_reason == "length":
+    cut = choice.finish_reason == "length"
+    if choice.finish_reason == "content_filter" or (choice.tool_calls and cut):
         return None
-    return choice.text.strip() or None
+    if choice.tool_calls:
+        return choice.tool_calls
+    text = _without_thoughts(choice.text)
+    marks = list(_MARK_PATTERN.finditer(text))
+    if marks:
+        return text[marks[-1].end() :].strip() or None
+    return None if cut else text.strip() or None
 
 
 def final_answer(text: str) -> str:
     r"""The answer at the end of worked reasoning, for comparing answers and not ways to them.
 
-    Known forms: a line `A: 18`, `Answer: 18`, `The answer is: 18`, `#### 18`, and `\boxed{18}`;
-    the last one counts. Without any, the whole text.
+    Known forms: JSON at the end; else the last of a line `A: 18`, `Answer: 18` or `**The answer
+    is:** 18`, a last line that ends in `#### 18` or `the answer is 18`, and `\boxed{18}`. A block
+    of thoughts in front (`<think>`) does not count. Without any form, the whole text.
     """
-    found = [group for line in _ANSWER_LINE.findall(text) for group in line if group]
-    return found[-1] if found else text
+    text = _without_thoughts(text) or text
+    if (ending := _json_ending(text)) is not None:
+        return ending
+    found = [(m.start("answer"), _answer_of(m, text)) for m in _ANSWER_LINE.finditer(text)]
+    if (line := _LAST_LINE.search(text.rstrip())) is not None:
+        found.append((line.start("answer"), line["answer"]))
+    found += [(m.end(), _in_braces(text, m.end())) for m in _BOXED.finditer(text)]
+    return max(((at, said) for at, said in found if said), default=(0, text))[1]
+
+
+def _without_thoughts(text: str) -> str:
+    """What follows the block of thoughts; "" if that does not end."""
+    begins = _THOUGHT_BEGIN.match(text) is not None
+    ends = list(_THOUGHT_END.finditer(text))
+    # Templates that open the block in the prompt leave its end alone in the reply.
+    if ends and (begins or not re.search(r"<think", text[: ends[0].start()], re.IGNORECASE)):
+        return text[ends[-1].end() :]
+    return "" if begins else text
+
+
+def _answer_of(line: re.Match[str], text: str) -> str:
+    """The rest of the line, or all that follows if the line ends at the mark."""
+    return line["answer"] or text[line.end() :].strip()
+
+
+def _in_braces(text: str, start: int) -> str:
+    """What stands between the brace before `start` and the one that closes it; "" if none does."""
+    depth = 1
+    for position in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        if depth == 0:
+            return text[start:position].strip()
+    return ""
+
+
+def _json_ending(text: str) -> str | None:
+    """The JSON object or list with which `text` ends, in a code block or not."""
+    end = text.rstrip().removesuffix("```").rstrip()
+    if not end.endswith(("}", "]")):
+        return None
+    for _, start in zip(range(_MOST_STARTS), _JSON_START.finditer(end), strict=False):
+        ending = end[start.end() :]
+        try:
+            value = json.loads(ending)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict | list):
+            return ending
+    return None

@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from clear_pipeline.prompts.base import ask, fence, render_row, row_code
 from clear_pipeline.schema import Example, Message
 
-ENTAILMENT_VERSION = 1
+ENTAILMENT_VERSION = 2
 
 CHOICES: Final = ("A", "B", "C")
 CONTRADICTION: Final = "B"
 
-_FORWARD: Final = (
-    "Suppose that the first response is right. Then the second response (A) says the same or "
-    "follows from it, (B) contradicts it, or (C) is neither. Reply with one letter: A, B or C."
+Which: TypeAlias = Literal["first", "second"]
+"""The row's own response, or the other one."""
+
+_LETTERS: Final = (
+    "(A) says the same or follows from it, (B) contradicts it, or (C) is neither. "
+    "Reply with one letter: A, B or C."
 )
-_BACKWARD: Final = (
-    "Suppose that the second response is right. Then the first response (A) says the same or "
-    "follows from it, (B) contradicts it, or (C) is neither. Reply with one letter: A, B or C."
-)
 
 
-def entailment_prompts(
-    example: Example, other: str
-) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-    """Ask whether the row's response contradicts `other`, and the other way round.
+def entailment_prompt(
+    example: Example, other: str, *, hypothesis: Which, passage: str | None = None
+) -> tuple[Message, ...]:
+    """Ask whether one response, the hypothesis, contradicts the other, the premise.
 
-    Premise and hypothesis are both seen under the request, "Question ... Answer ...": inference on
-    a bare "1560" means nothing. The two prompts differ in the last sentence only.
+    Both are seen under the request, "Question ... Answer ...": inference on a bare "1560" means
+    nothing. All prompts about a pair differ at their end only.
+
+    Args:
+        example: The row; its response is the first.
+        other: The second response.
+        hypothesis: Which of them is judged, supposing that the other is right.
+        passage: Only this part of the hypothesis is judged; None = all of it.
     """
     code = row_code(example, other)
-    parts = (
+    premise = "second" if hypothesis == "first" else "first"
+    parts = [
         render_row(example),
         f"That response is the first. A second one follows, between tags with the code {code}.",
         fence("response", other, code),
-    )
-    return ask(*parts, _FORWARD), ask(*parts, _BACKWARD)
+    ]
+    judged = f"the {hypothesis} response"
+    if passage is not None:
+        parts += [f"One passage of {judged} again:", fence("passage", passage, code)]
+        judged = "that passage"
+    question = f"Suppose that the {premise} response is right. Then {judged} {_LETTERS}"
+    return ask(*parts, question)

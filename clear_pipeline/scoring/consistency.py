@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TypeAlias
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.prompts.answer import draws_request, parse_draw
 from clear_pipeline.schema import Example
+from clear_pipeline.scoring.answers import exact_match
 from clear_pipeline.scoring.bsdetector import observed
-from clear_pipeline.scoring.entailment import agreement
-from clear_pipeline.scoring.similarity import exact_match, token_f1
+from clear_pipeline.scoring.similarity import token_f1
+from clear_pipeline.scoring.tool_calls import calls_agreement, read_calls, row_calls, same_calls
+
+Agreement: TypeAlias = Callable[[Example, str], Awaitable[float]]
+"""How far a draw agrees with the row's response: s, in [0, 1]. May raise CallError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,8 @@ async def draw(
 ) -> list[str]:
     """Up to `k` >= 1 independent responses to the row's request; those cut short are left out.
 
+    A draw that calls tools is the calls as JSON.
+
     Raises:
         CallError: The call failed, or no draw came to a response (`bad_reply`).
     """
@@ -52,42 +59,45 @@ async def draw(
 
 
 async def observe(
-    model: ChatModel,
-    example: Example,
-    draws: list[str],
-    *,
-    alpha: float,
-    similarity: Literal["llm", "lexical"],
-    via: Literal["logprobs", "text"],
+    example: Example, draws: list[str], *, alpha: float, agree: Agreement
 ) -> Consistency:
     """Compare every draw with the row's response.
 
-    A draw with the same final answer agrees with it (s = 1) and is not asked about.
+    A draw with the same final answer agrees with it (s = 1) and is not asked about. Tool calls
+    are compared by their names and arguments, without a call; against words they do not agree
+    (s = r = 0).
 
     Args:
-        model: Judges entailment if `similarity` is `llm`; else no call is made.
         example: The row.
         draws: At least one response.
         alpha: Weight of s against r, in [0, 1].
-        similarity: Where s comes from: the model, or the overlap of words.
-        via: How the model's verdict is read.
+        agree: Where s comes from for two answers in words that differ.
 
     Raises:
-        CallError: A call failed or its reply could not be read.
+        CallError: A call of `agree` failed.
     """
-    matches = [exact_match(example.response, text) for text in draws]
-    agreements = []
-    for text, match in zip(draws, matches, strict=True):
-        if match:
-            agreements.append(1.0)
-        elif similarity == "llm":
-            agreements.append(await agreement(model, example, text, via=via))
-        else:
-            agreements.append(token_f1(example.response, text))
-    parts = zip(agreements, matches, strict=True)
+    pairs = [await _compared(example, text, agree) for text in draws]
     k = len(draws)
     return Consistency(
-        score=sum(observed(s, float(r), alpha=alpha) for s, r in parts) / k,
-        entailment=sum(agreements) / k,
-        exact_match=sum(matches) / k,
+        score=sum(observed(s, float(r), alpha=alpha) for s, r in pairs) / k,
+        entailment=sum(s for s, _ in pairs) / k,
+        exact_match=sum(r for _, r in pairs) / k,
     )
+
+
+async def lexical_agreement(example: Example, other: str) -> float:
+    """The words that the row's response and `other` share, see `token_f1`; no call is made."""
+    return token_f1(example.response, other)
+
+
+async def _compared(example: Example, text: str, agree: Agreement) -> tuple[float, bool]:
+    """S and r of one draw."""
+    ours = row_calls(example)
+    theirs = read_calls(text) if example.tools is not None or ours is not None else None
+    if ours is not None and theirs is not None:
+        return calls_agreement(ours, theirs), same_calls(ours, theirs)
+    if ours is not None or theirs is not None:
+        return 0.0, False
+    if exact_match(example.response, text):
+        return 1.0, True
+    return await agree(example, text), False

@@ -21,6 +21,7 @@ from clear_pipeline.prompts.candidate import (
     parse_candidate,
 )
 from clear_pipeline.schema import JSON, MESSAGE, Example, Message, examples
+from clear_pipeline.scoring.answers import same_answer
 from clear_pipeline.scoring.bsdetector import PAPER_BETA, PAPER_K, PAPER_TEMPERATURE
 from clear_pipeline.scoring.preference import (
     Form,
@@ -31,7 +32,6 @@ from clear_pipeline.scoring.preference import (
     YesNo,
     prefer,
 )
-from clear_pipeline.scoring.similarity import canonical_answer
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -150,7 +150,7 @@ class Rectify(Settings):
         except CallError as error:
             return self._failed(row, f"candidate failed: {error}", ctx)
         row.candidate = target.text
-        if canonical_answer(target.text) == canonical_answer(example.response):
+        if same_answer(target.text, example.response):
             row.rectify_reason = "candidate equals the original"
             return row
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
@@ -17,11 +18,13 @@ from clear_pipeline.prompts.reflection import WORDINGS
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring import bsdetector
 from clear_pipeline.scoring.choice import Via
-from clear_pipeline.scoring.consistency import draw, observe
+from clear_pipeline.scoring.consistency import Agreement, draw, lexical_agreement, observe
+from clear_pipeline.scoring.cross_encoder import DEFAULT_NLI_MODEL, load_cross_encoder
+from clear_pipeline.scoring.embedding import embedded_agreement
+from clear_pipeline.scoring.entailment import agreement
 from clear_pipeline.scoring.likelihood import Form, likelihood, require_likelihood
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
-from clear_pipeline.stages.failures import FailureTally
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -132,8 +135,11 @@ class Score(Settings):
     """Of the draws."""
     max_answer_tokens: Annotated[int, Field(ge=1)] = 512
     """Room for one draw, reasoning included."""
-    similarity: Literal["llm", "lexical"] = "llm"
-    """Where the agreement of a draw comes from: entailment by the model, or shared words."""
+    similarity: Literal["llm", "lexical", "embeddings", "nli"] = "llm"
+    """Where the agreement of a draw comes from: entailment by the model, shared words, the cosine
+    of embeddings by the model of the role `embedder`, or a cross-encoder (extra `nli`)."""
+    nli_model: str = DEFAULT_NLI_MODEL
+    """For `similarity: nli`: a folder with an ONNX model, or a name on the Hugging Face Hub."""
     alpha: Fraction = bsdetector.PAPER_ALPHA
     """Weight of agreement against exact match within consistency."""
     beta: Fraction = bsdetector.PAPER_BETA
@@ -198,8 +204,9 @@ class Score(Settings):
         return COLUMNS
 
     def roles(self) -> tuple[str, ...]:
-        """The model that scores."""
-        return ("scorer",)
+        """The model that scores, and the one that embeds if draws are compared by it."""
+        embeds = self.k > 0 and self.similarity == "embeddings"
+        return ("scorer", "embedder") if embeds else ("scorer",)
 
     async def annotate(
         self,
@@ -217,10 +224,12 @@ class Score(Settings):
         model = ctx.models["scorer"]
         if self._wants_likelihood:
             await require_likelihood(model)
+        if self.k > 0 and self.similarity == "nli":
+            load_cross_encoder(self.nli_model)  # what is missing shows before the first call
 
         async def score(row: tuple[Example, bool]) -> RowScore:
             example, lives = row
-            scored = await self._score(model, example, ctx.tally) if lives else RowScore()
+            scored = await self._score(model, example, ctx) if lives else RowScore()
             ctx.progress.advance()
             return scored
 
@@ -229,18 +238,19 @@ class Score(Settings):
         columns = {name: [getattr(row, name) for row in scored] for name in COLUMNS.names}
         return pa.table(columns, schema=COLUMNS)
 
-    async def _score(self, model: ChatModel, example: Example, tally: FailureTally) -> RowScore:
+    async def _score(self, model: ChatModel, example: Example, ctx: Context) -> RowScore:
         row = RowScore(score_status="unscored", score_error=example.unscorable)
         if example.unscorable is not None:
             return row
-        tally.begun += 1
+        ctx.tally.begun += 1
         try:
+            observe_row = partial(self._observe, ctx=ctx)
             await self._counted(self._reflect, "reflection_usage", model, example, row)
-            await self._counted(self._observe, "consistency_usage", model, example, row)
+            await self._counted(observe_row, "consistency_usage", model, example, row)
             await self._counted(self._likelihood, "likelihood_usage", model, example, row)
         except CallError as error:
             row.score_error = str(error)
-            tally.fail(self.name, row.score_error, self.max_failed_fraction)
+            ctx.tally.fail(self.name, row.score_error, self.max_failed_fraction)
             return row
         row.confidence = self._confidence(row)
         row.score_status = "scored"
@@ -264,7 +274,20 @@ class Score(Settings):
             row.choice_mass = verdict.choice_mass
             row.reflection_via = verdict.via
 
-    async def _observe(self, model: ChatModel, example: Example, row: RowScore) -> None:
+    def _agreement(self, model: ChatModel, ctx: Context) -> Agreement:
+        match self.similarity:
+            case "llm":
+                return partial(agreement, model, via=self.reflection_via)
+            case "embeddings":
+                return partial(embedded_agreement, ctx.models["embedder"])
+            case "nli":
+                return load_cross_encoder(self.nli_model).agreement
+            case "lexical":
+                return lexical_agreement
+
+    async def _observe(
+        self, model: ChatModel, example: Example, row: RowScore, *, ctx: Context
+    ) -> None:
         if self.k == 0:
             return
         row.draws = await draw(
@@ -275,12 +298,7 @@ class Score(Settings):
             max_tokens=self.max_answer_tokens,
         )
         seen = await observe(
-            model,
-            example,
-            row.draws,
-            alpha=self.alpha,
-            similarity=self.similarity,
-            via=self.reflection_via,
+            example, row.draws, alpha=self.alpha, agree=self._agreement(model, ctx)
         )
         row.consistency = seen.score
         row.entailment = seen.entailment

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import re
+from dataclasses import replace
 from typing import Literal
 
 from hypothesis import given, settings
@@ -17,14 +19,30 @@ from clear_pipeline.prompts.base import render_row, row_code
 from clear_pipeline.prompts.choices import choice_probabilities, parse_choice
 from clear_pipeline.prompts.forced import exact_gbnf
 from clear_pipeline.schema import Example, Message, rows_table
+from clear_pipeline.scoring.answers import exact_match
 from clear_pipeline.scoring.bsdetector import combine, observed
-from clear_pipeline.scoring.similarity import canonical_answer, exact_match, token_f1
+from clear_pipeline.scoring.consistency import observe
+from clear_pipeline.scoring.similarity import canonical_text, token_f1
 from clear_pipeline.stages.base import Context, Shard
 from clear_pipeline.stages.score import COLUMNS, Score
 
 UNIT = st.floats(0.0, 1.0)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
-ANSWERS = TEXT | st.from_regex(r"-?\$?\d{1,4}(,\d{3})?(\.\d{1,3})?%?", fullmatch=True)
+PIECES = st.sampled_from(
+    ["1", "12", ",000", ".5", "/", " ", "-", "$", "%", "km", "May", "3rd", "2021", "yes", "(B)",
+     "a.", "{", "}", "[", "]", '"a"', ":", "x = ", "print(", ")", "```", "python", "\n", "\\boxed{",
+     "####", "answer is ", "A: ", "<think>", "</think>", "select ", "\u0131", "\u00bd"]
+)  # fmt: skip
+ANSWERS = (
+    TEXT
+    | st.lists(PIECES, max_size=8).map("".join)
+    | st.from_regex(r"-?\$?\d{1,4}(,\d{3})?(\.\d{1,3})?%?", fullmatch=True)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+        max_leaves=6,
+    ).map(json.dumps)
+)
 CHOICES = st.sampled_from([("A", "B", "C"), ("Yes", "No"), ("1", "2", "3", "4", "5")])
 LOGPROBS = st.floats(-1e4, 0.0)
 
@@ -119,10 +137,22 @@ def test_comparisons_are_symmetric_and_reflexive(first: str, second: str) -> Non
 
 
 @given(ANSWERS)
+def test_an_equal_draw_agrees_and_is_not_asked_about(text: str) -> None:
+    """O = s = r = 1, whatever the response is, for rows with and without tools."""
+
+    async def never(example: Example, other: str) -> float:
+        raise AssertionError
+
+    for row in (example("?", text), replace(example("?", text), tools="[]")):
+        seen = asyncio.run(observe(row, [text], alpha=0.8, agree=never))
+        assert (seen.score, seen.entailment, seen.exact_match) == (1.0, 1.0, 1.0)
+
+
+@given(ANSWERS)
 def test_normalising_ends_after_one_step(text: str) -> None:
     """The canonical form is its own canonical form."""
-    once = canonical_answer(text)
-    assert canonical_answer(once) == once
+    once = canonical_text(text)
+    assert canonical_text(once) == once
     assert final_answer(text) in text
 
 

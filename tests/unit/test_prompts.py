@@ -11,7 +11,7 @@ from clear_pipeline.llm.base import Choice, Token
 from clear_pipeline.prompts.answer import draws_request, final_answer, parse_draw
 from clear_pipeline.prompts.base import render_request, render_row, row_code
 from clear_pipeline.prompts.choices import choice_probabilities, parse_choice
-from clear_pipeline.prompts.entailment import entailment_prompts
+from clear_pipeline.prompts.entailment import entailment_prompt
 from clear_pipeline.prompts.forced import exact_gbnf, parse_forced
 from clear_pipeline.prompts.reflection import WORDINGS, reflection_prompt
 from clear_pipeline.schema import Example, Message
@@ -65,7 +65,7 @@ def test_further_text_is_fenced_under_a_code_that_its_writer_never_saw() -> None
     """A draw is not fenced with the row's own code, which stood in the prompt that made it."""
     example = row()
     draw = f"5 {row_code(example)}"
-    prompt = entailment_prompts(example, draw)[0][0].text
+    prompt = entailment_prompt(example, draw, hypothesis="second")[0].text
     assert f"<response-{row_code(example, draw)}>\n{draw}\n" in prompt
     assert row_code(example, draw) != row_code(example)
 
@@ -121,11 +121,20 @@ def test_every_prompt_of_a_row_starts_with_the_same_text_and_ends_with_its_quest
     example = row()
     shared = render_request(example)
     prompts = [reflection_prompt(example, wording) for wording in WORDINGS.values()]
-    prompts += entailment_prompts(example, "5")
+    prompts.append(entailment_prompt(example, "5", hypothesis="first"))
+    prompts.append(entailment_prompt(example, "5", hypothesis="second", passage="5"))
     prompts.append(draws_request(example, samples=range(1), temperature=1.0, max_tokens=9).messages)
     assert all(prompt[0].text.startswith(shared) for prompt in prompts)
     for prompt, wording in zip(prompts, WORDINGS.values(), strict=False):
         assert prompt[0].text == f"{render_row(example)}\n\n{wording.question}"
+
+
+def test_a_row_with_tools_is_asked_as_a_chat_that_can_call_them() -> None:
+    """The calls come back as they are, unless the token limit cut them."""
+    request = draws_request(row(tools='[{"t":1}]'), samples=range(2), temperature=1.0, max_tokens=9)
+    assert (request.messages, request.tools) == ((Message("user", "2 + 2?"),), '[{"t":1}]')
+    assert parse_draw(Choice("Let me see.", "tool_calls", tool_calls="[1]")) == "[1]"
+    assert parse_draw(Choice("", "length", tool_calls="[1]")) is None
 
 
 def test_the_draws_prompt_does_not_show_the_response_of_the_dataset() -> None:
@@ -200,6 +209,12 @@ def test_a_word_is_read_as_a_whole_word_without_case(text: str, expected: str | 
         ("It is 4.", "stop", "It is 4."),
         ("2 and 2 is", "length", None),
         ("FINAL RESPONSE:", "stop", None),
+        ("### Final Response\n\n4", "stop", "4"),
+        ("<think>2 + 2, so 4?</think>\n\nIt is 4.", "stop", "It is 4."),
+        ("2 + 2, so 4?\n</think>\nIt is 4.", "stop", "It is 4."),
+        ("<think>FINAL RESPONSE: 5? No.</think>FINAL RESPONSE: 4", "stop", "4"),
+        ("<think>2 + 2, so FINAL RESPONSE: 4 and", "length", None),
+        ("I cannot", "content_filter", None),
         ("", "stop", None),
     ],
 )
@@ -217,14 +232,25 @@ def test_a_draw_is_what_stands_after_the_last_mark(
         ("... #### no\n#### 1,000", "1,000"),
         ("So the final answer is: 7.", "7."),
         (r"Hence \boxed{42}.", "42"),
+        (r"So $x = \boxed{\frac{1}{2}}$.", r"\frac{1}{2}"),
+        ("She sells 9 * 2 = 18.\n**Answer: 18**", "18"),
+        ("**Answer:** 18 eggs", "18 eggs"),
+        ("9 * 2 = 18\n\n**Final Answer:**\n\n18", "18"),
+        ("The answer is 7 at first.\nBut then\nthe answer is **8**.", "8**."),
+        ("Janet sells 16 - 3 - 4 = <<16-3-4=9>>9 eggs.\n#### 9", "9"),
+        ("It has two parts.\n#### Part one\nText\n#### Part two\nMore text", None),
+        ('I looked it up.\n\n{"answer": "Paris"}', '{"answer": "Paris"}'),
+        ('I looked it up.\n```json\n{\n  "answer": 1\n}\n```', '{\n  "answer": 1\n}'),
+        ("<think>A: 3? No.</think>A: 4", "4"),
+        ("<think>Only thoughts", None),
         ("A: 1\nwait\nA: 2", "2"),
         ("Paris", "Paris"),
         ("A cat: an animal", "A cat: an animal"),
     ],
 )
-def test_the_final_answer_is_found_in_known_forms(text: str, expected: str) -> None:
+def test_the_final_answer_is_found_in_known_forms(text: str, expected: str | None) -> None:
     """Without a known form the whole text is the answer."""
-    assert final_answer(text) == expected
+    assert final_answer(text) == (text if expected is None else expected)
 
 
 def test_a_grammar_escapes_what_would_end_or_change_its_literal() -> None:

@@ -1,0 +1,97 @@
+"""Tool calls compared by what they call, not by how they are written.
+
+A call is a bag of facts: its name, and the value at every path of its arguments. The calls of one
+turn run side by side, so their order does not count; how often a call is made does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+from clear_pipeline.formats.base import RowError
+from clear_pipeline.formats.strict_json import parse
+from clear_pipeline.schema import JSON, Example, canonical_json, normalise
+from clear_pipeline.scoring.similarity import overlap
+
+Call: TypeAlias = Counter[str]
+"""The facts of one call."""
+
+_TAGGED = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+
+
+def row_calls(example: Example) -> list[Call] | None:
+    """The calls that the row's response makes; None if it is an answer in words."""
+    if example.target.tool_calls is not None:
+        return read_calls(example.target.tool_calls)
+    return read_calls(example.response) if example.tools is not None else None
+
+
+def read_calls(text: str) -> list[Call] | None:
+    """The calls in `text`: OpenAI's JSON, or as models write them where the server parses none.
+
+    Known forms: a list of calls, one call, and calls between `<tool_call>` tags; each with its
+    name and arguments, in `function` or not. None if `text` is anything else.
+    """
+    pieces = _TAGGED.findall(text) or [text]
+    found: list[JSON] = []
+    for piece in pieces:
+        value = _parsed(piece)
+        found += value if isinstance(value, list) else [value]
+    calls = [_facts(call) for call in found]
+    return [call for call in calls if call] if calls and all(calls) else None
+
+
+def same_calls(first: Sequence[Call], second: Sequence[Call]) -> bool:
+    """Whether two turns make the same calls."""
+    return _bag(first) == _bag(second)
+
+
+def calls_agreement(first: Sequence[Call], second: Sequence[Call]) -> float:
+    """Share of facts that two turns have in common (F1), in [0, 1]; 1 for the same calls."""
+    return overlap(sum(first, Counter()), sum(second, Counter()))
+
+
+def _bag(calls: Sequence[Call]) -> Counter[tuple[tuple[str, int], ...]]:
+    return Counter(tuple(sorted(call.items())) for call in calls)
+
+
+def _parsed(text: str) -> JSON:
+    try:
+        return parse(text.strip())
+    except RowError:
+        return None
+
+
+def _facts(call: JSON) -> Call | None:
+    if not isinstance(call, Mapping):
+        return None
+    function = call.get("function", call)
+    if not isinstance(function, Mapping):
+        return None
+    name = function.get("name")
+    arguments = function.get("arguments", function.get("parameters"))
+    if not isinstance(name, str) or arguments is None:
+        return None
+    if isinstance(arguments, str):
+        arguments = _parsed(arguments or "{}") or arguments
+    return Counter([name, *(f"{name}{path}={value}" for path, value in _leaves(arguments, ""))])
+
+
+def _leaves(value: JSON, path: str) -> Iterator[tuple[str, str]]:
+    """Every value with its path. Strings without regard to case and white space."""
+    match value:
+        case Mapping() if value:
+            for key, item in value.items():
+                yield from _leaves(item, f"{path}.{canonical_json(key)}")
+        case list() if value:
+            for index, item in enumerate(value):
+                yield from _leaves(item, f"{path}[{index}]")
+        case str():
+            yield path, canonical_json(normalise(value).casefold())
+        case float() if value.is_integer():
+            yield path, str(int(value))
+        case _:
+            yield path, canonical_json(value)
