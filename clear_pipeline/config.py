@@ -17,16 +17,24 @@ from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.load import LoadSettings
 from clear_pipeline.stages.base import Settings
+from clear_pipeline.stages.cascade import Cascade
+from clear_pipeline.stages.confidence import REFINED
 from clear_pipeline.stages.dedup import Dedup
 from clear_pipeline.stages.filter import Filter
 from clear_pipeline.stages.rectify import Rectify
 from clear_pipeline.stages.score import Score
+from clear_pipeline.stages.second_opinion import SecondOpinion
 from clear_pipeline.yaml_source import YamlSource, read_yaml
 
-Role = Literal["scorer", "candidate", "judge"]
+Role = Literal["scorer", "candidate", "judge", "second"]
 ROLES: tuple[Role, ...] = get_args(Role)
-StageSettings = Annotated[Dedup | Score | Filter | Rectify, Field(discriminator="kind")]
-STAGE_KINDS = ("dedup", "score", "filter", "rectify")
+StageSettings = Annotated[
+    Dedup | Score | Cascade | SecondOpinion | Filter | Rectify, Field(discriminator="kind")
+]
+STAGE_KINDS = ("dedup", "score", "cascade", "second_opinion", "filter", "rectify")
+"""Every stage, in the order of a chain."""
+USUAL_CHAIN = ("dedup", "score", "filter", "rectify")
+"""What runs unless other stages are named."""
 PAPER: Mapping[str, Mapping[str, Any]] = {
     "score": {"preset": "paper"},
     "filter": {"keep": {"above": "median"}},
@@ -39,7 +47,7 @@ class Config(Settings):
     """Everything that decides what a run computes. Frozen; unknown keys are errors."""
 
     models: dict[Role, ModelSettings] = Field(default_factory=dict)
-    """By role. `candidate` and `judge` are the scorer where they are not given."""
+    """By role. `candidate` and `judge` are the scorer where they are not given; `second` is not."""
     load: LoadSettings = LoadSettings()
     """How DATA is read."""
     stages: tuple[StageSettings, ...] = ()
@@ -57,9 +65,31 @@ class Config(Settings):
             if missing:
                 raise ValueError(
                     f"stage {stage.name!r} needs column {missing[0]!r} of an earlier stage; "
-                    f"the usual chain is {', '.join(STAGE_KINDS)}"
+                    f"the usual chain is {', '.join(USUAL_CHAIN)}"
                 )
+            if late := _too_late(stage.adds().names, there):
+                raise ValueError(f"stage {stage.name!r} must stand before {late}")
             there |= {stage.name, *stage.adds().names}
+        return self
+
+    @model_validator(mode="after")
+    def _cascade_aims_at_the_filter(self) -> Config:
+        """What was paid for is where the threshold is, unless somebody says otherwise."""
+        stages = {stage.kind: stage for stage in self.stages}
+        cascade, keep = stages.get("cascade"), getattr(stages.get("filter"), "keep", None)
+        if not isinstance(cascade, Cascade) or keep is None or "keep" in cascade.model_fields_set:
+            return self
+        if cascade.keep != keep:
+            here, there = (
+                " ".join(f"{name}={value}" for name, value in rule.model_dump().items())
+                for rule in (keep, cascade.keep)
+            )
+            raise ValueError(
+                f"the cascade asks the rows around {there}, but the filter's keep is {here}: say "
+                f"which is meant. --set stages.cascade.keep.{here} asks around the filter's "
+                f"threshold; --set stages.cascade.keep.{there} leaves the band where it is, and "
+                "asks nothing anew"
+            )
         return self
 
     def model_for(self, role: str) -> ModelSettings:
@@ -68,9 +98,14 @@ class Config(Settings):
         Raises:
             ConfigError: No model serves it.
         """
-        for name in (role, "scorer"):
+        for name in (role,) if role == "second" else (role, "scorer"):
             if name in self.models:
                 return self.models[name]
+        if role == "second":
+            raise ConfigError(
+                "the second opinion needs another model: --set models.second.model=NAME "
+                "(and models.second.base_url=URL)"
+            )
         raise ConfigError(f"no model for role {role!r}; give --model NAME or models.scorer")
 
     def to_yaml(self) -> str:
@@ -126,6 +161,15 @@ def export_settings(**values: object) -> ExportSettings:
         raise ConfigError("\n".join(_explain(error, source))) from error
 
 
+def _too_late(columns: Sequence[str], there: set[str]) -> str | None:
+    """The stage that should have seen these columns of a confidence, if one has run already."""
+    refines = [REFINED.index(name) for name in columns if name in REFINED]
+    if refines and "keep" in there:
+        return "filter"
+    more = [name for rank in refines for name in REFINED[:rank] if name in there]
+    return f"the stage that adds {more[0]!r}" if more else None
+
+
 def _models(given: object, source: YamlSource) -> dict[str, Any]:
     """The section `models`, with the embedded model as the scorer where none is named."""
     models = {} if given is None else given
@@ -175,7 +219,7 @@ def _chain(
         embedded = None
     if kinds is None:
         kinds = list(by_kind) or [
-            k for k in STAGE_KINDS if k != "rectify" or embedded is None or embedded.can_judge
+            k for k in USUAL_CHAIN if k != "rectify" or embedded is None or embedded.can_judge
         ]
     unknown = [k for k in kinds if k not in {*STAGE_KINDS, *by_kind, "load", "export"}]
     if unknown:
@@ -251,6 +295,7 @@ def _found(location: Sequence[str | int], value: object) -> str:
 
 def _known_keys() -> set[str]:
     models: tuple[type[BaseModel], ...] = (
-        Config, ModelSettings, LoadSettings, Dedup, Score, Filter, Rectify, ExportSettings,
+        Config, ModelSettings, LoadSettings, Dedup, Score, Cascade, SecondOpinion, Filter, Rectify,
+        ExportSettings,
     )  # fmt: skip
     return {name for model in models for name in model.model_fields}

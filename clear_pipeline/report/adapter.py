@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import yaml
 
 from clear_pipeline.llm.budget import Totals
+from clear_pipeline.report.cascade import cascade_lines
 from clear_pipeline.report.data import (
     Histogram,
     InputFile,
@@ -23,6 +24,7 @@ from clear_pipeline.report.data import (
     fair_shares,
     histogram,
 )
+from clear_pipeline.report.opinion import opinion_line
 from clear_pipeline.report.words import EXPORTED, PARTS, SCORE_PARTS, reason_kind
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
@@ -53,7 +55,7 @@ def report_data(run: Run) -> ReportData:
         skipped=tuple((file.path, file.reason) for file in run.manifest.skipped),
         stages=tuple(_stages(run)),
         models=tuple(_models(run)),
-        notes=notes_of(run),
+        notes=(*notes_of(run), *cascade_lines(run), *filter(None, [opinion_line(run)])),
         commands=next_commands(run),
     )
 

@@ -13,11 +13,14 @@ from pydantic import ValidationError
 
 from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.report.adapter import fate_counts, score_histogram, threshold_of
+from clear_pipeline.report.cascade import COLUMNS as CASCADE_COLUMNS
+from clear_pipeline.report.cascade import threshold_warning
 from clear_pipeline.report.plots import funnel_figure, histogram_figure
 from clear_pipeline.report.words import PARTS
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
-from clear_pipeline.stages.filter import KEEP_FORMS, Confidence, Filter, Key
+from clear_pipeline.stages.confidence import Key
+from clear_pipeline.stages.filter import KEEP_FORMS, Confidence, Filter
 
 _RANKED = (Fate.KEPT, Fate.FILTERED, Fate.RECTIFIED)
 """Fates of the rows that a filter compares with its threshold."""
@@ -38,12 +41,15 @@ class ThresholdPreview:
             has the true number where not all are listed.
         new_candidates: Rows among those `then` filtered for which rectify would first ask for a
             candidate; a real run may rectify some. 0 where the chain has no rectify.
+        warning: Rows near the threshold that the cascade did not ask, and what asking costs; None
+            where there are none.
     """
 
     threshold: float
     counts: pd.DataFrame
     changed: pd.DataFrame
     new_candidates: int
+    warning: str | None = None
 
 
 def funnel(run: Run) -> go.Figure:
@@ -107,6 +113,7 @@ def move_threshold(
         counts=_counts(run, frame),
         changed=_with_texts(run, changed[["id", "confidence", "now", "then"]]),
         new_candidates=int(unasked.sum()) if "rectify" in run.manifest.chain else 0,
+        warning=threshold_warning(run, ranked, stays, keep) if _cascaded(run) else None,
     )
 
 
@@ -132,12 +139,17 @@ def margin(run: Run, threshold: float | None = None, *, rows: int = 10) -> pd.Da
 
 def _ranked(run: Run) -> list[dict[str, Any]]:
     """Ledger lines of the rows that a filter looks at."""
-    ledger = run.ledger(["id", "fate", "confidence", "rectified"])
+    cascade = CASCADE_COLUMNS if _cascaded(run) else ()
+    ledger = run.ledger(["id", "fate", "confidence", "rectified", *cascade])
     ledger = ledger.filter(pc.is_valid(ledger["confidence"]))
     rows: list[dict[str, Any]] = [row for row in ledger.to_pylist() if row["fate"] in _RANKED]
     if not rows:
         raise UsageError(f"{run.path}: no row has a confidence; run it with the score stage")
     return rows
+
+
+def _cascaded(run: Run) -> bool:
+    return "cascade" in run.manifest.chain
 
 
 def _cut(run: Run, rows: list[dict[str, Any]], keep: Mapping[str, Any]) -> tuple[set[str], float]:

@@ -18,6 +18,7 @@ from clear_pipeline.formats import FORMATS
 from clear_pipeline.llm.settings import ModelSettings, Prices
 from clear_pipeline.load import LoadSettings
 from clear_pipeline.schema import Fate
+from clear_pipeline.stages import cascade, second_opinion
 from clear_pipeline.stages.dedup import Dedup
 from clear_pipeline.stages.filter import Filter
 from clear_pipeline.stages.rectify import Rectify
@@ -28,6 +29,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SETTINGS: list[type[BaseModel]] = [
     Config, ModelSettings, Prices, LoadSettings, Dedup, Score, Filter, Rectify, ExportSettings,
+    cascade.Cascade, second_opinion.SecondOpinion,
 ]  # fmt: skip
 
 
@@ -55,7 +57,12 @@ def test_every_setting_is_documented(name: str) -> None:
     assert re.search(rf"\b{name.partition('.')[2]}\b", TEXT)
 
 
-@pytest.mark.parametrize("name", [*FORMATS, *EXPORT_FORMATS, *PRESETS, *COLUMNS.names, *Fate])
+REFINING = (*cascade.COLUMNS.names, *second_opinion.COLUMNS.names)
+
+
+@pytest.mark.parametrize(
+    "name", [*FORMATS, *EXPORT_FORMATS, *PRESETS, *COLUMNS.names, *REFINING, *Fate]
+)
 def test_every_name_is_documented(name: str) -> None:
     """Formats, presets, score columns and fates are explained somewhere."""
     assert f"`{name}`" in TEXT or f"{name}:" in TEXT
