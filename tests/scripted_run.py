@@ -81,7 +81,8 @@ def main(data: str, out: str, kill_at: int | None = None) -> None:
         stages=["dedup", "score", "cascade", "second_opinion", "filter", "rectify"],
         assignments=["load.shard_rows=8", "cascade.k=2"],
     )
-    model, other = ScriptedChat(script), ScriptedChat(script, name="other")
+    model = ScriptedChat(script)
+    other = ScriptedChat(lambda request, sample: script(request, sample + 1_000), name="other")
     models = {"scorer": model, "candidate": model, "judge": model, "second": other}
     Pipeline(config, models=models, progress=CountedProgress(events)).run(data, out=out)
     Path(out, "events").write_text(f"{events.seen} {len(model.requests) + len(other.requests)}")
