@@ -18,21 +18,34 @@ from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.load import LoadSettings
 from clear_pipeline.stages.base import Settings
 from clear_pipeline.stages.calibrate import Calibrate
+from clear_pipeline.stages.cascade import Cascade
+from clear_pipeline.stages.confidence import REFINED
 from clear_pipeline.stages.dedup import Dedup
 from clear_pipeline.stages.filter import PRECISION_NEEDS, Filter
 from clear_pipeline.stages.rectify import Rectify
 from clear_pipeline.stages.score import Score
+from clear_pipeline.stages.second_opinion import SecondOpinion
 from clear_pipeline.yaml_source import YamlSource, read_yaml
 
-Role = Literal["scorer", "candidate", "judge", "embedder"]
+Role = Literal["scorer", "candidate", "judge", "embedder", "second"]
 ROLES: tuple[Role, ...] = get_args(Role)
 EMBEDDER: Role = "embedder"
-"""The role that is asked for embeddings; the only one that the scorer cannot stand in for."""
-StageSettings = Annotated[Dedup | Score | Calibrate | Filter | Rectify, Field(discriminator="kind")]
-STAGE_KINDS = ("dedup", "score", "filter", "rectify")
-"""The usual chain."""
-ALL_KINDS = ("dedup", "score", "calibrate", "filter", "rectify")
-"""Every stage, in the order in which a chain has them."""
+"""The role that is asked for embeddings."""
+UNSHARED: Mapping[str, str] = {
+    "embedder": "similarity: embeddings needs a model that embeds: "
+    "models.embedder: {model: NAME, base_url: URL}",
+    "second": "the second opinion needs another model: --set models.second.model=NAME "
+    "(and models.second.base_url=URL)",
+}
+"""Roles in which the scorer cannot stand in, with what to do where no model is given."""
+StageSettings = Annotated[
+    Dedup | Score | Cascade | Calibrate | SecondOpinion | Filter | Rectify,
+    Field(discriminator="kind"),
+]
+STAGE_KINDS = ("dedup", "score", "cascade", "calibrate", "second_opinion", "filter", "rectify")
+"""Every stage, in the order of a chain."""
+USUAL_CHAIN = ("dedup", "score", "filter", "rectify")
+"""What runs unless other stages are named."""
 WHERE_FROM = {"p_good_low": PRECISION_NEEDS}
 """For columns that the usual chain does not make: what to do."""
 PAPER: Mapping[str, Mapping[str, Any]] = {
@@ -48,7 +61,7 @@ class Config(Settings):
 
     models: dict[Role, ModelSettings] = Field(default_factory=dict)
     """By role. `candidate` and `judge` are the scorer where they are not given; `embedder` is
-    needed with `similarity: embeddings` alone."""
+    needed with `similarity: embeddings` alone, `second` with the stage `second_opinion`."""
     load: LoadSettings = LoadSettings()
     """How DATA is read."""
     stages: tuple[StageSettings, ...] = ()
@@ -64,12 +77,34 @@ class Config(Settings):
                 raise ValueError(f"stage {stage.name!r} stands twice in the chain")
             missing = [column for column in stage.needs() if column not in there]
             if missing:
-                usual = f"the usual chain is {', '.join(STAGE_KINDS)}"
+                usual = f"the usual chain is {', '.join(USUAL_CHAIN)}"
                 raise ValueError(
                     f"stage {stage.name!r} needs column {missing[0]!r} of an earlier stage; "
                     f"{WHERE_FROM.get(missing[0], usual)}"
                 )
+            if late := _too_late(stage.adds().names, there):
+                raise ValueError(f"stage {stage.name!r} must stand before {late}")
             there |= {stage.name, *stage.adds().names}
+        return self
+
+    @model_validator(mode="after")
+    def _cascade_aims_at_the_filter(self) -> Config:
+        """What was paid for is where the threshold is, unless somebody says otherwise."""
+        stages = {stage.kind: stage for stage in self.stages}
+        cascade, keep = stages.get("cascade"), getattr(stages.get("filter"), "keep", None)
+        if not isinstance(cascade, Cascade) or keep is None or "keep" in cascade.model_fields_set:
+            return self
+        if cascade.keep != keep:
+            here, there = (
+                " ".join(f"{name}={value}" for name, value in rule.model_dump().items())
+                for rule in (keep, cascade.keep)
+            )
+            raise ValueError(
+                f"the cascade asks the rows around {there}, but the filter's keep is {here}: say "
+                f"which is meant. --set stages.cascade.keep.{here} asks around the filter's "
+                f"threshold; --set stages.cascade.keep.{there} leaves the band where it is, and "
+                "asks nothing anew"
+            )
         return self
 
     def model_for(self, role: str) -> ModelSettings:
@@ -78,14 +113,11 @@ class Config(Settings):
         Raises:
             ConfigError: No model serves it.
         """
-        for name in (role,) if role == EMBEDDER else (role, "scorer"):
+        for name in (role,) if role in UNSHARED else (role, "scorer"):
             if name in self.models:
                 return self.models[name]
-        if role == EMBEDDER:
-            raise ConfigError(
-                "similarity: embeddings needs a model that embeds: "
-                "models.embedder: {model: NAME, base_url: URL}"
-            )
+        if role in UNSHARED:
+            raise ConfigError(UNSHARED[role])
         raise ConfigError(f"no model for role {role!r}; give --model NAME or models.scorer")
 
     def to_yaml(self) -> str:
@@ -140,6 +172,15 @@ def export_settings(**values: object) -> ExportSettings:
     except ValidationError as error:
         source = YamlSource(Path("command line"), {}, None)
         raise ConfigError("\n".join(_explain(error, source))) from error
+
+
+def _too_late(columns: Sequence[str], there: set[str]) -> str | None:
+    """The stage that should have seen these columns of a confidence, if one has run already."""
+    refines = [REFINED.index(name) for name in columns if name in REFINED]
+    if refines and "keep" in there:
+        return "filter"
+    more = [name for rank in refines for name in REFINED[:rank] if name in there]
+    return f"the stage that adds {more[0]!r}" if more else None
 
 
 def _models(given: object, source: YamlSource) -> dict[str, Any]:
@@ -203,12 +244,12 @@ def _chain(
         embedded = None
     if kinds is None:
         kinds = list(by_kind) or [
-            k for k in STAGE_KINDS if k != "rectify" or embedded is None or embedded.can_judge
+            k for k in USUAL_CHAIN if k != "rectify" or embedded is None or embedded.can_judge
         ]
-    unknown = [k for k in kinds if k not in {*ALL_KINDS, *by_kind, "load", "export"}]
+    unknown = [k for k in kinds if k not in {*STAGE_KINDS, *by_kind, "load", "export"}]
     if unknown:
         raise ConfigError(
-            f"stages: no stage {unknown[0]!r}; there are load, {', '.join(ALL_KINDS)}, export"
+            f"stages: no stage {unknown[0]!r}; there are load, {', '.join(STAGE_KINDS)}, export"
         )
     chain = []
     for kind in kinds:
@@ -226,7 +267,7 @@ def _calibrated(chain: list[dict[str, Any]], file: Path | None) -> list[dict[str
     """The chain with the calibration of the command line, after all stages that score."""
     if file is None:
         return chain
-    later = ALL_KINDS[ALL_KINDS.index("calibrate") :]
+    later = STAGE_KINDS[STAGE_KINDS.index("calibrate") :]
     before = [stage for stage in chain if stage["kind"] not in later]
     after = [stage for stage in chain if stage["kind"] in later and stage["kind"] != "calibrate"]
     return [*before, {"kind": "calibrate", "file": str(file)}, *after]
@@ -241,7 +282,7 @@ def _assign(data: dict[str, Any], assignment: str) -> None:
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {assignment}: the value is not YAML") from error
     *parents, last = path.split(".")
-    if parents and parents[0] in ALL_KINDS:
+    if parents and parents[0] in STAGE_KINDS:
         parents.insert(0, "stages")
     node: Any = data
     for name in parents:
@@ -270,7 +311,7 @@ def _step(node: Any, name: str, assignment: str) -> Any:  # noqa: ANN401
 def _explain(error: ValidationError, source: YamlSource) -> Iterator[str]:
     # Unknown keys first: a misspelt one also makes its right name a missing one.
     for problem in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden"):
-        location = [part for part in problem["loc"] if part not in ALL_KINDS]
+        location = [part for part in problem["loc"] if part not in STAGE_KINDS]
         name = _path(problem["loc"]) or "config"
         place = source.place(location)
         if problem["type"] == "extra_forbidden":
@@ -303,7 +344,8 @@ def _found(location: Sequence[str | int], value: object) -> str:
 
 def _known_keys() -> set[str]:
     models: tuple[type[BaseModel], ...] = (
-        Config, ModelSettings, LoadSettings, Dedup, Score, Calibrate, Filter, Rectify,
+        Config, ModelSettings, LoadSettings, Dedup, Score, Cascade, Calibrate, SecondOpinion,
+        Filter, Rectify,
         ExportSettings,
     )  # fmt: skip
     return {name for model in models for name in model.model_fields}

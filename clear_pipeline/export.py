@@ -26,6 +26,7 @@ from clear_pipeline.manifest import write_atomically
 from clear_pipeline.row_files import JsonLines, Parquet
 from clear_pipeline.schema import Example, Fate, Message, examples
 from clear_pipeline.settings import Settings
+from clear_pipeline.stages.confidence import final_confidence
 
 Split: TypeAlias = Literal["train", "valid"]
 
@@ -147,8 +148,9 @@ def _rows(tables: Iterable[pa.Table]) -> Iterator[_Row]:
     for table in tables:
         optional = {
             name: table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
-            for name in ("new_target", "confidence", "cluster")
+            for name in ("new_target", "cluster")
         }
+        confidences = final_confidence(table).to_pylist()
         hashes = table["content_hash"].to_pylist()
         for index, (example, fate, reason) in enumerate(
             zip(examples(table), *fates(table), strict=True)
@@ -159,7 +161,7 @@ def _rows(tables: Iterable[pa.Table]) -> Iterator[_Row]:
                 before=example.target,
                 fate=fate,
                 reason=reason,
-                confidence=optional["confidence"][index],
+                confidence=confidences[index],
                 group=optional["cluster"][index] or hashes[index],
             )
 

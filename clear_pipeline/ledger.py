@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from clear_pipeline.errors import DamagedRunError
 from clear_pipeline.manifest import write_atomically
 from clear_pipeline.schema import ROWS, Fate
+from clear_pipeline.stages.confidence import final_confidence
 
 LEDGER = pa.schema(
     [
@@ -47,8 +48,9 @@ LEDGER = pa.schema(
         pa.field("rectify_reason", pa.large_string()),
     ]
 )
-"""Columns of every ledger, null where their stage did not run. Further columns that a stage added,
-such as the parts of the confidence, follow in the order in which the stages added them."""
+"""Columns of every ledger, null where their stage did not run. `confidence` is the one that counts,
+see `final_confidence`. Further columns that a stage added, such as the parts of the confidence,
+follow in the order in which the stages added them."""
 
 _INPUT = ("id", "source_id", "file", "line", "format")
 _DECISIVE = (
@@ -120,7 +122,11 @@ def ledger_schema(rows: pa.Schema | None) -> pa.Schema:
 def ledger_part(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The ledger's lines for one shard."""
     fate, reason = fates(table)
-    made = {"fate": pa.array(fate, pa.string()), "reason": pa.array(reason, pa.large_string())}
+    made = {
+        "fate": pa.array(fate, pa.string()),
+        "reason": pa.array(reason, pa.large_string()),
+        "confidence": final_confidence(table),
+    }
     there = set(table.column_names)
     columns = [
         made[field.name]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clear_pipeline.config import EMBEDDER, Config
+from clear_pipeline.errors import ConfigError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.budget import Meter, Totals
 from clear_pipeline.llm.cache import Cached
@@ -94,8 +95,17 @@ class ModelPool:
         return min([*limits, *(n for n in slots if n is not None)], default=64)
 
     def records(self, stages: Iterable[Stage]) -> dict[str, ModelRecord]:
-        """For the manifest: which model serves which role."""
+        """For the manifest: which model serves which role.
+
+        Raises:
+            ConfigError: The second opinion would be the first one's.
+        """
         roles = {role for stage in stages for role in stage.roles()}
+        if {"second", "scorer"} <= roles and self._identity("second") == self._identity("scorer"):
+            raise ConfigError(
+                f"models.second: {self._name('second')} is the scorer itself; "
+                "a second opinion takes another model"
+            )
         return {role: self._record(role) for role in sorted(roles)}
 
     def _record(self, role: str) -> ModelRecord:

@@ -60,7 +60,8 @@ def reply(request: ChatRequest, sample: int) -> Choice:
     """
     share = uniform(request, sample)
     if not isinstance(request.top_logprobs, int):
-        return Choice(f"A scripted answer, number {share:.6f}.", "stop")
+        mark = "FINAL RESPONSE: " if "FINAL RESPONSE" in request.messages[-1].text else ""
+        return Choice(f"{mark}A scripted answer, number {share:.6f}.", "stop")
     asks_yes = "Yes or No" in request.messages[-1].text
     words = {"Yes": share, "No": 1 - share} if asks_yes else {"A": share, "B": 0.999 - share}
     top = tuple((word, math.log(max(p, 1e-9))) for word, p in words.items())
@@ -77,13 +78,14 @@ def main(data: str, out: str, kill_at: int | None = None) -> None:
 
     config = build_config(
         preset="fast",
-        stages=["dedup", "score", "filter", "rectify"],
-        assignments=["load.shard_rows=8"],
+        stages=["dedup", "score", "cascade", "second_opinion", "filter", "rectify"],
+        assignments=["load.shard_rows=8", "cascade.k=2"],
     )
     model = ScriptedChat(script)
-    models = {"scorer": model, "candidate": model, "judge": model}
+    other = ScriptedChat(lambda request, sample: script(request, sample + 1_000), name="other")
+    models = {"scorer": model, "candidate": model, "judge": model, "second": other}
     Pipeline(config, models=models, progress=CountedProgress(events)).run(data, out=out)
-    Path(out, "events").write_text(f"{events.seen} {len(model.requests)}")
+    Path(out, "events").write_text(f"{events.seen} {len(model.requests) + len(other.requests)}")
 
 
 if __name__ == "__main__":

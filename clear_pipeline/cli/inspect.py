@@ -47,14 +47,15 @@ def rows(
     *,
     fate: Annotated[str | None, typer.Option(help="kept, filtered, duplicate ...")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    sort: Annotated[str | None, typer.Option(help="By this column, largest first.")] = None,
     as_json: Json = False,
 ) -> None:
     """Rows of one fate, with confidence, reason and the start of the texts."""
     opened = open_run(run)
     if as_json:
-        print_json(views.rows_json(opened, fate=fate, limit=limit))
+        print_json(views.rows_json(opened, fate=fate, limit=limit, sort=sort))
         return
-    output.print(views.rows(opened, fate=fate, limit=limit))
+    output.print(views.rows(opened, fate=fate, limit=limit, sort=sort))
     next_command(f"clear-pipeline explain {shlex.quote(str(run))} ROW_ID")
 
 

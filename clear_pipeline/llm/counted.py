@@ -1,4 +1,4 @@
-"""What one part of a score costs: the tokens of the questions that it asks."""
+"""What one row or one step asks of a model, apart from the rest of the run."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from clear_pipeline.llm.base import Capabilities, ChatModel, ChatRequest, Comple
 
 
 class Counted:
-    """A model that sums the tokens of the answers that go through it.
+    """Passes every question on and counts it.
 
     An answer from the cache counts as when it was asked, so that a resumed run shows the same
     figures as one that was never stopped.
 
     Args:
-        inner: Answers; it is not closed with this.
+        inner: The model; it is not closed with this.
+
+    Attributes:
+        calls: Questions asked, failed ones included; one may ask for several samples.
+        usage: Tokens of those that were answered; None until the first answer.
     """
 
     def __init__(self, inner: ChatModel) -> None:
         self._inner = inner
+        self.calls = 0
         self.usage: Usage | None = None
-        """Tokens so far; None until the first answer."""
 
     @property
     def identity(self) -> str:
@@ -31,7 +35,13 @@ class Counted:
         return self._inner.capabilities
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """As the inner model."""
+        """Answer as the inner model does.
+
+        Raises:
+            CallError: The inner model's.
+            BudgetExceededError: The inner model's.
+        """
+        self.calls += 1
         completion = await self._inner.complete(request)
         self.usage = (self.usage or Usage()) + completion.usage
         return completion

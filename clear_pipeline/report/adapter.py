@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import yaml
 
 from clear_pipeline.llm.budget import Totals
+from clear_pipeline.report.cascade import cascade_lines
 from clear_pipeline.report.data import (
     Histogram,
     InputFile,
@@ -24,6 +25,7 @@ from clear_pipeline.report.data import (
     fair_shares,
     histogram,
 )
+from clear_pipeline.report.opinion import opinion_line
 from clear_pipeline.report.words import EXPORTED, PARTS, SCORE_PARTS, USAGE_COLUMNS, reason_kind
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
@@ -55,7 +57,7 @@ def report_data(run: Run) -> ReportData:
         stages=tuple(_stages(run)),
         models=tuple(_models(run)),
         tokens=part_tokens(ledger),
-        notes=notes_of(run),
+        notes=(*notes_of(run), *cascade_lines(run), *filter(None, [opinion_line(run)])),
         commands=next_commands(run),
     )
 

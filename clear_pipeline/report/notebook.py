@@ -13,18 +13,20 @@ from pydantic import ValidationError
 
 from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.report.adapter import fate_counts, score_histogram, threshold_of
+from clear_pipeline.report.cascade import COLUMNS as CASCADE_COLUMNS
+from clear_pipeline.report.cascade import threshold_warning
 from clear_pipeline.report.html import environment
 from clear_pipeline.report.plots import funnel_figure, histogram_figure
 from clear_pipeline.report.words import PARTS
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
+from clear_pipeline.stages.confidence import Key
 from clear_pipeline.stages.filter import (
     KEEP_FORMS,
     AboveMedian,
     Confidence,
     Filter,
     Keep,
-    Key,
     ranked_by,
 )
 
@@ -47,12 +49,15 @@ class ThresholdPreview:
             has the true number where not all are listed.
         new_candidates: Rows among those `then` filtered for which rectify would first ask for a
             candidate; a real run may rectify some. 0 where the chain has no rectify.
+        warning: Rows near the threshold that the cascade did not ask, and what asking costs; None
+            where there are none.
     """
 
     threshold: float
     counts: pd.DataFrame
     changed: pd.DataFrame
     new_candidates: int
+    warning: str | None = None
 
 
 def funnel(run: Run) -> go.Figure:
@@ -117,6 +122,7 @@ def move_threshold(
         counts=_counts(run, frame),
         changed=_with_texts(run, changed[["id", "confidence", "now", "then"]]),
         new_candidates=int(unasked.sum()) if "rectify" in run.manifest.chain else 0,
+        warning=threshold_warning(run, ranked, stays, keep) if _cascaded(run) else None,
     )
 
 
@@ -160,13 +166,18 @@ def _rule(keep: Mapping[str, Any]) -> Keep:
 def _ranked(run: Run, rule: Keep) -> list[dict[str, Any]]:
     """Ledger lines of the rows that a filter looks at; `confidence` is what it ranks them by."""
     whole = run.ledger()
-    ledger = whole.select(["id", "fate", "rectified"])
+    cascade = CASCADE_COLUMNS if _cascaded(run) else ()
+    ledger = whole.select(["id", "fate", "rectified", *cascade])
     ledger = ledger.append_column("confidence", ranked_by(rule, whole))
     ledger = ledger.filter(pc.is_valid(ledger["confidence"]))
     rows: list[dict[str, Any]] = [row for row in ledger.to_pylist() if row["fate"] in _RANKED]
     if not rows:
         raise UsageError(f"{run.path}: no row has a confidence; run it with the score stage")
     return rows
+
+
+def _cascaded(run: Run) -> bool:
+    return "cascade" in run.manifest.chain
 
 
 def _cut(run: Run, rows: list[dict[str, Any]], rule: Keep) -> tuple[set[str], float]:

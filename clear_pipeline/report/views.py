@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.budget import Totals
 from clear_pipeline.report.adapter import (
     fate_counts,
@@ -23,8 +25,10 @@ from clear_pipeline.report.adapter import (
     part_tokens,
     usage_lines,
 )
+from clear_pipeline.report.cascade import cascade_table, cascade_use, moved_warning
 from clear_pipeline.report.data import TOKEN_HEADS
 from clear_pipeline.report.diff import Segment, word_diff
+from clear_pipeline.report.opinion import opinion_line
 from clear_pipeline.report.text import cut, one_line, visible
 from clear_pipeline.report.words import DETAILS, FATES, PARTS, USAGE_COLUMNS
 from clear_pipeline.run import RowText, Run
@@ -37,14 +41,20 @@ _CELL: Final = 60
 
 def summary(run: Run) -> RenderableType:
     """The table at the end of a run: every fate that occurs, calls and spend, what was written."""
-    return Group(_fates_table(run), *_token_tables(run), *_usage_tables(run), _files_table(run))
+    return Group(
+        _fates_table(run),
+        *_refinements(run),
+        *_token_tables(run),
+        *_usage_tables(run),
+        _files_table(run),
+    )
 
 
 def status(run: Run) -> RenderableType:
     """Where a run stands: fates or the steps that are done, spend, notes, the next command."""
     parts: list[RenderableType] = []
     if run.manifest.finished:
-        parts.append(_fates_table(run))
+        parts += [_fates_table(run), *_refinements(run)]
     else:
         parts.append(_steps_table(run))
     parts += _usage_tables(run)
@@ -59,6 +69,7 @@ def status(run: Run) -> RenderableType:
 def status_json(run: Run) -> dict[str, Any]:
     """The same as plain values."""
     manifest = run.manifest
+    use = cascade_use(run) if manifest.finished else None
     return {
         "run": str(run.path),
         "dataset": manifest.dataset,
@@ -73,23 +84,34 @@ def status_json(run: Run) -> dict[str, Any]:
         "usage": manifest.usage,
         "skipped": [file.model_dump() for file in manifest.skipped],
         "export": manifest.export,
+        "cascade": None if use is None else use.to_json(),
     }
 
 
-def rows(run: Run, *, fate: str | None = None, limit: int = 20) -> RenderableType:
+def rows(
+    run: Run, *, fate: str | None = None, limit: int = 20, sort: str | None = None
+) -> RenderableType:
     """Rows of a fate in input order: id, confidence, reason, the start of prompt and response.
 
+    Args:
+        run: A finished run.
+        fate: Only its rows; None = all.
+        limit: At most so many.
+        sort: A column of numbers by which rows are listed instead, the largest first.
+
     Raises:
-        UsageError: There is no such fate, or the run has no ledger yet.
+        UsageError: There is no such fate or column, or the run has no ledger yet.
     """
-    found = rows_json(run, fate=fate, limit=limit)
+    found = rows_json(run, fate=fate, limit=limit, sort=sort)
     total = sum(fate_counts(run).values()) if fate is None else fate_counts(run)[Fate(fate)]
     title = f"{fate or 'all'}: {len(found):,} of {total:,} rows"
     table = Table(title=title, title_justify="left")
     table.add_column("id", overflow="fold")
     if fate is None:
         table.add_column("fate")
-    table.add_column("confidence", justify="right")
+    numbers = list(dict.fromkeys(["confidence", *([sort] if sort else [])]))
+    for name in numbers:
+        table.add_column(name, justify="right")
     table.add_column("reason", overflow="fold")
     table.add_column("prompt -> response", overflow="fold")
     for row in found:
@@ -97,15 +119,21 @@ def rows(run: Run, *, fate: str | None = None, limit: int = 20) -> RenderableTyp
         cells = [Text(visible(row["id"]))]
         if fate is None:
             cells.append(Text(row["fate"]))
-        cells += [Text(_number(row["confidence"])), Text(one_line(row["reason"], 200)), Text(texts)]
+        cells += [Text(_number(row[name])) for name in numbers]
+        cells += [Text(one_line(row["reason"], 200)), Text(texts)]
         table.add_row(*cells)
     return table
 
 
-def rows_json(run: Run, *, fate: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
+def rows_json(
+    run: Run, *, fate: str | None = None, limit: int = 20, sort: str | None = None
+) -> list[dict[str, Any]]:
     """The same as plain values, texts uncut."""
     columns = ["id", "fate", "confidence", "reason"]
-    found: list[dict[str, Any]] = run.ledger(columns, fate=fate).slice(0, limit).to_pylist()
+    ledger = run.ledger(list(dict.fromkeys([*columns, *([sort] if sort else [])])), fate=fate)
+    if sort is not None:
+        ledger = _largest_first(ledger, sort)
+    found: list[dict[str, Any]] = ledger.slice(0, limit).to_pylist()
     texts = run.texts([row["id"] for row in found])
     raw = {entry["id"]: entry["text"] for entry in run.quarantine()}
     for row in found:
@@ -114,6 +142,15 @@ def rows_json(run: Run, *, fate: str | None = None, limit: int = 20) -> list[dic
         row["response"] = raw.get(row["id"], "") if text is None else text.response
         row["new_response"] = None if text is None else text.new_response
     return found
+
+
+def _largest_first(ledger: pa.Table, column: str) -> pa.Table:
+    """By a column of numbers; rows without one are left out."""
+    values = ledger[column]
+    if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+        raise UsageError(f"{column} is no column of numbers; try confidence or disagreement")
+    there = ledger.filter(pc.is_valid(values))
+    return there.sort_by([(column, "descending"), ("id", "ascending")])
 
 
 def explain(run: Run, row_id: str) -> RenderableType:
@@ -199,6 +236,17 @@ def _fates_table(run: Run) -> Table:
             share = f"{count / total:.1%}"
             table.add_row(str(fate), f"{count:,}", share, FATES[fate].meaning)
     return table
+
+
+def _refinements(run: Run) -> Iterator[RenderableType]:
+    """What cascade and second opinion came to."""
+    use = cascade_use(run)
+    if use is not None:
+        yield cascade_table(use)
+    if warning := moved_warning(run):
+        yield Text(visible(f"warning: {warning}"))
+    if line := opinion_line(run):
+        yield Text(visible(line))
 
 
 def _steps(run: Run) -> Iterator[tuple[str, int]]:

@@ -55,6 +55,14 @@ PARTS: Final[Mapping[str, Words]] = {
     ),
     "exact_match": Words("Exact match", "Share of the model's samples that equal the response."),
     "likelihood": Words("Likelihood", "How much likelier the prompt makes the response."),
+    "cascade_consistency": Words(
+        "Cascade: consistency", "Observed consistency of a row near the threshold."
+    ),
+    "cascade_entailment": Words("Cascade: entailment", "The same as above, of its samples."),
+    "cascade_exact_match": Words("Cascade: exact match", "The same as above, of its samples."),
+    "second_confidence": Words(
+        "Second opinion", "How surely another model calls the given response correct."
+    ),
     "similarity": Words("Similarity", "Likeness of this duplicate to the row that stands for it."),
     "preference": Words("Preference", "Confidence of the judge that the candidate is better."),
     "preference_first": Words(
@@ -68,7 +76,10 @@ PARTS: Final[Mapping[str, Words]] = {
 }
 """Ledger columns in [0, 1], higher is better."""
 
-SCORE_PARTS: Final = ("reflection", "consistency", "entailment", "exact_match", "likelihood")
+SCORE_PARTS: Final = (
+    *("reflection", "consistency", "entailment", "exact_match", "likelihood"),
+    "cascade_consistency",
+)
 """The parts that the confidence combines."""
 
 USAGE_COLUMNS: Final[Mapping[str, str]] = {
@@ -84,6 +95,14 @@ DETAILS: Final[Mapping[str, Words]] = {
     "logp_alone": Words("log p(response)", "The same without the prompt."),
     "response_tokens": Words("Response tokens", "As the model counts them."),
     "score_error": Words("Scoring error", "What the model or its server said."),
+    "cascade_step": Words(
+        "Cascade", "sampled: the confidence counts the model's own samples; cheap: it does not."
+    ),
+    "cascade_error": Words("Cascade error", "Why the confidence is still the cheap one."),
+    "disagreement": Words(
+        "Disagreement", "Between the scorer and the second model; 1 = one says good, one bad."
+    ),
+    "second_error": Words("Second opinion error", "What the model or its server said."),
     "verdict": Words("Verdict", "Of the judge over both orders."),
 }
 """Ledger columns that explain a score but are none."""

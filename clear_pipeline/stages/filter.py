@@ -20,10 +20,7 @@ from pydantic import Discriminator, Field, Tag
 from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Context, Settings, Shard
-from clear_pipeline.stages.confidence import final_confidence
-
-Key = tuple[float, str, str]
-"""(confidence, content hash, id): larger is kept first; total, since ids are distinct."""
+from clear_pipeline.stages.confidence import Key, final_confidence
 
 
 class AboveMedian(Settings):
@@ -130,7 +127,7 @@ Keep = Annotated[
 
 
 class Filter(Settings):
-    """Mark the rows whose confidence is high enough. Makes no model call.
+    """Mark the rows whose confidence is high enough, see `final_confidence`. Makes no model call.
 
     Attributes:
         kind: Always `filter`.
@@ -170,9 +167,7 @@ class Filter(Settings):
             NoSurvivorsError: No row would be kept; shows how the confidences are distributed.
         """
         keys: list[Key] = sorted((key for keys in partials for key in keys), reverse=True)
-        rows = self.keep.rows(keys)
-        if rows == 0:
-            raise NoSurvivorsError(_no_survivors(self.keep, [key[0] for key in keys]))
+        rows = kept_rows(self.keep, keys)
         threshold, *last = keys[rows - 1]
         if isinstance(self.keep, Confidence):
             # Only what the settings say: rows of other files cannot move it.
@@ -242,6 +237,18 @@ def ranked_by(keep: Settings, table: pa.Table) -> pa.ChunkedArray:
     if "p_good_low" not in table.column_names:
         raise UsageError(PRECISION_NEEDS)
     return table["p_good_low"]
+
+
+def kept_rows(keep: Keep, keys: Sequence[Key]) -> int:
+    """How many of the alive rows stay, at least one.
+
+    Raises:
+        NoSurvivorsError: No row would be kept; shows how the confidences are distributed.
+    """
+    rows = keep.rows(keys)
+    if rows == 0:
+        raise NoSurvivorsError(_no_survivors(keep, [key[0] for key in keys]))
+    return rows
 
 
 def _no_survivors(keep: Settings, confidences: Sequence[float]) -> str:

@@ -17,11 +17,10 @@ from clear_pipeline.llm.counted import Counted
 from clear_pipeline.prompts.reflection import WORDINGS
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring import bsdetector
+from clear_pipeline.scoring.agreement import Similarity, agreement_by, extra_roles
 from clear_pipeline.scoring.choice import Via
-from clear_pipeline.scoring.consistency import Agreement, draw, lexical_agreement, observe
+from clear_pipeline.scoring.consistency import draw, observe
 from clear_pipeline.scoring.cross_encoder import DEFAULT_NLI_MODEL, load_cross_encoder
-from clear_pipeline.scoring.embedding import embedded_agreement
-from clear_pipeline.scoring.entailment import agreement
 from clear_pipeline.scoring.likelihood import Form, likelihood, require_likelihood
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
@@ -135,7 +134,7 @@ class Score(Settings):
     """Of the draws."""
     max_answer_tokens: Annotated[int, Field(ge=1)] = 512
     """Room for one draw, reasoning included."""
-    similarity: Literal["llm", "lexical", "embeddings", "nli"] = "llm"
+    similarity: Similarity = "llm"
     """Where the agreement of a draw comes from: entailment by the model, shared words, the cosine
     of embeddings by the model of the role `embedder`, or a cross-encoder (extra `nli`)."""
     nli_model: str = DEFAULT_NLI_MODEL
@@ -205,8 +204,7 @@ class Score(Settings):
 
     def roles(self) -> tuple[str, ...]:
         """The model that scores, and the one that embeds if draws are compared by it."""
-        embeds = self.k > 0 and self.similarity == "embeddings"
-        return ("scorer", "embedder") if embeds else ("scorer",)
+        return ("scorer", *(extra_roles(self.similarity) if self.k > 0 else ()))
 
     async def annotate(
         self,
@@ -274,17 +272,6 @@ class Score(Settings):
             row.choice_mass = verdict.choice_mass
             row.reflection_via = verdict.via
 
-    def _agreement(self, model: ChatModel, ctx: Context) -> Agreement:
-        match self.similarity:
-            case "llm":
-                return partial(agreement, model, via=self.reflection_via)
-            case "embeddings":
-                return partial(embedded_agreement, ctx.models["embedder"])
-            case "nli":
-                return load_cross_encoder(self.nli_model).agreement
-            case "lexical":
-                return lexical_agreement
-
     async def _observe(
         self, model: ChatModel, example: Example, row: RowScore, *, ctx: Context
     ) -> None:
@@ -297,9 +284,13 @@ class Score(Settings):
             temperature=self.temperature,
             max_tokens=self.max_answer_tokens,
         )
-        seen = await observe(
-            example, row.draws, alpha=self.alpha, agree=self._agreement(model, ctx)
+        agree = agreement_by(
+            self.similarity,
+            {**ctx.models, "scorer": model},
+            via=self.reflection_via,
+            nli_model=self.nli_model,
         )
+        seen = await observe(example, row.draws, alpha=self.alpha, agree=agree)
         row.consistency = seen.score
         row.entailment = seen.entailment
         row.exact_match = seen.exact_match

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clear_pipeline.prompts.reflection import WORDINGS
-from tests.stub_server import StubServer
+from stub_server import StubServer
 
 ROOT = Path(__file__).parents[2]
 

@@ -186,3 +186,51 @@ def test_a_key_in_the_config_is_refused_and_not_repeated(tmp_path: Path, fields:
         build_config(written(tmp_path, f"models: {{scorer: {{model: m, {fields}}}}}"))
     assert "models.scorer." in str(caught.value)
     assert "sk-secret" not in str(caught.value)
+
+
+def chained(*stages: str, **assignments: str) -> Config:
+    return build_config(
+        stages=stages, assignments=[f"{k.replace('__', '.')}={v}" for k, v in assignments.items()]
+    )
+
+
+def test_refining_stages_run_only_where_they_are_named() -> None:
+    """Nobody pays for a cascade or a second model without asking for it."""
+    assert not {"cascade", "second_opinion"} & {*kinds(build_config())}
+    named = ["score", "cascade", "second_opinion", "filter"]
+    assert kinds(chained(*named)) == named
+
+
+def test_a_cascade_that_aims_elsewhere_than_the_filter_must_say_so() -> None:
+    """The error shows both ways out, and either of them is accepted."""
+    with pytest.raises(ConfigError) as error:
+        chained("score", "cascade", "filter", filter__keep__quantile="0.3")
+    ways = ["cascade.keep.quantile=0.3", "cascade.keep.above=median"]
+    for way in ways:
+        assert f"--set stages.{way} " in str(error.value)
+        config = build_config(
+            stages=["score", "cascade", "filter"], assignments=["filter.keep.quantile=0.3", way]
+        )
+        assert build_config_again(config) == config
+
+
+def build_config_again(config: Config) -> Config:
+    """From the file that a run leaves."""
+    return Config.model_validate(yaml.safe_load(config.to_yaml()))
+
+
+@pytest.mark.parametrize(
+    "stages", [("score", "filter", "cascade"), ("score", "filter", "rectify", "cascade")]
+)
+def test_a_cascade_after_the_filter_is_refused(stages: tuple[str, ...]) -> None:
+    """Its confidence would come too late to decide anything."""
+    with pytest.raises(ConfigError, match="'cascade' must stand before filter"):
+        chained(*stages)
+
+
+def test_no_model_stands_in_for_the_second_one() -> None:
+    """The scorer serves candidate and judge, but it cannot check itself."""
+    config = build_config(flags={"models": {"scorer": {"model": "m"}}})
+    assert config.model_for("judge").model == "m"
+    with pytest.raises(ConfigError, match=r"--set models\.second\.model=NAME"):
+        config.model_for("second")

@@ -19,6 +19,7 @@ from clear_pipeline.formats import FORMATS
 from clear_pipeline.llm.settings import ModelSettings, Prices
 from clear_pipeline.load import LoadSettings
 from clear_pipeline.schema import Fate
+from clear_pipeline.stages import cascade, second_opinion
 from clear_pipeline.stages.calibrate import Calibrate
 from clear_pipeline.stages.dedup import Dedup
 from clear_pipeline.stages.filter import Filter
@@ -30,7 +31,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SETTINGS: list[type[BaseModel]] = [
     Config, ModelSettings, Prices, LoadSettings, Dedup, Score, Calibrate, Filter, Rectify,
-    ExportSettings,
+    ExportSettings, cascade.Cascade, second_opinion.SecondOpinion,
 ]  # fmt: skip
 
 
@@ -58,8 +59,11 @@ def test_every_setting_is_documented(name: str) -> None:
     assert re.search(rf"\b{name.partition('.')[2]}\b", TEXT)
 
 
+REFINING = (*cascade.COLUMNS.names, *second_opinion.COLUMNS.names)
+
+
 @pytest.mark.parametrize(
-    "name", [*FORMATS, *EXPORT_FORMATS, *PRESETS, *COLUMNS.names, *Fate, *CORRUPTIONS]
+    "name", [*FORMATS, *EXPORT_FORMATS, *PRESETS, *COLUMNS.names, *REFINING, *Fate, *CORRUPTIONS]
 )
 def test_every_name_is_documented(name: str) -> None:
     """Formats, presets, score columns, fates and corruptions are explained somewhere."""

@@ -1,0 +1,189 @@
+"""What the cascade asked, what it saved, and whether the threshold still lies where it asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow.compute as pc
+import yaml
+from pydantic import ValidationError
+from rich.table import Table
+
+from clear_pipeline.config import Config
+from clear_pipeline.llm.base import Usage
+from clear_pipeline.llm.pricing import cost
+from clear_pipeline.llm.settings import Prices
+from clear_pipeline.run import Run
+from clear_pipeline.stages.band import around
+from clear_pipeline.store import CONFIG
+
+COLUMNS = ("cascade_step", "cascade_error", "cascade_cost")
+"""Ledger columns that `CascadeUse.of` reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeUse:
+    """What the sampled pass took.
+
+    Attributes:
+        rows: Rows that the cheap pass scored.
+        asked: Rows of the band.
+        failed: Rows among them that kept the score of the cheap pass.
+        calls: Questions for them, answers from the cache included.
+        usage: Tokens for them, as they cost when they were asked.
+    """
+
+    rows: int
+    asked: int
+    failed: int
+    calls: int
+    usage: Usage
+
+    @classmethod
+    def of(cls, lines: Sequence[Mapping[str, Any]]) -> CascadeUse:
+        """Add up ledger lines; those that the cascade did not see do not count."""
+        seen = [line for line in lines if line["cascade_step"] is not None]
+        costs = [line["cascade_cost"] for line in seen if was_asked(line)]
+        tokens = {name: sum(c[name] for c in costs) for name in ("prompt", "cached", "completion")}
+        return cls(
+            rows=len(seen),
+            asked=len(costs),
+            failed=sum(line["cascade_error"] is not None for line in seen),
+            calls=sum(c["calls"] for c in costs),
+            usage=Usage(**tokens),
+        )
+
+    def for_rows(self, rows: int) -> tuple[int, int]:
+        """Estimate: calls and tokens of so many rows at the mean of those asked; 0 if none was."""
+        share = rows / self.asked if self.asked else 0.0
+        tokens = self.usage.prompt + self.usage.completion
+        return round(self.calls * share), round(tokens * share)
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures as plain values, with the estimate of what was saved."""
+        calls, tokens = self.for_rows(self.rows - self.asked)
+        return {**asdict(self), "saved_calls": calls, "saved_tokens": tokens}
+
+
+def was_asked(line: Mapping[str, Any]) -> bool:
+    """Whether the cascade asked about the row of a ledger line."""
+    return line["cascade_cost"] is not None
+
+
+def cascade_use(run: Run) -> CascadeUse | None:
+    """The use of a finished run; None without a cascade.
+
+    Raises:
+        UsageError: The run has no ledger yet.
+    """
+    if "cascade" not in run.manifest.chain:
+        return None
+    return CascadeUse.of(run.ledger(COLUMNS).to_pylist())
+
+
+def cascade_table(use: CascadeUse) -> Table:
+    """For the end of a run and `status`."""
+    table = Table(title="cascade", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("rows asked for draws", f"{use.asked:,} of {use.rows:,}")
+    if use.failed:
+        table.add_row("… of them failed: the cheap score stays", f"{use.failed:,}")
+    table.add_row("calls", f"{use.calls:,}")
+    table.add_row("tokens", f"{use.usage.prompt + use.usage.completion:,}")
+    if use.asked:
+        table.add_row("saved, at the same mean per row", _saved(use))
+    return table
+
+
+def cascade_lines(run: Run) -> tuple[str, ...]:
+    """For the report: the use in a sentence, and the warning if there is one."""
+    use = cascade_use(run)
+    if use is None or use.asked == 0:
+        return ()
+    line = (
+        f"cascade: {use.asked:,} of {use.rows:,} rows were asked for draws, with {use.calls:,} "
+        f"calls and {use.usage.prompt + use.usage.completion:,} tokens; saved on the others, at "
+        f"the same mean per row: {_saved(use)}"
+    )
+    warning = moved_warning(run)
+    return (line,) if warning is None else (line, warning)
+
+
+def _saved(use: CascadeUse) -> str:
+    calls, tokens = use.for_rows(use.rows - use.asked)
+    return f"about {calls:,} calls, {tokens:,} tokens ({1 - use.asked / use.rows:.0%})"
+
+
+def moved_warning(run: Run) -> str | None:
+    """Says so where the run's filter decides among rows that the cascade did not ask.
+
+    Raises:
+        UsageError: The run has no ledger yet.
+    """
+    record = run.manifest.stage("filter")
+    if record is None or not {"cascade", "filter"} <= {*run.manifest.chain}:
+        return None
+    ledger = run.ledger(["id", "confidence", "keep", *COLUMNS])
+    lines = ledger.filter(pc.is_valid(ledger["keep"])).to_pylist()
+    stays = {line["id"] for line in lines if line["keep"]}
+    return threshold_warning(run, lines, stays, record.settings["keep"])
+
+
+def threshold_warning(
+    run: Run, lines: Sequence[Mapping[str, Any]], stays: set[str], keep: Mapping[str, Any]
+) -> str | None:
+    """What a threshold outside the cascade's band leaves to the cheap pass, and what that saves.
+
+    Args:
+        run: A run with a cascade.
+        lines: Ledger lines of the rows that a filter ranks: `id`, `confidence` and `COLUMNS`.
+        stays: Ids of those above the threshold.
+        keep: The rule that says so.
+
+    Returns:
+        None where the rows at the threshold were asked, or nothing was asked at all.
+    """
+    ranked = sorted(lines, key=lambda r: (r["id"] in stays, r["confidence"], r["id"]), reverse=True)
+    rows = cheap_rows_near([was_asked(line) for line in ranked], kept=len(stays))
+    if rows == 0:
+        return None
+    use = CascadeUse.of(ranked)
+    calls, tokens = use.for_rows(rows)
+    prices = _prices(run)
+    price = "" if prices is None else f", ${cost(use.usage, prices) * rows / use.asked:,.4f}"
+    (form,) = keep.items()
+    return (
+        f"{rows:,} rows near the threshold were scored by reflection only, since the cascade's "
+        f"band lies elsewhere; rescoring them costs about {calls:,} calls, {tokens:,} "
+        f"tokens{price}: --set stages.cascade.keep.{form[0]}={form[1]}"
+    )
+
+
+def cheap_rows_near(asked: Sequence[bool], *, kept: int) -> int:
+    """Rows around a threshold that were not asked, if it lies outside the band.
+
+    Args:
+        asked: Per row, the most confident first, whether the cascade asked about it.
+        kept: Rows above the threshold.
+
+    Returns:
+        0 where a row beside the threshold was asked; else how many were not among the rows that
+        a band of the same size around it would hold.
+    """
+    if kept == len(asked) or any(asked[max(kept - 1, 0) : kept + 1]):
+        return 0
+    near = around(kept, total=len(asked), size=sum(asked))
+    return sum(not asked[rank] for rank in near)
+
+
+def _prices(run: Run) -> Prices | None:
+    """Of the scorer, as this run's config has them."""
+    try:
+        text = (run.path / CONFIG).read_text(encoding="utf-8")
+        scorer = Config.model_validate(yaml.safe_load(text)).models.get("scorer")
+    except (OSError, yaml.YAMLError, ValidationError):
+        return None  # an edited file takes the price away, not the warning
+    return None if scorer is None else scorer.price_per_mtok

@@ -1,0 +1,28 @@
+"""Where a second model disagrees with the scorer."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Final
+
+from clear_pipeline.run import Run
+
+LARGE: Final = 0.5
+"""A disagreement above this is counted: one of the two finds the row bad."""
+
+
+def opinion_line(run: Run) -> str | None:
+    """How often the second model disagrees, in a sentence; None without a second opinion.
+
+    Raises:
+        UsageError: The run has no ledger yet.
+    """
+    if "second_opinion" not in run.manifest.chain:
+        return None
+    found = run.ledger(["disagreement"])["disagreement"].drop_null().to_pylist()
+    large = sum(value > LARGE for value in found)
+    command = f"clear-pipeline rows {shlex.quote(str(run.path))} --sort disagreement"
+    return (
+        f"second opinion: of {len(found):,} rows that the scorer is sure of, {large:,} are "
+        f"doubted by the second model (disagreement above {LARGE:g}); read them: {command}"
+    )

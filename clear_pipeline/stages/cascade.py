@@ -1,0 +1,223 @@
+"""Cascade: the costly question, what would the model say itself, for undecided rows alone.
+
+`score` asks every row cheaply. Rows far from the filter's threshold are decided by that; the share
+`band` around it is asked for draws of its own (BSDetector's observed consistency), and both passes
+are put on one scale, on which no row crosses the edge of the band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from clear_pipeline.errors import CallError
+from clear_pipeline.llm.base import ChatModel, Usage
+from clear_pipeline.llm.counted import Counted
+from clear_pipeline.schema import JSON, Example, examples
+from clear_pipeline.scoring import bsdetector
+from clear_pipeline.scoring.agreement import Similarity, agreement_by, extra_roles
+from clear_pipeline.scoring.consistency import draw, observe
+from clear_pipeline.scoring.cross_encoder import DEFAULT_NLI_MODEL
+from clear_pipeline.stages.band import Band, band_around, into_band
+from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
+from clear_pipeline.stages.confidence import Key, rank_keys
+from clear_pipeline.stages.filter import AboveMedian, Confidence, Keep, kept_rows
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+TOKENS: Final = ("prompt", "cached", "completion")
+COST: Final = pa.struct([(name, pa.int64()) for name in ("calls", *TOKENS)])
+"""What the questions about a row took: calls, and tokens as `llm.base.Usage` counts them."""
+
+COLUMNS: Final = pa.schema(
+    [
+        pa.field("cascaded", pa.float64()),
+        pa.field("cascade_step", pa.string()),
+        pa.field("cascade_consistency", pa.float64()),
+        pa.field("cascade_entailment", pa.float64()),
+        pa.field("cascade_exact_match", pa.float64()),
+        pa.field("cascade_draws", pa.list_(pa.large_string())),
+        pa.field("cascade_error", pa.large_string()),
+        pa.field("cascade_cost", COST),
+    ]
+)
+"""What `Cascade` adds; null = not computed for this row. docs/cascade.md explains each column."""
+
+
+@dataclass(slots=True)
+class RowCascade:
+    """One row of `COLUMNS`."""
+
+    cascaded: float | None = None
+    cascade_step: Literal["cheap", "sampled"] | None = None
+    cascade_consistency: float | None = None
+    cascade_entailment: float | None = None
+    cascade_exact_match: float | None = None
+    cascade_draws: list[str] | None = None
+    cascade_error: str | None = None
+    cascade_cost: dict[str, int] | None = None
+
+
+class Cascade(Settings):
+    """Ask the rows around the threshold for draws; `cascaded` is their confidence from then on.
+
+    With O the observed consistency and c the `confidence` of the cheap pass, a row of the band
+    gets low + (high - low) * (beta * O + (1 - beta) * c); low and high are the room that the rows
+    outside leave. Any other row keeps c, and so what the filter decides about it.
+
+    Source: Chen & Mueller 2023 (arXiv 2308.16175) for O and its combination; the band is ours.
+    """
+
+    name: ClassVar[str] = "cascade"
+    version: ClassVar[int] = 1
+
+    kind: Literal["cascade"] = "cascade"
+    band: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """Share of the rows that is asked, by rank, half on either side of the threshold; 1 = all."""
+    keep: Keep = AboveMedian()
+    """The threshold that the band lies around, in the forms of the filter's `keep`."""
+    k: Annotated[int, Field(ge=1, le=64)] = bsdetector.PAPER_K
+    """Draws per row."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = bsdetector.PAPER_TEMPERATURE
+    """Of the draws."""
+    max_answer_tokens: Annotated[int, Field(ge=1)] = 512
+    """Room for one draw, reasoning included."""
+    similarity: Similarity = "llm"
+    """Where the agreement of a draw comes from, as in `Score`."""
+    nli_model: str = DEFAULT_NLI_MODEL
+    """For `similarity: nli`: a folder with an ONNX model, or a name on the Hugging Face Hub."""
+    alpha: Share = bsdetector.PAPER_ALPHA
+    """Weight of agreement against exact match within consistency."""
+    beta: Share = bsdetector.PAPER_BETA
+    """Weight of consistency against the confidence of the cheap pass."""
+    max_failed_fraction: Share = 0.05
+    """A run stops when more of the rows that are asked than this have failed."""
+
+    def needs(self) -> tuple[str, ...]:
+        """The cheap pass."""
+        return ("confidence", "score_status")
+
+    def adds(self) -> pa.Schema:
+        """`COLUMNS`."""
+        return COLUMNS
+
+    def roles(self) -> tuple[str, ...]:
+        """The model that scores, and the one that embeds if draws are compared by it."""
+        return ("scorer", *extra_roles(self.similarity))
+
+    def summarize(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
+        """The keys of the rows that could still be exported."""
+        return [key for key, lives in zip(_keys(shard), alive, strict=True) if lives]
+
+    def combine(self, partials: Sequence[Any], ctx: Context) -> list[JSON]:
+        """The edges of the band, the same for each shard; empty where nothing is to be asked.
+
+        Raises:
+            NoSurvivorsError: The filter would keep no row.
+        """
+        keys: list[Key] = sorted((key for keys in partials for key in keys), reverse=True)
+        kept = kept_rows(self.keep, keys)
+        band = band_around(keys, kept=kept, share=self.band)
+        if band is None or not self._undecided(band, kept):
+            ctx.progress.note(f"cascade asks no row: {_why_none(keys, kept)}")
+            return [{}] * len(partials)
+        ctx.progress.note(
+            f"cascade asks {len(band.ranks)} of {len(keys)} rows, those with a confidence from "
+            f"{band.last[0]:.3f} to {band.first[0]:.3f}, around the threshold ({self.keep})"
+        )
+        edges = asdict(band)
+        del edges["ranks"]
+        return [edges] * len(partials)
+
+    def _undecided(self, band: Band, kept: int) -> bool:
+        """Whether what is asked may decide: a fixed count fills up from above the band first."""
+        return isinstance(self.keep, Confidence) or band.ranks.start < kept < band.ranks.stop
+
+    async def annotate(
+        self, shard: Shard, alive: Sequence[bool], state: JSON, ctx: Context
+    ) -> pa.Table:
+        """Ask the rows of the band, `ctx.rows_in_flight` at a time.
+
+        Raises:
+            TooManyFailuresError: More rows failed than `max_failed_fraction` allows.
+        """
+        if not isinstance(state, dict):
+            raise TypeError(f"cascade needs the state that combine returned, got {state!r}")
+
+        async def refine(row: tuple[Example, Key, bool]) -> RowCascade:
+            example, key, lives = row
+            if not lives:
+                refined = RowCascade()
+            elif state and tuple(state["last"]) <= key <= tuple(state["first"]):
+                refined = await self._ask(example, key[0], state, ctx)
+            else:
+                refined = RowCascade(cascaded=key[0], cascade_step="cheap")
+            ctx.progress.advance()
+            return refined
+
+        rows = list(zip(examples(shard.table), _keys(shard), alive, strict=True))
+        refined = await map_rows(refine, rows, limit=ctx.rows_in_flight)
+        lines = [asdict(row) for row in refined]
+        return pa.Table.from_pylist(lines, schema=COLUMNS)
+
+    async def _ask(
+        self, example: Example, cheap: float, edges: Mapping[str, Any], ctx: Context
+    ) -> RowCascade:
+        """A row of the band; if a call fails, its cheap confidence stays."""
+        row = RowCascade(cascaded=cheap, cascade_step="cheap")
+        model = Counted(ctx.models["scorer"])
+        ctx.tally.begun += 1
+        try:
+            score = await self._sampled(model, example, cheap, row, ctx=ctx)
+            row.cascaded = into_band(score, low=edges["low"], high=edges["high"])
+            row.cascade_step = "sampled"
+        except CallError as error:
+            row.cascade_error = str(error)
+            ctx.tally.fail(self.name, row.cascade_error, self.max_failed_fraction)
+        finally:
+            used = asdict(model.usage or Usage())
+            row.cascade_cost = {"calls": model.calls, **{name: used[name] for name in TOKENS}}
+        return row
+
+    async def _sampled(
+        self, model: ChatModel, example: Example, cheap: float, row: RowCascade, *, ctx: Context
+    ) -> float:
+        """BSDetector's confidence, with the cheap one in the place of the reflection."""
+        row.cascade_draws = await draw(
+            model,
+            example,
+            k=self.k,
+            temperature=self.temperature,
+            max_tokens=self.max_answer_tokens,
+        )
+        agree = agreement_by(
+            self.similarity,
+            {**ctx.models, "scorer": model},
+            via="logprobs",
+            nli_model=self.nli_model,
+        )
+        seen = await observe(example, row.cascade_draws, alpha=self.alpha, agree=agree)
+        row.cascade_consistency = seen.score
+        row.cascade_entailment = seen.entailment
+        row.cascade_exact_match = seen.exact_match
+        return self.beta * seen.score + (1 - self.beta) * cheap
+
+
+def _keys(shard: Shard) -> list[Key]:
+    return rank_keys(shard.table, shard.table["confidence"])
+
+
+def _why_none(keys: Sequence[Key], kept: int) -> str:
+    if kept == len(keys):
+        return "the filter keeps them all"
+    confidence = keys[kept - 1][0]
+    tied = sum(key[0] == confidence for key in keys)
+    return (
+        f"{tied} of {len(keys)} rows have a confidence of {confidence:.3f}, the threshold's, too "
+        "many for the band; a score read from log-probabilities has finer steps, and a larger "
+        "band holds more: --set stages.cascade.band=1"
+    )

@@ -1,0 +1,151 @@
+"""Second opinion: another model looks at the rows that the first one is sure of.
+
+A model's own draws agree with its own errors. Where the score is highest, only somebody else can
+object. Nothing but columns comes of it: people read the rows on which the two disagree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from clear_pipeline.errors import CallError
+from clear_pipeline.schema import JSON, Example, examples
+from clear_pipeline.scoring.reflection import reflect
+from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
+from clear_pipeline.stages.confidence import Key, final_confidence, rank_keys
+
+COLUMNS: Final = pa.schema(
+    [
+        pa.field("second_confidence", pa.float64()),
+        pa.field("disagreement", pa.float64()),
+        pa.field("second_error", pa.large_string()),
+    ]
+)
+"""What `SecondOpinion` adds; null for rows that were not asked."""
+
+QUESTIONS: Final = ("yes_no",)
+"""Asked where the first model was asked no question (likelihood)."""
+
+
+@dataclass(slots=True)
+class RowOpinion:
+    """One row of `COLUMNS`."""
+
+    second_confidence: float | None = None
+    disagreement: float | None = None
+    second_error: str | None = None
+
+
+class SecondOpinion(Settings):
+    """Ask the model `second` what the scorer was asked, about the rows the scorer is surest of.
+
+    `disagreement` is |first - second|, in [0, 1]: first is the scorer's `reflection`, or its
+    confidence where it has none. It changes no fate.
+    """
+
+    name: ClassVar[str] = "second_opinion"
+    version: ClassVar[int] = 1
+
+    kind: Literal["second_opinion"] = "second_opinion"
+    fraction: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Share of the rows that is asked: those with the highest confidence."""
+    max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """A run stops when more of the rows that are asked than this have failed."""
+
+    def needs(self) -> tuple[str, ...]:
+        """A confidence of the first model."""
+        return ("confidence", "score_status")
+
+    def adds(self) -> pa.Schema:
+        """`COLUMNS`."""
+        return COLUMNS
+
+    def roles(self) -> tuple[str, ...]:
+        """The other model."""
+        return ("second",)
+
+    def summarize(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
+        """The keys of the rows that could still be exported."""
+        return [key for key, lives in zip(_keys(shard), alive, strict=True) if lives]
+
+    def combine(self, partials: Sequence[Any], ctx: Context) -> list[JSON]:
+        """The key of the last row that is asked, the same for each shard; empty without rows."""
+        keys: list[Key] = sorted((key for keys in partials for key in keys), reverse=True)
+        rows = math.ceil(Fraction(str(self.fraction)) * len(keys))
+        if rows == 0:
+            return [[]] * len(partials)
+        last = keys[rows - 1]
+        ctx.progress.note(
+            f"second opinion on {rows} of {len(keys)} rows, those with a confidence of "
+            f"{last[0]:.3f} or more"
+        )
+        return [list(last)] * len(partials)
+
+    async def annotate(
+        self, shard: Shard, alive: Sequence[bool], state: JSON, ctx: Context
+    ) -> pa.Table:
+        """Ask about the surest rows, `ctx.rows_in_flight` at a time.
+
+        Raises:
+            TooManyFailuresError: More rows failed than `max_failed_fraction` allows.
+        """
+        if not isinstance(state, list):
+            raise TypeError(f"second_opinion needs the state that combine returned, got {state!r}")
+
+        async def ask(row: tuple[Example, bool, float, tuple[str, ...]]) -> RowOpinion:
+            example, sure, first, questions = row
+            opinion = RowOpinion()
+            if sure:
+                opinion = await self._ask(example, first, questions, ctx)
+            ctx.progress.advance()
+            return opinion
+
+        last = tuple(state)
+        sure = [
+            bool(last) and lives and key >= last
+            for key, lives in zip(_keys(shard), alive, strict=True)
+        ]
+        rows = zip(
+            examples(shard.table), sure, _firsts(shard.table), _questions(shard.table), strict=True
+        )
+        opinions = await map_rows(ask, list(rows), limit=ctx.rows_in_flight)
+        return pa.Table.from_pylist([asdict(row) for row in opinions], schema=COLUMNS)
+
+    async def _ask(
+        self, example: Example, first: float, questions: tuple[str, ...], ctx: Context
+    ) -> RowOpinion:
+        ctx.tally.begun += 1
+        try:
+            second = (await reflect(ctx.models["second"], example, questions)).score
+        except CallError as error:
+            ctx.tally.fail(self.name, str(error), self.max_failed_fraction)
+            return RowOpinion(second_error=str(error))
+        return RowOpinion(second_confidence=second, disagreement=abs(first - second))
+
+
+def _keys(shard: Shard) -> list[Key]:
+    return rank_keys(shard.table, final_confidence(shard.table))
+
+
+def _firsts(table: pa.Table) -> list[Any]:
+    """Per row what the second confidence is compared with: like with like where there is such."""
+    confidence: list[Any] = final_confidence(table).to_pylist()
+    if "reflection" not in table.column_names:
+        return confidence
+    asked = table["reflection"].to_pylist()
+    return [c if r is None else r for r, c in zip(asked, confidence, strict=True)]
+
+
+def _questions(table: pa.Table) -> list[tuple[str, ...]]:
+    """Per row the names of the questions that the scorer answered."""
+    if "reflections" not in table.column_names:
+        return [QUESTIONS] * table.num_rows
+    asked = table["reflections"].to_pylist()
+    return [tuple(name for name, _ in answers or ()) or QUESTIONS for answers in asked]

@@ -1,0 +1,205 @@
+"""Runs with a cascade and a second model: what is asked, what is said, what is asked again."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from clear_pipeline.cli import app
+from clear_pipeline.config import Config, build_config
+from clear_pipeline.errors import CallError, ConfigError, UsageError
+from clear_pipeline.llm.base import ChatRequest, Choice, Token
+from clear_pipeline.llm.scripted import ScriptedChat
+from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.report import views
+from clear_pipeline.report.notebook import move_threshold
+from clear_pipeline.run import Run, open_run
+from clear_pipeline.stages.base import SilentProgress
+from stub_server import StubServer
+
+ROWS = 20
+"""Row n has the cheap confidence (n + 1) / 21; the median keeps rows 10 to 19."""
+
+
+def reply(request: ChatRequest, sample: int) -> Choice:
+    """Yes with the row's own probability; as a draw, another response."""
+    text = request.messages[-1].text
+    if "FINAL RESPONSE" in text:
+        return Choice("FINAL RESPONSE: something else", "stop")
+    number = int(text.split("number ")[1].split("?")[0])
+    p = (number + 1) / (ROWS + 1)
+    top = tuple((word, math.log(q)) for word, q in (("Yes", p), ("No", 1 - p)))
+    return Choice("Yes", "stop", (Token("Yes", top[0][1], top),))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    rows = ({"prompt": f"number {n}?", "completion": f"It is {n}."} for n in range(ROWS))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def config(*assignments: str, stages: tuple[str, ...] = ("score", "cascade", "filter")) -> Config:
+    fixed = ["cascade.similarity=lexical", "cascade.k=2"] if "cascade" in stages else []
+    return build_config(preset="fast", stages=stages, assignments=[*fixed, *assignments])
+
+
+def run(
+    data: Path, out: Path, settings: Config, *, progress: SilentProgress | None = None
+) -> tuple[Run, list[ChatRequest]]:
+    model = ScriptedChat(reply)
+    done = Pipeline(settings, models={"scorer": model}, progress=progress).run(data, out=out)
+    return done, model.requests
+
+
+def text_of(renderable: Any) -> str:  # noqa: ANN401
+    from rich.console import Console
+
+    console = Console(width=400)
+    with console.capture() as captured:
+        console.print(renderable)
+    return captured.get()
+
+
+def test_only_the_band_is_asked_and_the_saving_is_reported(data: Path, tmp_path: Path) -> None:
+    """Eight of twenty rows; the others would have taken twelve calls more."""
+    done, requests = run(data, tmp_path / "run", config())
+    draws = [r for r in requests if len(r.samples) == 2]
+    assert (len(requests), len(draws)) == (28, 8)
+    told = views.status_json(done)["cascade"]
+    assert (told["rows"], told["asked"], told["calls"]) == (20, 8, 8)
+    assert told["saved_calls"] == 12
+    assert told["saved_tokens"] == round(
+        12 / 8 * (told["usage"]["prompt"] + told["usage"]["completion"])
+    )
+    for shown in (text_of(views.summary(done)), text_of(views.status(done))):
+        assert "about 12 calls" in shown
+        assert "warning" not in shown
+    assert "about 12 calls" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_draws_that_disagree_take_a_row_down_but_not_out_of_the_band(
+    data: Path, tmp_path: Path
+) -> None:
+    """The order within the band is kept here, so the same ten rows stay, with lower confidence."""
+    done, _ = run(data, tmp_path / "run", config())
+    plain, _ = run(data, tmp_path / "plain", config(stages=("score", "filter")))
+    columns = ["id", "fate"]
+    assert done.ledger(columns).equals(plain.ledger(columns))
+    line = done.row("rows.jsonl:11")
+    assert line["cascade_step"] == "sampled"
+    assert line["confidence"] == line["cascaded"] < line["reflection"]
+
+
+def test_a_moved_filter_asks_nothing_and_warns_with_the_cost(data: Path, tmp_path: Path) -> None:
+    """Two rows stay: of the eight most confident rows, the band held two."""
+    out = tmp_path / "run"
+    run(data, out, config())
+    moved = config("filter.keep.count=2", "cascade.keep.above=median")
+    done, requests = run(data, out, moved)
+    assert requests == []
+    warning = "6 rows near the threshold were scored by reflection only"
+    for shown in (text_of(views.summary(done)), (out / "report.html").read_text()):
+        assert warning in shown
+        assert "rescoring them costs about 6 calls" in shown
+        assert "--set stages.cascade.keep.count=2" in shown
+
+
+def test_a_preview_of_another_threshold_gives_the_same_warning(data: Path, tmp_path: Path) -> None:
+    """In dollars where the run has prices; none where the threshold stays in the band."""
+    prices = "models.scorer.price_per_mtok={input: 1000000, output: 0}"
+    done, _ = run(data, tmp_path / "run", config(prices))
+    warning = move_threshold(done, {"count": 2}).warning
+    told = views.status_json(done)["cascade"]
+    assert warning is not None
+    assert warning.startswith("6 rows near the threshold were scored by reflection only")
+    assert f"${told['usage']['prompt'] * 6 / 8:,.4f}" in warning
+    assert move_threshold(done, {"quantile": 0.45}).warning is None
+    plain, _ = run(data, tmp_path / "plain", config(stages=("score", "filter")))
+    assert move_threshold(plain, {"count": 2}).warning is None
+
+
+def test_a_moved_band_asks_only_rows_that_were_not_asked(data: Path, tmp_path: Path) -> None:
+    """The six rows of the warning, and it is gone."""
+    out = tmp_path / "run"
+    run(data, out, config())
+    moved = config("filter.keep.count=2", "cascade.keep.count=2")
+    done, requests = run(data, out, moved)
+    assert len(requests) == 6
+    assert "warning" not in text_of(views.summary(done))
+
+
+def test_rows_that_fail_for_want_of_an_answer_are_asked_again(data: Path, tmp_path: Path) -> None:
+    """An outage during the cascade leaves cheap scores, which the same command mends."""
+
+    def down(request: ChatRequest, sample: int) -> Choice:
+        if "number 9?" in request.messages[-1].text and "FINAL" in request.messages[-1].text:
+            raise CallError("outage", "down", transient=True)
+        return reply(request, sample)
+
+    out = tmp_path / "run"
+    first = Pipeline(config(), models={"scorer": ScriptedChat(down)}).run(data, out=out)
+    assert first.row("rows.jsonl:10")["cascade_error"] == "outage: down"
+    assert first.row("rows.jsonl:10")["score_status"] == "scored"
+    assert views.status_json(first)["cascade"]["failed"] == 1
+    done, requests = run(data, out, config())
+    assert len(requests) == 1
+    assert done.row("rows.jsonl:10")["cascade_step"] == "sampled"
+    whole, _ = run(data, tmp_path / "whole", config())
+    assert done.ledger().equals(whole.ledger())
+
+
+OPINION = ("score", "second_opinion", "filter")
+
+
+def test_another_server_gives_the_second_opinion(data: Path, tmp_path: Path) -> None:
+    """It is asked about the surest fifth, by its own name; the scorer is not asked again."""
+    out = tmp_path / "run"
+    with StubServer() as server:
+        assigned = ["models.second.model=other", f"models.second.base_url={server.url}"]
+        done, requests = run(data, out, config(*assigned, stages=OPINION))
+        assert {body["model"] for body in server.bodies} == {"other"}
+        assert (len(requests), len(server.bodies)) == (20, 4)
+        again, repeated = run(data, out, config(*assigned, stages=OPINION))
+        assert (repeated, len(server.bodies)) == ([], 4)
+    assert again.ledger().equals(done.ledger())
+    asked = [row for row in done.ledger().to_pylist() if row["disagreement"] is not None]
+    assert [row["line"] for row in asked] == [17, 18, 19, 20]
+    for row in asked:
+        distance = abs(row["confidence"] - row["second_confidence"])
+        assert row["disagreement"] == pytest.approx(distance)
+        assert row["fate"] == "kept"
+    large = sum(row["disagreement"] > 0.5 for row in asked)
+    expected = f"of 4 rows that the scorer is sure of, {large} are doubted"
+    assert expected in text_of(views.summary(done))
+
+
+def test_rows_are_listed_by_disagreement(data: Path, tmp_path: Path) -> None:
+    """The largest first; rows without a second opinion are left out."""
+    models = {"scorer": ScriptedChat(reply), "second": ScriptedChat(reply, name="other")}
+    out = tmp_path / "run"
+    Pipeline(config(stages=OPINION), models=models).run(data, out=out)
+    found = views.rows_json(open_run(out), sort="disagreement")
+    assert len(found) == 4
+    result = CliRunner().invoke(app, ["rows", str(out), "--sort", "disagreement", "--limit", "2"])
+    assert result.exit_code == 0
+    assert "disagreement" in result.output
+    assert views.rows_json(open_run(out), sort="confidence")[0]["id"] == "rows.jsonl:20"
+    with pytest.raises(UsageError, match="reason is no column of numbers"):
+        views.rows_json(open_run(out), sort="reason")
+
+
+@pytest.mark.parametrize("assigned", [[], ["models.second.model=smollm2-135m"]])
+def test_a_second_opinion_of_the_scorer_is_refused(
+    data: Path, tmp_path: Path, assigned: list[str]
+) -> None:
+    """Whether by default or by name, and before a row is scored."""
+    settings = build_config(stages=OPINION, assignments=assigned)
+    with pytest.raises(ConfigError, match="second opinion"):
+        Pipeline(settings).run(data, out=tmp_path / "run")
