@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clear_pipeline.corruptions import CORRUPTIONS, Corruption, Sample, plant
 from clear_pipeline.corruptions.json_text import is_json
 from clear_pipeline.schema import Example, Message
-from clear_pipeline.scoring.similarity import canonical_answer
+from clear_pipeline.scoring.answers import same_answer
 from strategies import examples, json_values, texts
 
 each = pytest.mark.parametrize("corruption", CORRUPTIONS.values(), ids=list(CORRUPTIONS))
@@ -66,7 +66,7 @@ def test_a_corruption_spoils_the_response_alone(
     if spoiled is None:
         return
     assert spoiled.response.strip()
-    assert canonical_answer(spoiled.response) != canonical_answer(response)
+    assert not same_answer(spoiled.response, response)
     assert replace(spoiled, id=example.id, target=example.target) == example
     assert replace(spoiled.target, content=response) == example.target
     if is_json(response):

@@ -140,9 +140,8 @@ def test_weights_turn_a_question_and_draw_in_a_unanimous_vote() -> None:
         if "FINAL RESPONSE" in text:
             return Choice("FINAL RESPONSE: 4", "stop")
         p = 0.8 if "completely" in text else 0.2
-        top = (("Yes", math.log(p)), ("No", math.log(1 - p)), ("True", math.log(p)))
-        if "True or False" in text:
-            top = (("True", math.log(p)), ("False", math.log(1 - p)))
+        yes, no = ("True", "False") if "True or False" in text else ("Yes", "No")
+        top = ((yes, math.log(p)), (no, math.log(1 - p)))
         return Choice(top[0][0], "length", (Token(*top[0], top),))
 
     stage = Score(
