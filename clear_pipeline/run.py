@@ -140,7 +140,7 @@ class Run:
                 f"{self.ledger(['id'])['id'][0].as_py()!r}: "
                 f"clear-pipeline rows {self.path} lists them"
             )
-        row: dict[str, Any] = table.slice(0, 1).to_pylist()[0]
+        row: dict[str, Any] = table.slice(0, 1).to_pylist(maps_as_pydicts="lossy")[0]
         return row
 
     def quarantine(self) -> list[dict[str, Any]]:

@@ -62,7 +62,7 @@ def plant(corruption: Corruption, example: Example, sample: Sample, *, seed: int
     rng = Random(_seed(corruption, example, seed))  # noqa: S311 - no secret
     try:
         text = corruption.change(example, sample, rng)
-        if text is None or not text.strip() or same_answer(text, example.response):
+        if text is None or not text.strip() or _says_the_same(text, example.response):
             return None
     except RecursionError:  # JSON nested deeper than Python can walk
         return None
@@ -75,6 +75,11 @@ def plant(corruption: Corruption, example: Example, sample: Sample, *, seed: int
 def is_plain(example: Example) -> bool:
     """Whether the response is text alone, which is what a corruption can spoil."""
     return example.unscorable is None and not example.target.tool_calls
+
+
+def _says_the_same(text: str, original: str) -> bool:
+    # Words alone do not see that JSON has become text.
+    return same_answer(text, original) and is_json(text) == is_json(original)
 
 
 def _seed(corruption: Corruption, example: Example, seed: int) -> int:

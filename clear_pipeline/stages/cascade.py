@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel, Usage
@@ -25,7 +25,7 @@ from clear_pipeline.scoring.cross_encoder import DEFAULT_NLI_MODEL
 from clear_pipeline.stages.band import Band, band_around, into_band
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
 from clear_pipeline.stages.confidence import Key, rank_keys
-from clear_pipeline.stages.filter import AboveMedian, Confidence, Keep, kept_rows
+from clear_pipeline.stages.filter import AboveMedian, Confidence, Keep, Precision, kept_rows
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -96,6 +96,13 @@ class Cascade(Settings):
     """Weight of consistency against the confidence of the cheap pass."""
     max_failed_fraction: Share = 0.05
     """A run stops when more of the rows that are asked than this have failed."""
+
+    @field_validator("keep")
+    @classmethod
+    def _known_before_calibration(cls, keep: Keep) -> Keep:
+        if isinstance(keep, Precision):
+            raise ValueError("a precision is known after calibration only; name a quantile")  # noqa: TRY004
+        return keep
 
     def needs(self) -> tuple[str, ...]:
         """The cheap pass."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from clear_pipeline.errors import CallError, NoSurvivorsError, TooManyFailuresError
 from clear_pipeline.llm.base import ChatRequest
@@ -210,3 +211,9 @@ def test_a_threshold_that_keeps_nothing_stops_before_the_first_call() -> None:
     with pytest.raises(NoSurvivorsError, match="filter keeps no row"):
         run(Cascade.model_validate({"keep": {"confidence": 0.9}}), scored(FIVE), model)
     assert model.requests == []
+
+
+def test_a_precision_is_no_threshold_before_calibration() -> None:
+    """P(good) comes after the cascade, so that no band can lie around it."""
+    with pytest.raises(ValidationError, match="after calibration"):
+        Cascade.model_validate({"keep": {"precision": 0.95}})
