@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from clear_pipeline.config_errors import explained
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.export import ExportSettings
 from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
@@ -158,7 +158,7 @@ def build_config(
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, source))) from error
+        raise ConfigError(_explained(error, source)) from error
 
 
 def export_settings(**values: object) -> ExportSettings:
@@ -171,7 +171,7 @@ def export_settings(**values: object) -> ExportSettings:
         return ExportSettings.model_validate(values)
     except ValidationError as error:
         source = YamlSource(Path("command line"), {}, None)
-        raise ConfigError("\n".join(_explain(error, source))) from error
+        raise ConfigError(_explained(error, source)) from error
 
 
 def _too_late(columns: Sequence[str], there: set[str]) -> str | None:
@@ -308,38 +308,8 @@ def _step(node: Any, name: str, assignment: str) -> Any:  # noqa: ANN401
     return node.setdefault(name, {})
 
 
-def _explain(error: ValidationError, source: YamlSource) -> Iterator[str]:
-    # Unknown keys first: a misspelt one also makes its right name a missing one.
-    for problem in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden"):
-        location = [part for part in problem["loc"] if part not in STAGE_KINDS]
-        name = _path(problem["loc"]) or "config"
-        place = source.place(location)
-        if problem["type"] == "extra_forbidden":
-            key = str(location[-1])
-            near = difflib.get_close_matches(key, _known_keys(), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            yield f"{place}: {name}: unknown key {key!r}{hint}"
-        else:
-            yield f"{place}: {name}: {problem['msg']}{_found(location, problem.get('input'))}"
-
-
-def _path(location: Sequence[str | int]) -> str:
-    """As `--set` takes it: stages by kind, and no tags of unions, which repeat the key."""
-    parts = [
-        part
-        for index, part in enumerate(location)
-        if not (
-            isinstance(part, int) and location[index + 1 : index + 2] and location[0] == "stages"
-        )
-        and part not in location[index + 1 : index + 2]
-    ]
-    return ".".join(str(part) for part in parts)
-
-
-def _found(location: Sequence[str | int], value: object) -> str:
-    """The wrong value in words; not where somebody may have put a key or password."""
-    secret = location[-1:] == ["api_key_env"] or (isinstance(value, str) and "@" in value)
-    return "" if secret or isinstance(value, (dict, list, BaseModel)) else f", found {value!r}"
+def _explained(error: ValidationError, source: YamlSource) -> str:
+    return explained(error, source, kinds=STAGE_KINDS, known=_known_keys())
 
 
 def _known_keys() -> set[str]:

@@ -15,6 +15,7 @@ from clear_pipeline.config import export_settings
 from clear_pipeline.export import EXPORT_FORMATS, PARQUET
 from clear_pipeline.outputs import export_run
 from clear_pipeline.report import views, write_report
+from clear_pipeline.report.explain import explanation, explanation_json
 from clear_pipeline.run import open_run
 
 
@@ -36,9 +37,9 @@ def explain(
     """Everything about one row: its fate, why, each score, the texts."""
     opened = open_run(run)
     if as_json:
-        print_json(views.explain_json(opened, row_id))
+        print_json(explanation_json(opened, row_id))
         return
-    output.print(views.explain(opened, row_id))
+    output.print(explanation(opened, row_id))
     next_command(f"clear-pipeline rows {shlex.quote(str(run))} --fate filtered")
 
 

@@ -41,3 +41,8 @@ def one_line(text: str, width: int) -> str:
     if len(line) <= width and len(text) <= 4 * width + 4:
         return line
     return line[: width - 1].rstrip() + ELLIPSIS
+
+
+def number(value: float | None) -> str:
+    """Three digits, or a dash where there is none."""
+    return "-" if value is None else f"{value:.3f}"

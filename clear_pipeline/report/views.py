@@ -6,13 +6,12 @@ Dataset text is shown as it is, never as markup, and no control character reache
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Group, RenderableType
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
@@ -27,11 +26,10 @@ from clear_pipeline.report.adapter import (
 )
 from clear_pipeline.report.cascade import cascade_table, cascade_use, moved_warning
 from clear_pipeline.report.data import TOKEN_HEADS
-from clear_pipeline.report.diff import Segment, word_diff
 from clear_pipeline.report.opinion import opinion_line
-from clear_pipeline.report.text import cut, one_line, visible
-from clear_pipeline.report.words import DETAILS, FATES, PARTS, USAGE_COLUMNS
-from clear_pipeline.run import RowText, Run
+from clear_pipeline.report.text import number, one_line, visible
+from clear_pipeline.report.words import FATES, USAGE_COLUMNS
+from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
 
 SHOWN_TEXT: Final = 4_000
@@ -119,7 +117,7 @@ def rows(
         cells = [Text(visible(row["id"]))]
         if fate is None:
             cells.append(Text(row["fate"]))
-        cells += [Text(_number(row[name])) for name in numbers]
+        cells += [Text(number(row[name])) for name in numbers]
         cells += [Text(one_line(row["reason"], 200)), Text(texts)]
         table.add_row(*cells)
     return table
@@ -151,76 +149,6 @@ def _largest_first(ledger: pa.Table, column: str) -> pa.Table:
         raise UsageError(f"{column} is no column of numbers; try confidence or disagreement")
     there = ledger.filter(pc.is_valid(values))
     return there.sort_by([(column, "descending"), ("id", "ascending")])
-
-
-def explain(run: Run, row_id: str) -> RenderableType:
-    """One row: its fate and why, what would change it, each score with its meaning, the texts.
-
-    Raises:
-        UsageError: There is no such row.
-    """
-    told = explain_json(run, row_id)
-    row = told["row"]
-    fate = Fate(row["fate"])
-    head = Text.assemble((f"{visible(row['id'])}: {fate}", "bold"), f"  {FATES[fate].meaning}")
-    parts: list[RenderableType] = [head, Text(f"why: {visible(row['reason'])}")]
-    parts += [
-        Text(f"what would change it: {visible(text)}") for text in told["what_would_change_it"]
-    ]
-    parts += [_scores_table(row), *_texts(run, row)]
-    return Group(*parts)
-
-
-def explain_json(run: Run, row_id: str) -> dict[str, Any]:
-    """The same as plain values: the ledger's line, the texts, and what would change the fate."""
-    row = run.row(row_id)
-    text = run.texts([row_id]).get(row_id)
-    quarantined = [entry for entry in run.quarantine() if entry["id"] == row_id]
-    return {
-        "row": row,
-        "prompt": None if text is None else text.prompt,
-        "response": None if text is None else text.response,
-        "new_response": None if text is None else text.new_response,
-        "raw": quarantined[0]["text"] if quarantined else None,
-        "what_would_change_it": list(_remedies(run, row)),
-    }
-
-
-def _remedies(run: Run, row: Mapping[str, Any]) -> Iterator[str]:
-    """What would give the row another fate, most direct first."""
-    match Fate(row["fate"]):
-        case Fate.QUARANTINED:
-            yield f"mend line {row['line']} of {row['file']} and run again"
-        case Fate.DUPLICATE:
-            yield f"it stays if {row['duplicate_of']} is taken out of the data"
-            if row["duplicate_kind"] == "near":
-                yield f"a threshold above {row['similarity']:.2f}: --set stages.dedup.threshold=..."
-        case Fate.UNSCORED:
-            yield "the same command again, once the model answers; answered calls are not repeated"
-            yield "to export it without a score: --set export.on_unscored=keep"
-        case Fate.FILTERED:
-            others = _filtered_above(run, row["confidence"])
-            yield (
-                f"a threshold below {row['confidence']:.3f}: {others:,} other filtered rows, "
-                "as sure or surer, would stay too"
-            )
-            if row["verdict"] == "candidate":
-                yield f"an eta below {row['preference']:.3f}: --set stages.rectify.eta=..."
-            elif row["candidate"] is not None:
-                yield "a candidate that the judge prefers"
-        case Fate.RECTIFIED:
-            yield f"an eta of {row['preference']:.3f} or more: --set stages.rectify.eta=..."
-        case Fate.KEPT if row["confidence"] is not None:
-            yield f"a threshold above {row['confidence']:.3f}"
-        case _:
-            return
-
-
-def _filtered_above(run: Run, confidence: float) -> int:
-    """Other filtered rows that a threshold just below `confidence` would keep."""
-    filtered = run.ledger(["confidence"], fate=Fate.FILTERED)["confidence"]
-    as_sure = pc.sum(pc.greater_equal(filtered, confidence)).as_py()
-    return int(as_sure) - 1
 
 
 def _fates_table(run: Run) -> Table:
@@ -305,72 +233,5 @@ def _files_table(run: Run) -> Table:
     return table
 
 
-def _scores_table(row: Mapping[str, Any]) -> RenderableType:
-    table = Table(show_header=False, box=None)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column()
-    table.add_row("confidence", _number(row["confidence"]), _against(row))
-    for name, words in PARTS.items():
-        if row.get(name) is not None:
-            table.add_row(words.label, _number(row[name]), words.meaning)
-    for name, words in DETAILS.items():
-        if row.get(name) is not None:
-            table.add_row(words.label, Text(one_line(_plain(row[name]), 80)), words.meaning)
-    return table if row["confidence"] is not None or row.get("similarity") is not None else Text("")
-
-
-def _against(row: Mapping[str, Any]) -> str:
-    if row["confidence"] is None or row["threshold"] is None:
-        return ""
-    return f"the threshold is {row['threshold']:.3f}"
-
-
-def _texts(run: Run, row: Mapping[str, Any]) -> Iterator[RenderableType]:
-    wanted = [row["id"], *filter(None, [row["duplicate_of"]])]
-    texts = run.texts(wanted)
-    text = texts.get(row["id"])
-    if text is None:
-        raw = [entry["text"] for entry in run.quarantine() if entry["id"] == row["id"]]
-        yield from (_panel("the row as it stands in the file", entry) for entry in raw)
-        return
-    yield _panel("prompt", text.prompt)
-    yield from _responses(text, row)
-    keeper = texts.get(row["duplicate_of"] or "")
-    if keeper is not None:
-        yield _panel(f"the row that stays, {keeper.id}: prompt", keeper.prompt)
-        yield _panel(f"the row that stays, {keeper.id}: response", keeper.response)
-
-
-def _responses(text: RowText, row: Mapping[str, Any]) -> Iterator[RenderableType]:
-    if row["candidate"] is None:
-        yield _panel("response", text.response)
-        return
-    before, after = word_diff(text.response, row["candidate"])
-    taken = "taken" if row["rectified"] else "not taken"
-    yield _panel("response in the dataset", before, changed="red")
-    yield _panel(f"candidate ({taken})", after, changed="green")
-
-
-def _panel(title: str, content: str | list[Segment], *, changed: str = "") -> Panel:
-    segments = [Segment(content, changed=False)] if isinstance(content, str) else content
-    shown = Text()
-    left = SHOWN_TEXT
-    for segment in segments:
-        if left > 0:
-            style = changed if segment.changed else ""
-            shown.append(visible(cut(segment.text, left)), style=style)
-            left -= len(segment.text)
-    return Panel(shown, title=Text(visible(title)), title_align="left")
-
-
 def _input_rows(run: Run) -> int:
     return sum(file.rows + file.quarantined for file in run.manifest.files)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _plain(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

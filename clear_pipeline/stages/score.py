@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
@@ -12,79 +11,20 @@ import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
 from clear_pipeline.errors import CallError
-from clear_pipeline.llm.base import ChatModel, Usage
+from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.counted import Counted
 from clear_pipeline.prompts.reflection import WORDINGS
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring import bsdetector
 from clear_pipeline.scoring.agreement import Similarity, agreement_by, extra_roles
-from clear_pipeline.scoring.choice import Via
 from clear_pipeline.scoring.consistency import draw, observe
 from clear_pipeline.scoring.cross_encoder import DEFAULT_NLI_MODEL, load_cross_encoder
 from clear_pipeline.scoring.likelihood import Form, likelihood, require_likelihood
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
+from clear_pipeline.stages.score_row import COLUMNS, RowScore, tokens_of
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-USAGE: Final = pa.struct(
-    [
-        pa.field("prompt", pa.int64()),
-        pa.field("cached", pa.int64()),
-        pa.field("completion", pa.int64()),
-    ]
-)
-"""Tokens that the questions of one part of a row's score took; `cached` is a part of `prompt`."""
-
-COLUMNS: Final = pa.schema(
-    [
-        pa.field("confidence", pa.float64()),
-        pa.field("score_status", pa.string()),
-        pa.field("score_error", pa.large_string()),
-        pa.field("reflection", pa.float64()),
-        pa.field("reflections", pa.map_(pa.string(), pa.float64())),
-        pa.field("choice_mass", pa.float64()),
-        pa.field("reflection_via", pa.string()),
-        pa.field("consistency", pa.float64()),
-        pa.field("entailment", pa.float64()),
-        pa.field("exact_match", pa.float64()),
-        pa.field("draws", pa.list_(pa.large_string())),
-        pa.field("likelihood", pa.float64()),
-        pa.field("logp_given_prompt", pa.float64()),
-        pa.field("logp_alone", pa.float64()),
-        pa.field("response_tokens", pa.int64()),
-        pa.field("response_cut", pa.bool_()),
-        pa.field("reflection_usage", USAGE),
-        pa.field("consistency_usage", USAGE),
-        pa.field("likelihood_usage", USAGE),
-    ]
-)
-"""What `Score` adds; null = not computed for this row. docs/scoring.md explains each column."""
-
-
-@dataclass(slots=True)
-class RowScore:
-    """One row of `COLUMNS`, filled part by part, so that a failure keeps what came before it."""
-
-    confidence: float | None = None
-    score_status: Literal["scored", "unscored"] | None = None
-    score_error: str | None = None
-    reflection: float | None = None
-    reflections: Mapping[str, float] | None = None
-    choice_mass: float | None = None
-    reflection_via: Via | None = None
-    consistency: float | None = None
-    entailment: float | None = None
-    exact_match: float | None = None
-    draws: list[str] | None = None
-    likelihood: float | None = None
-    logp_given_prompt: float | None = None
-    logp_alone: float | None = None
-    response_tokens: int | None = None
-    response_cut: bool | None = None
-    reflection_usage: Mapping[str, int] | None = None
-    consistency_usage: Mapping[str, int] | None = None
-    likelihood_usage: Mapping[str, int] | None = None
 
 
 _Part: TypeAlias = Callable[[ChatModel, Example, RowScore], Awaitable[None]]
@@ -262,7 +202,7 @@ class Score(Settings):
         try:
             await part(counted, example, row)
         finally:
-            setattr(row, column, _tokens(counted.usage))
+            setattr(row, column, tokens_of(counted.usage))
 
     async def _reflect(self, model: ChatModel, example: Example, row: RowScore) -> None:
         if self.reflection:
@@ -312,23 +252,7 @@ class Score(Settings):
 
     def _confidence(self, row: RowScore) -> float:
         if self.weights:
-            return bsdetector.weighted_log_odds(_weighable(row), self.weights)
+            return bsdetector.weighted_log_odds(row.weighable(), self.weights)
         judged = bsdetector.combine(row.consistency, row.reflection, beta=self.beta)
         weighted = [(1 - self.likelihood_weight, judged), (self.likelihood_weight, row.likelihood)]
         return sum(weight * part for weight, part in weighted if part is not None)
-
-
-def _weighable(row: RowScore) -> dict[str, float]:
-    """The parts of a row by the names that `Score.weights` knows them by."""
-    parts = dict(row.reflections or {})
-    if row.consistency is not None:
-        parts["consistency"] = bsdetector.share_of_draws(row.consistency, len(row.draws or ()))
-    if row.likelihood is not None:
-        parts["likelihood"] = row.likelihood
-    return parts
-
-
-def _tokens(usage: Usage | None) -> dict[str, int] | None:
-    if usage is None:
-        return None
-    return {"prompt": usage.prompt, "cached": usage.cached, "completion": usage.completion}

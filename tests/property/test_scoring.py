@@ -24,7 +24,8 @@ from clear_pipeline.scoring.bsdetector import combine, observed
 from clear_pipeline.scoring.consistency import observe
 from clear_pipeline.scoring.similarity import canonical_text, token_f1
 from clear_pipeline.stages.base import Context, Shard
-from clear_pipeline.stages.score import COLUMNS, Score
+from clear_pipeline.stages.score import Score
+from clear_pipeline.stages.score_row import COLUMNS
 
 UNIT = st.floats(0.0, 1.0)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

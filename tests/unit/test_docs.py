@@ -24,7 +24,8 @@ from clear_pipeline.stages.calibrate import Calibrate
 from clear_pipeline.stages.dedup import Dedup
 from clear_pipeline.stages.filter import Filter
 from clear_pipeline.stages.rectify import Rectify
-from clear_pipeline.stages.score import COLUMNS, PRESETS, Score
+from clear_pipeline.stages.score import PRESETS, Score
+from clear_pipeline.stages.score_row import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

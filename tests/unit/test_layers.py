@@ -24,6 +24,7 @@ LAYERS = [
     {"ingest", "resume", "model_pool"},
     {"engine"},
     {"config"},
+    {"config_errors"},
     {"export"},
     {"ledger", "row_files"},
     {"store"},

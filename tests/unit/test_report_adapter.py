@@ -18,7 +18,7 @@ from clear_pipeline.report.adapter import MAX_ROWS, part_tokens, usage_lines
 from clear_pipeline.report.data import PartTokens
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
-from clear_pipeline.stages.score import USAGE
+from clear_pipeline.stages.score_row import USAGE
 from report_runs import demo_run
 
 

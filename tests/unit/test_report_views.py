@@ -15,6 +15,7 @@ from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import views, write_report
+from clear_pipeline.report.explain import explanation, explanation_json
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
 from report_data import HOSTILE
@@ -62,7 +63,7 @@ def test_hostile_texts_reach_no_terminal(hostile: Run) -> None:
     """No view of any row writes a control character, and markup stands as it is written."""
     ids = hostile.ledger(["id"])["id"].to_pylist()
     written = [shown(view(hostile)) for view in (views.summary, views.status, views.rows)]
-    written += [shown(views.explain(hostile, row_id)) for row_id in ids]
+    written += [shown(explanation(hostile, row_id)) for row_id in ids]
     text = "".join(written)
     assert not {c for c in text if unicodedata.category(c) in {"Cc", "Cs"}} - {"\n"}
     assert "[bold red]markup[/bold red]" in text
@@ -73,7 +74,7 @@ def test_hostile_texts_are_valid_json(hostile: Run) -> None:
     """The forms for scripts can be encoded, whatever the texts hold."""
     ids = hostile.ledger(["id"])["id"].to_pylist()
     told = [views.status_json(hostile), views.rows_json(hostile, limit=100)]
-    told += [views.explain_json(hostile, row_id) for row_id in ids]
+    told += [explanation_json(hostile, row_id) for row_id in ids]
     assert json.loads(json.dumps(told, ensure_ascii=False).encode()) == told
 
 
@@ -106,13 +107,13 @@ def test_unknown_fate_and_row_are_usage_errors(demo: Run) -> None:
     with pytest.raises(UsageError, match="there are quarantined"):
         views.rows(demo, fate="lost")
     with pytest.raises(UsageError, match="no row 'x:1'"):
-        views.explain(demo, "x:1")
+        explanation(demo, "x:1")
 
 
 def test_explained_duplicate_shows_its_keeper(demo: Run) -> None:
     """Both texts are there to compare, and the setting that decides."""
     near = next(r for r in demo.ledger().to_pylist() if r["duplicate_kind"] == "near")
-    text = shown(views.explain(demo, near["id"]))
+    text = shown(explanation(demo, near["id"]))
     keeper = demo.texts([near["duplicate_of"]])[near["duplicate_of"]]
     assert f"the row that stays, {keeper.id}" in text
     assert keeper.response in text
@@ -122,7 +123,7 @@ def test_explained_duplicate_shows_its_keeper(demo: Run) -> None:
 def test_explained_rectification_shows_both_orders(demo: Run) -> None:
     """Before, after and the judge's confidence in each order."""
     row = demo.row(first(demo, Fate.RECTIFIED))
-    text = shown(views.explain(demo, row["id"]))
+    text = shown(explanation(demo, row["id"]))
     assert row["candidate"] in text
     for part in ("preference", "preference_first", "preference_second"):
         assert f"{row[part]:.3f}" in text
@@ -132,9 +133,9 @@ def test_explained_quarantine_shows_the_raw_line(demo: Run) -> None:
     """The reason and the line as it stands in the file."""
     row_id = first(demo, Fate.QUARANTINED)
     (entry,) = [e for e in demo.quarantine() if e["id"] == row_id]
-    told = views.explain_json(demo, row_id)
+    told = explanation_json(demo, row_id)
     assert told["raw"] == entry["text"]
-    assert entry["reason"] in shown(views.explain(demo, row_id))
+    assert entry["reason"] in shown(explanation(demo, row_id))
 
 
 def test_explained_filtered_row_counts_its_company(tmp_path: Path) -> None:
@@ -142,14 +143,14 @@ def test_explained_filtered_row_counts_its_company(tmp_path: Path) -> None:
     run, _ = run_with(
         tmp_path, {"alpha": 0.2, "bravo": 0.3, "charlie": 0.4, "delta": 0.8}, keep="count=1"
     )
-    (advice,) = views.explain_json(run, "rows.jsonl:1")["what_would_change_it"]
+    (advice,) = explanation_json(run, "rows.jsonl:1")["what_would_change_it"]
     assert advice.startswith("a threshold below 0.200: 2 other filtered rows")
 
 
 def test_explained_filtered_row_says_what_the_judge_lacked(demo: Run) -> None:
     """A lower eta is advice only where the judge preferred the candidate at all."""
     for row in demo.ledger(fate=Fate.FILTERED).to_pylist():
-        advice = views.explain_json(demo, row["id"])["what_would_change_it"]
+        advice = explanation_json(demo, row["id"])["what_would_change_it"]
         assert any("stages.rectify.eta" in a for a in advice) == (row["verdict"] == "candidate")
         refused = row["candidate"] is not None and row["verdict"] != "candidate"
         assert ("a candidate that the judge prefers" in advice) == refused

@@ -15,7 +15,8 @@ from clear_pipeline.llm.scripted import Script, ScriptedChat
 from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.stages.base import Context, Shard, SilentProgress, Stage
 from clear_pipeline.stages.failures import FailureTally
-from clear_pipeline.stages.score import COLUMNS, Score
+from clear_pipeline.stages.score import Score
+from clear_pipeline.stages.score_row import COLUMNS
 
 
 def example(line: int, *, response: str = "4", unscorable: str | None = None) -> Example:

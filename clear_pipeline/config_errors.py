@@ -1,0 +1,60 @@
+"""What is wrong with a config, where, and what was expected there."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Sequence
+
+from pydantic import BaseModel, ValidationError
+
+from clear_pipeline.yaml_source import YamlSource
+
+
+def explained(
+    error: ValidationError, source: YamlSource, *, kinds: Sequence[str], known: Collection[str]
+) -> str:
+    """What pydantic found wrong, a line each: file, line and column, setting, found, expected.
+
+    Args:
+        error: Of the settings as a whole.
+        source: Where their values stand.
+        kinds: Stages, which pydantic names as tags of a union.
+        known: All keys there are, for "did you mean".
+    """
+    return "\n".join(_lines(error, source, kinds=kinds, known=known))
+
+
+def _lines(
+    error: ValidationError, source: YamlSource, *, kinds: Sequence[str], known: Collection[str]
+) -> Iterator[str]:
+    # Unknown keys first: a misspelt one also makes its right name a missing one.
+    for problem in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden"):
+        location = [part for part in problem["loc"] if part not in kinds]
+        name = _path(problem["loc"]) or "config"
+        place = source.place(location)
+        if problem["type"] == "extra_forbidden":
+            key = str(location[-1])
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            yield f"{place}: {name}: unknown key {key!r}{hint}"
+        else:
+            yield f"{place}: {name}: {problem['msg']}{_found(location, problem.get('input'))}"
+
+
+def _path(location: Sequence[str | int]) -> str:
+    """As `--set` takes it: stages by kind, and no tags of unions, which repeat the key."""
+    parts = [
+        part
+        for index, part in enumerate(location)
+        if not (
+            isinstance(part, int) and location[index + 1 : index + 2] and location[0] == "stages"
+        )
+        and part not in location[index + 1 : index + 2]
+    ]
+    return ".".join(str(part) for part in parts)
+
+
+def _found(location: Sequence[str | int], value: object) -> str:
+    """The wrong value in words; not where somebody may have put a key or password."""
+    secret = location[-1:] == ["api_key_env"] or (isinstance(value, str) and "@" in value)
+    return "" if secret or isinstance(value, (dict, list, BaseModel)) else f", found {value!r}"
