@@ -27,19 +27,21 @@ def _table(preset: PresetReport, report: ProbeReport) -> Table:
         f"{preset.scored_originals} rows of {one_line(report.dataset, 60)}",
         title_justify="left",
     )
-    table.add_column("planted")
+    table.add_column("planted", min_width=18)
     table.add_column("rows", justify="right")
     table.add_column("win rate [95 %]", justify="right", no_wrap=True)
     corrected = report.noise_rate is not None
-    table.add_column(f"AUROC, {'corrected' if corrected else 'uncorrected'}", justify="right",
-                     no_wrap=True)  # fmt: skip
+    table.add_column("AUROC", justify="right")
     table.add_column("the model", no_wrap=True)
     for finding in preset.findings:
         auroc = finding.auroc_corrected if corrected else finding.auroc
         table.add_row(
-            finding.plural, str(finding.n), _interval(finding.win_rate), _interval(auroc),
+            finding.plural,
+            str(finding.n),
+            _interval(finding.win_rate),
+            "-" if auroc is None else f"{auroc.value:.2f}",
             _sight(finding),
-        )  # fmt: skip
+        )
     return table
 
 
