@@ -3,8 +3,9 @@
     python -m benchmarks.parts A.jsonl B.jsonl --split tune --rows 60 --out parts.jsonl \
         --base-url http://127.0.0.1:8099/v1 --model NAME --cache answers.sqlite
 
-Asks every question of `prompts.reflection.WORDINGS` and takes draws in two forms: `reasoned` (the
-paper's, `prompts.answer`) and `plain` (the row's own conversation). Writes one JSON line per row,
+Asks the questions of `prompts.reflection.WORDINGS` and takes draws in the forms of
+`prompts.answer`: `reasoned` at temperature 1, the paper's, and `plain`, the row's own conversation.
+Writes one JSON line per row,
 of numbers alone: file, id, label, parts. The rows of all files in turn, so that an interrupted run
 has seen each file alike; run again with the same cache to resume. `benchmarks.ensembles` reads the
 lines. Columns of the data: see benchmarks/rectify.py.
@@ -18,19 +19,18 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from typing import get_args
 
 from benchmarks.rectify import Case, Counting, read_cases
 from clear_pipeline.errors import CallError
-from clear_pipeline.llm.base import ChatModel, ChatRequest, Usage
+from clear_pipeline.llm.base import ChatModel, Usage
 from clear_pipeline.llm.budget import Meter
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
-from clear_pipeline.prompts.answer import draws_request, parse_draw
+from clear_pipeline.prompts.answer import DrawForm, draws_request, final_answer, parse_draw
 from clear_pipeline.prompts.reflection import WORDINGS
-from clear_pipeline.schema import Example
-from clear_pipeline.scoring.answers import exact_match
+from clear_pipeline.scoring.consistency import lexical_agreement, observe
 from clear_pipeline.scoring.reflection import reflect
-from clear_pipeline.scoring.similarity import token_f1
 from clear_pipeline.stages.base import map_rows
 
 Parts = dict[str, float | None]
@@ -45,37 +45,31 @@ def rows_of(path: Path, *, split: str, rows: int, balanced: bool) -> list[Case]:
     return sorted((case for kind in kinds for case in kind), key=lambda case: case.example.line)
 
 
-def requests(example: Example, args: argparse.Namespace) -> Mapping[str, ChatRequest]:
-    """The draws, by form."""
-    samples = range(args.draws)
-    return {
-        "reasoned": draws_request(
-            example, samples=samples, temperature=1.0, max_tokens=args.max_tokens
-        ),
-        "plain": ChatRequest(
-            example.messages, args.max_tokens, args.plain_temperature, samples=samples, seed=0
-        ),
-    }
-
-
 async def parts(model: ChatModel, case: Case, args: argparse.Namespace) -> Parts:
     """All parts of one row; None where a call failed."""
     found: Parts = {}
-    for name in WORDINGS:
+    for name in args.wordings:
         try:
             found[name] = (await reflect(model, case.example, (name,))).score
         except CallError as error:
             print(f"{case.example.id}, {name}: {error}", flush=True)
             found[name] = None
-    if len(case.example.response) > args.longest_drawn:
+    if len(final_answer(case.example.response)) > args.longest_answer:
         return found
-    for form, request in requests(case.example, args).items():
+    for form in args.forms:
+        request = draws_request(
+            case.example,
+            form=form,
+            samples=range(args.draws),
+            temperature=1.0 if form == "reasoned" else args.plain_temperature,
+            max_tokens=args.max_tokens,
+        )
         choices = (await model.complete(request)).choices
         draws = [text for choice in choices if (text := parse_draw(choice)) is not None]
         found[f"{form}_draws"] = len(draws)
-        for name, compare in (("exact", exact_match), ("f1", token_f1)):
-            values = [float(compare(case.example.response, draw)) for draw in draws]
-            found[f"{form}_{name}"] = sum(values) / len(values) if values else None
+        if draws:
+            seen = await observe(case.example, draws, alpha=1.0, agree=lexical_agreement)
+            found |= {f"{form}_exact": seen.exact_match, f"{form}_f1": seen.entailment}
     return found
 
 
@@ -119,7 +113,9 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--plain-temperature", type=float, default=0.7)
     parser.add_argument("--max-tokens", type=int, default=320)
-    parser.add_argument("--longest-drawn", type=int, default=600, help="characters of a response")
+    parser.add_argument("--wordings", nargs="*", choices=WORDINGS, default=list(WORDINGS))
+    parser.add_argument("--forms", nargs="*", choices=get_args(DrawForm), default=["plain"])
+    parser.add_argument("--longest-answer", type=int, default=100, help="characters; drawn for")
     parser.add_argument("--base-url", help="none: a model of the catalogue")
     parser.add_argument("--model", required=True)
     parser.add_argument("--cache", type=Path, required=True, help="SQLite file for the answers")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from clear_pipeline.llm.base import ChatRequest, Choice
 from clear_pipeline.prompts.base import ask, render_request
 from clear_pipeline.schema import Example
 
 ANSWER_VERSION = 2
+
+DrawForm: TypeAlias = Literal["reasoned", "plain"]
+"""How a draw is asked for: reasoning first, or the row's own conversation alone."""
 
 _MARK: Final = "FINAL RESPONSE:"
 _MARK_PATTERN = re.compile(r"[*_#]*FINAL RESPONSE:?[*_]*:?[ \t]*", re.IGNORECASE)
@@ -39,17 +42,23 @@ _MOST_STARTS: Final = 16
 
 
 def draws_request(
-    example: Example, *, samples: range, temperature: float, max_tokens: int
+    example: Example,
+    *,
+    form: DrawForm = "reasoned",
+    samples: range,
+    temperature: float,
+    max_tokens: int,
 ) -> ChatRequest:
     """Independent responses to the row's request.
 
-    The row's own response is not shown. A row with tools is asked as a chat with its tools, so
-    that the model can call them. Any other is asked in one message, with room to reason before
-    the response: at temperature > 0 every sample takes its own chain of thought.
+    The row's own response is not shown. `reasoned` asks in one message, with room to reason
+    before the response: at temperature > 0 every sample takes its own chain of thought. `plain`
+    sends the row's conversation as the chat that it is; so is every row with tools, that the
+    model can call them.
     """
-    with_tools = example.tools is not None
+    as_it_is = form == "plain" or example.tools is not None
     return ChatRequest(
-        messages=example.messages if with_tools else ask(render_request(example), QUESTION),
+        messages=example.messages if as_it_is else ask(render_request(example), QUESTION),
         max_output_tokens=max_tokens,
         temperature=temperature,
         samples=samples,

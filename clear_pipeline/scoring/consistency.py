@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.prompts.answer import draws_request, parse_draw
+from clear_pipeline.prompts.answer import DrawForm, draws_request, final_answer, parse_draw
 from clear_pipeline.schema import Example
 from clear_pipeline.scoring.answers import exact_match
 from clear_pipeline.scoring.bsdetector import observed
@@ -35,7 +35,13 @@ class Consistency:
 
 
 async def draw(
-    model: ChatModel, example: Example, *, k: int, temperature: float, max_tokens: int
+    model: ChatModel,
+    example: Example,
+    *,
+    k: int,
+    form: DrawForm = "reasoned",
+    temperature: float,
+    max_tokens: int,
 ) -> list[str]:
     """Up to `k` >= 1 independent responses to the row's request; those cut short are left out.
 
@@ -45,7 +51,7 @@ async def draw(
         CallError: The call failed, or no draw came to a response (`bad_reply`).
     """
     request = draws_request(
-        example, samples=range(k), temperature=temperature, max_tokens=max_tokens
+        example, form=form, samples=range(k), temperature=temperature, max_tokens=max_tokens
     )
     choices = (await model.complete(request)).choices
     draws = [text for text in map(parse_draw, choices) if text is not None]
@@ -86,8 +92,8 @@ async def observe(
 
 
 async def lexical_agreement(example: Example, other: str) -> float:
-    """The words that the row's response and `other` share, see `token_f1`; no call is made."""
-    return token_f1(example.response, other)
+    """The words that the two final answers share, see `token_f1`; no call is made."""
+    return token_f1(final_answer(example.response), final_answer(other))
 
 
 async def _compared(example: Example, text: str, agree: Agreement) -> tuple[float, bool]:

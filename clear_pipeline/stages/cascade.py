@@ -19,15 +19,11 @@ from clear_pipeline.llm.base import ChatModel, Usage
 from clear_pipeline.llm.counted import Counted
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring import bsdetector
-from clear_pipeline.scoring.agreement import Similarity, agreement_by, extra_roles
-from clear_pipeline.scoring.consistency import draw, observe
-from clear_pipeline.scoring.cross_encoder import DEFAULT_NLI_MODEL
 from clear_pipeline.stages.band import Band, band_around, into_band
-from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
+from clear_pipeline.stages.base import Context, Shard, map_rows
 from clear_pipeline.stages.confidence import Key, rank_keys
 from clear_pipeline.stages.filter import AboveMedian, Confidence, Keep, Precision, kept_rows
-
-Share = Annotated[float, Field(ge=0, le=1)]
+from clear_pipeline.stages.sampling import Fraction, Sampling
 
 TOKENS: Final = ("prompt", "cached", "completion")
 COST: Final = pa.struct([(name, pa.int64()) for name in ("calls", *TOKENS)])
@@ -62,7 +58,7 @@ class RowCascade:
     cascade_cost: dict[str, int] | None = None
 
 
-class Cascade(Settings):
+class Cascade(Sampling):
     """Ask the rows around the threshold for draws; `cascaded` is their confidence from then on.
 
     With O the observed consistency and c the `confidence` of the cheap pass, a row of the band
@@ -73,7 +69,7 @@ class Cascade(Settings):
     """
 
     name: ClassVar[str] = "cascade"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     kind: Literal["cascade"] = "cascade"
     band: Annotated[float, Field(gt=0, le=1)] = 0.4
@@ -82,19 +78,9 @@ class Cascade(Settings):
     """The threshold that the band lies around, in the forms of the filter's `keep`."""
     k: Annotated[int, Field(ge=1, le=64)] = bsdetector.PAPER_K
     """Draws per row."""
-    temperature: Annotated[float, Field(ge=0, le=2)] = bsdetector.PAPER_TEMPERATURE
-    """Of the draws."""
-    max_answer_tokens: Annotated[int, Field(ge=1)] = 512
-    """Room for one draw, reasoning included."""
-    similarity: Similarity = "llm"
-    """Where the agreement of a draw comes from, as in `Score`."""
-    nli_model: str = DEFAULT_NLI_MODEL
-    """For `similarity: nli`: a folder with an ONNX model, or a name on the Hugging Face Hub."""
-    alpha: Share = bsdetector.PAPER_ALPHA
-    """Weight of agreement against exact match within consistency."""
-    beta: Share = bsdetector.PAPER_BETA
+    beta: Fraction = bsdetector.PAPER_BETA
     """Weight of consistency against the confidence of the cheap pass."""
-    max_failed_fraction: Share = 0.05
+    max_failed_fraction: Fraction = 0.05
     """A run stops when more of the rows that are asked than this have failed."""
 
     @field_validator("keep")
@@ -114,7 +100,7 @@ class Cascade(Settings):
 
     def roles(self) -> tuple[str, ...]:
         """The model that scores, and the one that embeds if draws are compared by it."""
-        return ("scorer", *extra_roles(self.similarity))
+        return ("scorer", *self.sampling_roles())
 
     def summarize(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
         """The keys of the rows that could still be exported."""
@@ -159,7 +145,11 @@ class Cascade(Settings):
             example, key, lives = row
             if not lives:
                 refined = RowCascade()
-            elif state and tuple(state["last"]) <= key <= tuple(state["first"]):
+            elif (
+                state
+                and tuple(state["last"]) <= key <= tuple(state["first"])
+                and self.draws_for(example)
+            ):
                 refined = await self._ask(example, key[0], state, ctx)
             else:
                 refined = RowCascade(cascaded=key[0], cascade_step="cheap")
@@ -194,20 +184,8 @@ class Cascade(Settings):
         self, model: ChatModel, example: Example, cheap: float, row: RowCascade, *, ctx: Context
     ) -> float:
         """BSDetector's confidence, with the cheap one in the place of the reflection."""
-        row.cascade_draws = await draw(
-            model,
-            example,
-            k=self.k,
-            temperature=self.temperature,
-            max_tokens=self.max_answer_tokens,
-        )
-        agree = agreement_by(
-            self.similarity,
-            {**ctx.models, "scorer": model},
-            via="logprobs",
-            nli_model=self.nli_model,
-        )
-        seen = await observe(example, row.cascade_draws, alpha=self.alpha, agree=agree)
+        row.cascade_draws = await self.sample(model, example, k=self.k)
+        seen = await self.compare({**ctx.models, "scorer": model}, example, row.cascade_draws)
         row.cascade_consistency = seen.score
         row.cascade_entailment = seen.entailment
         row.cascade_exact_match = seen.exact_match

@@ -16,16 +16,12 @@ from clear_pipeline.llm.counted import Counted
 from clear_pipeline.prompts.reflection import WORDINGS
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring import bsdetector
-from clear_pipeline.scoring.agreement import Similarity, agreement_by, extra_roles
-from clear_pipeline.scoring.consistency import draw, observe
-from clear_pipeline.scoring.cross_encoder import DEFAULT_NLI_MODEL, load_cross_encoder
+from clear_pipeline.scoring.cross_encoder import load_cross_encoder
 from clear_pipeline.scoring.likelihood import Form, likelihood, require_likelihood
 from clear_pipeline.scoring.reflection import reflect
-from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
+from clear_pipeline.stages.base import Context, Shard, map_rows
+from clear_pipeline.stages.sampling import Fraction, Sampling
 from clear_pipeline.stages.score_row import COLUMNS, RowScore, tokens_of
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
 
 _Part: TypeAlias = Callable[[ChatModel, Example, RowScore], Awaitable[None]]
 """Asks the model about a row and fills columns."""
@@ -48,7 +44,7 @@ PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
 """What each preset sets; a value that the config gives wins."""
 
 
-class Score(Settings):
+class Score(Sampling):
     """BSDetector confidence of every row's own response, in [0, 1]; higher is better.
 
     `preset` fills what is not given, so that the settings of a run name every value that was
@@ -58,7 +54,7 @@ class Score(Settings):
     """
 
     name: ClassVar[str] = "score"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     kind: Literal["score"] = "score"
     preset: Literal["fast", "paper", "best", "likelihood"] = "fast"
@@ -70,17 +66,6 @@ class Score(Settings):
     """How verdicts are read; `logprobs` falls back to grammar, then text, where it must."""
     k: Annotated[int, Field(ge=0, le=64)] = 0
     """Draws per row for observed consistency; the paper's is 5."""
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = bsdetector.PAPER_TEMPERATURE
-    """Of the draws."""
-    max_answer_tokens: Annotated[int, Field(ge=1)] = 512
-    """Room for one draw, reasoning included."""
-    similarity: Similarity = "llm"
-    """Where the agreement of a draw comes from: entailment by the model, shared words, the cosine
-    of embeddings by the model of the role `embedder`, or a cross-encoder (extra `nli`)."""
-    nli_model: str = DEFAULT_NLI_MODEL
-    """For `similarity: nli`: a folder with an ONNX model, or a name on the Hugging Face Hub."""
-    alpha: Fraction = bsdetector.PAPER_ALPHA
-    """Weight of agreement against exact match within consistency."""
     beta: Fraction = bsdetector.PAPER_BETA
     """Weight of consistency against reflection, where both are computed."""
     likelihood_weight: Fraction = 0.0
@@ -125,6 +110,17 @@ class Score(Settings):
         return self
 
     @model_validator(mode="after")
+    def _rows_without_draws_have_a_part(self) -> Score:
+        by_weight = any(w for name, w in self.weights.items() if name != "consistency")
+        other = by_weight if self.weights else self.reflection or self.likelihood_weight == 1.0
+        if self.k > 0 and self.longest_answer is not None and not other:
+            raise ValueError(
+                "longest_answer: a row without draws would have no confidence; add a question to "
+                "`reflection`, or leave longest_answer out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _something_to_compute(self) -> Score:
         if self.weights:
             return self
@@ -144,7 +140,7 @@ class Score(Settings):
 
     def roles(self) -> tuple[str, ...]:
         """The model that scores, and the one that embeds if draws are compared by it."""
-        return ("scorer", *(extra_roles(self.similarity) if self.k > 0 else ()))
+        return ("scorer", *(self.sampling_roles() if self.k > 0 else ()))
 
     async def annotate(
         self,
@@ -215,22 +211,11 @@ class Score(Settings):
     async def _observe(
         self, model: ChatModel, example: Example, row: RowScore, *, ctx: Context
     ) -> None:
-        if self.k == 0:
+        if self.k == 0 or not self.draws_for(example):
             return
-        row.draws = await draw(
-            model,
-            example,
-            k=self.k,
-            temperature=self.temperature,
-            max_tokens=self.max_answer_tokens,
-        )
-        agree = agreement_by(
-            self.similarity,
-            {**ctx.models, "scorer": model},
-            via=self.reflection_via,
-            nli_model=self.nli_model,
-        )
-        seen = await observe(example, row.draws, alpha=self.alpha, agree=agree)
+        row.draws = await self.sample(model, example, k=self.k)
+        models = {**ctx.models, "scorer": model}
+        seen = await self.compare(models, example, row.draws, via=self.reflection_via)
         row.consistency = seen.score
         row.entailment = seen.entailment
         row.exact_match = seen.exact_match
@@ -252,7 +237,9 @@ class Score(Settings):
 
     def _confidence(self, row: RowScore) -> float:
         if self.weights:
-            return bsdetector.weighted_log_odds(row.weighable(), self.weights)
+            parts = row.weighable()
+            there = {name: weight for name, weight in self.weights.items() if name in parts}
+            return bsdetector.weighted_log_odds(parts, there)
         judged = bsdetector.combine(row.consistency, row.reflection, beta=self.beta)
         weighted = [(1 - self.likelihood_weight, judged), (self.likelihood_weight, row.likelihood)]
         return sum(weight * part for weight, part in weighted if part is not None)

@@ -281,3 +281,55 @@ def test_progress_advances_once_per_row_dead_rows_too() -> None:
     shard = Shard("s", rows_table([example(1), example(2), example(3, unscorable="image")]))
     asyncio.run(Score().annotate(shard, [True, False, True], None, ctx))
     assert progress.rows == 3
+
+
+def test_plain_draws_are_asked_as_the_conversation_itself() -> None:
+    """No words of ours; two of three draws say 4, so O = 0.8 * 2/3 + 0.2 * 2/3."""
+    model = ScriptedChat(lambda request, sample: "5" if sample == 1 else "The answer is 4")
+    stage = Score(reflection=(), k=3, draw_form="plain", similarity="lexical")
+    (row,) = annotate(stage, model, [example(1)])
+    assert [r.messages for r in model.requests] == [(Message("user", "Question 1"),)]
+    assert row["confidence"] == pytest.approx(2 / 3)
+
+
+def test_a_row_with_a_long_answer_is_not_drawn_for() -> None:
+    """Its confidence is the reflection; the short answer's is C = 0.7 * 1 + 0.3 * 0.9."""
+
+    def script(request: ChatRequest, sample: int) -> Choice:
+        asked = "Yes or No" in request.messages[0].text
+        return says("Yes", 0.9) if asked else Choice("The answer is 4", "stop")
+
+    stage = Score(k=1, longest_answer=9, reflection=("yes_no",), similarity="lexical")
+    rows = [example(1), example(2, response="four, or so it says"), example(3, response="A: 4")]
+    scored = annotate(stage, ScriptedChat(script), rows)
+    assert [row["draws"] is None for row in scored] == [False, True, False]
+    assert scored[1]["confidence"] == scored[1]["reflection"] == pytest.approx(1.0)
+    assert scored[0]["confidence"] == scored[2]["confidence"] == pytest.approx(1.0)
+
+
+def test_weights_of_parts_that_a_row_does_not_have_are_left_out() -> None:
+    """The long answer has the log-odds of its one question."""
+
+    def script(request: ChatRequest, sample: int) -> Choice:
+        if "Yes or No" not in request.messages[0].text:
+            return Choice("The answer is 5", "stop")
+        top = (("Yes", math.log(0.8)), ("No", math.log(0.2)))
+        return Choice("Yes", "length", (Token("Yes", top[0][1], top),))
+
+    stage = Score(
+        k=1, longest_answer=9, similarity="lexical", weights={"yes_no": 1, "consistency": 3}
+    )
+    rows = [example(1), example(2, response="four, or so it says")]
+    short, long = annotate(stage, ScriptedChat(script), rows)
+    assert long["confidence"] == pytest.approx(0.8)
+    # logit(0.8) = ln 4; no draw of one agrees: (0 + 1/2) / 2 = 1/4, its logit is -ln 3.
+    odds = math.exp((math.log(4) - 3 * math.log(3)) / 4)
+    assert short["confidence"] == pytest.approx(odds / (1 + odds))
+
+
+def test_where_a_row_could_be_left_without_any_part_the_settings_are_refused() -> None:
+    """Consistency alone, and rows that are not drawn for."""
+    with pytest.raises(ValidationError, match="a row without draws would have no confidence"):
+        Score(reflection=(), k=3, longest_answer=50)
+    with pytest.raises(ValidationError, match="a row without draws would have no confidence"):
+        Score(k=3, longest_answer=50, weights={"consistency": 1.0})
