@@ -1,7 +1,8 @@
 """Combining the parts of a confidence: a ranking from corruptions, P(good) from human marks."""
 
-from clear_pipeline.calibration.file import Calibration, ScoredBy
+from clear_pipeline.calibration.file import Calibration
 from clear_pipeline.calibration.marks import Marks, fit_marks
 from clear_pipeline.calibration.ranking import fit_ranking
+from clear_pipeline.scoring.scored_by import ScoredBy
 
 __all__ = ["Calibration", "Marks", "ScoredBy", "fit_marks", "fit_ranking"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
@@ -17,20 +17,11 @@ from clear_pipeline.calibration.reliability import Interval, Reliability
 from clear_pipeline.errors import UsageError
 from clear_pipeline.manifest import write_text_atomically
 from clear_pipeline.scoring.parts import F64
+from clear_pipeline.scoring.scored_by import ScoredBy
 from clear_pipeline.settings import Settings
 
 ONE_SIDED: Final = 1.645
 """Standard errors below the estimate: true values lie below with a probability of 5 %."""
-
-
-class ScoredBy(Settings):
-    """What computed the parts: only parts from the same source mean the same."""
-
-    model: str
-    """Identity of the scoring model."""
-    preset: str = ""
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """All settings of the score stage."""
 
 
 class LeftOut(Settings):

@@ -30,7 +30,6 @@ from clear_pipeline.calibration.file import (
     Calibration,
     Candidate,
     MarksFit,
-    ScoredBy,
     remarks_on,
     rounded,
     weighed,
@@ -39,6 +38,7 @@ from clear_pipeline.calibration.logistic import fit_logistic
 from clear_pipeline.calibration.reliability import Interval, reliability, resampled_counts
 from clear_pipeline.errors import UsageError
 from clear_pipeline.scoring.parts import F64, Flags
+from clear_pipeline.scoring.scored_by import ScoredBy
 
 MIN_MARKS: Final = 50
 MIN_PER_KIND: Final = 25

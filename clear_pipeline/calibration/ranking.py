@@ -19,7 +19,6 @@ from clear_pipeline.calibration.file import (
     Calibration,
     CorruptionFit,
     LeftOut,
-    ScoredBy,
     remarks_on,
     rounded,
     weighed,
@@ -27,6 +26,7 @@ from clear_pipeline.calibration.file import (
 from clear_pipeline.calibration.logistic import balanced, fit_logistic
 from clear_pipeline.errors import UsageError
 from clear_pipeline.scoring.parts import F64
+from clear_pipeline.scoring.scored_by import ScoredBy
 
 STRENGTH: Final = 1.0
 """Inverse regularisation: rows are many against the signals, so it only holds twins together."""

@@ -34,6 +34,9 @@ def calibrate(  # noqa: PLR0913  # one parameter per option
     ranking: Annotated[
         Path | None, typer.Option(help="With marks: a file fitted on corruptions, to try too.")
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="With a probe of several presets: whose scores to fit.")
+    ] = None,
     leave_out: Annotated[
         list[str] | None, typer.Option(help="A corruption that the fit must not see.")
     ] = None,
@@ -45,10 +48,10 @@ def calibrate(  # noqa: PLR0913  # one parameter per option
             raise UsageError(f"{source}: a run needs --marks FILE; a probe is a Parquet file")
         if ranking is not None:
             raise UsageError("--ranking goes with --marks")
-        fitted, remarks = _on_corruptions(source, leave_out or [])
+        fitted, remarks = _on_corruptions(source, leave_out or [], preset)
     else:
-        if leave_out:
-            raise UsageError("--leave-out goes with a probe, not with --marks")
+        if leave_out or preset:
+            raise UsageError("--leave-out and --preset go with a probe, not with --marks")
         fitted, remarks = _on_marks(
             source, marks, ranking, names=(id_column, column, weight), bad=bad
         )
@@ -68,11 +71,13 @@ def calibrate(  # noqa: PLR0913  # one parameter per option
     )
 
 
-def _on_corruptions(path: Path, leave_out: list[str]) -> tuple[Calibration, list[str]]:
+def _on_corruptions(
+    path: Path, leave_out: list[str], preset: str | None
+) -> tuple[Calibration, list[str]]:
     from clear_pipeline.calibration import fit_ranking  # scikit-learn: seconds
     from clear_pipeline.calibration.probed import read_probed
 
-    probed = read_probed(path)
+    probed = read_probed(path, preset=preset)
     return fit_ranking(
         probed.parts,
         probed.corruption,

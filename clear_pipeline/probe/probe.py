@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ from clear_pipeline.probe.plan import Plan, ProbeSettings, make_plan
 from clear_pipeline.probe.report import REPORT, PresetReport, ProbeReport, read_report
 from clear_pipeline.probe.scored import SCORED, ShownProgress, Spent, score_plan
 from clear_pipeline.probe.verdict import recommend, words
+from clear_pipeline.scoring.scored_by import SCORED_BY, ScoredBy
 from clear_pipeline.stages.base import Context, Progress, SilentProgress
 from clear_pipeline.stages.score import Score
 from clear_pipeline.store import CACHE, Store, write_table
@@ -107,11 +109,25 @@ class Probe:
             ]
             report = _put_together(plan, self.settings, presets, model)
             table = pa.concat_tables([table for table, _ in scored])
-            write_table(store.directory / SCORED, table)
+            origin = {SCORED_BY: self._scored_by(model)}
+            write_table(store.directory / SCORED, table.replace_schema_metadata(origin))
             write_text_atomically(store.directory / PICTURE, picture(report))
             text = report.model_dump_json(indent=1)
             write_text_atomically(store.directory / REPORT, text + "\n")
         return report
+
+    def _scored_by(self, model: ModelRecord) -> str:
+        """By preset, for `clear-pipeline calibrate`: a ranking holds for this model alone."""
+        return json.dumps(
+            {
+                stage.preset: ScoredBy(
+                    model=model.identity,
+                    preset=stage.preset,
+                    settings=stage.model_dump(mode="json"),
+                ).model_dump()
+                for stage in self.scores
+            }
+        )
 
     async def _score(
         self, plan: Plan, cache: Path

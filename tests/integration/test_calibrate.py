@@ -7,14 +7,11 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from calibration_rows import scored_run, script
-from clear_pipeline.calibration import Calibration, ScoredBy
-from clear_pipeline.calibration.probed import SCORED_BY
+from clear_pipeline.calibration import Calibration
 from clear_pipeline.cli import app
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import ConfigError, UsageError
@@ -22,9 +19,11 @@ from clear_pipeline.evaluate import Labels, evaluate_scores, read_labels
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.marking import calibrate_run, sample_to_mark, write_marks
 from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.probe import Probe, ProbeSettings
 from clear_pipeline.report.notebook import move_threshold
 from clear_pipeline.run import Run
 from clear_pipeline.stages.base import SilentProgress
+from clear_pipeline.stages.score import Score
 
 
 @pytest.fixture(scope="module")
@@ -245,28 +244,29 @@ def test_marks_without_weights_say_what_they_assume(run: Run, tmp_path: Path) ->
     assert any("drawn at random" in remark for remark in remarks)
 
 
-def test_probe_gives_a_ranking_that_runs(again: Callable[..., Run], tmp_path: Path) -> None:
-    """From `probe.parquet` to a run: bound to its model, a ranking, no probability."""
-    pairs = range(60)
-    table = pa.table(
-        {
-            "score_status": ["scored"] * 120,
-            "reflection": [0.2 + 0.001 * i for i in pairs] + [0.7 + 0.001 * i for i in pairs],
-            "corruption": ["swap"] * 60 + [None] * 60,
-            "original_id": [f"r{i}" for i in pairs] * 2,
-        }
-    )
-    scored_by = ScoredBy(model="scripted:scripted", preset="fast")
-    table = table.replace_schema_metadata({SCORED_BY: scored_by.model_dump_json()})
-    pq.write_table(table, tmp_path / "probe.parquet")
+def test_probe_gives_a_ranking_that_runs(
+    run: Run, again: Callable[..., Run], tmp_path: Path
+) -> None:
+    """From a probe to a run: bound to model and settings, a ranking, no probability."""
+    settings = ProbeSettings(rows=60, per_corruption=15)
+    scores = [Score(), Score(preset="best", reflection=("yes_no", "belongs"))]
+    probe = Probe(config(), scores, settings, models={"scorer": ScriptedChat(script)})
+    probe.run(probe.plan(run.path.parent / "rows.jsonl"), out=tmp_path)
     out = tmp_path / "ranking.json"
     arguments = ["calibrate", str(tmp_path / "probe.parquet"), "--out", str(out), "--json"]
+    with pytest.raises(UsageError, match="has scores by best, fast; name one: --preset"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    arguments += ["--preset", "fast"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert json.loads(result.output)["kind"] == "ranking-only"
+    fitted = json.loads(result.output)
+    assert fitted["kind"] == "ranking-only"
+    assert fitted["scored_by"]["model"] == "scripted:scripted"
+    assert fitted["scored_by"]["settings"]["reflection"] == ["yes_no"]
     progress = SilentProgress()
     ledger = again(config(out), progress).ledger()
     assert "p_bad" not in ledger.column_names
     assert all(0 <= value <= 1 for value in ledger["calibrated"].to_pylist())
     assert any("no probability" in note for note in progress.notes)
+    assert not any("other settings" in note for note in progress.notes)
     with pytest.raises(ConfigError, match="needs probabilities"):
         config(out, "filter.keep.precision=0.95")
