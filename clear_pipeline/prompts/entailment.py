@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from clear_pipeline.prompts.base import ask, fence, render_row, row_code
+from clear_pipeline.prompts.base import ask, end, render_row, row_code, section
 from clear_pipeline.schema import Example, Message
 
-ENTAILMENT_VERSION = 2
+ENTAILMENT_VERSION = 3
 
 CHOICES: Final = ("A", "B", "C")
 CONTRADICTION: Final = "B"
@@ -37,14 +37,10 @@ def entailment_prompt(
     """
     code = row_code(example, other)
     premise = "second" if hypothesis == "first" else "first"
-    parts = [
-        render_row(example),
-        f"That response is the first. A second one follows, between tags with the code {code}.",
-        fence("response", other, code),
-    ]
+    parts = [render_row(example), section("second response", other, code)]
     judged = f"the {hypothesis} response"
     if passage is not None:
-        parts += [f"One passage of {judged} again:", fence("passage", passage, code)]
-        judged = "that passage"
+        parts.append(section("passage", passage, code))
+        judged = f"that passage of {judged}"
     question = f"Suppose that the {premise} response is right. Then {judged} {_LETTERS}"
-    return ask(*parts, question)
+    return ask(*parts, end(code), question)

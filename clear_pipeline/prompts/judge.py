@@ -10,10 +10,10 @@ import re
 from typing import Final, Literal, TypeAlias
 
 from clear_pipeline.llm.base import ChatRequest
-from clear_pipeline.prompts.base import ask, fence, render_request, row_code
+from clear_pipeline.prompts.base import ask, end, render_request, row_code, section
 from clear_pipeline.schema import Example, Message
 
-JUDGE_VERSION = 1
+JUDGE_VERSION = 2
 
 Label: TypeAlias = Literal["A", "B"]
 
@@ -50,9 +50,9 @@ def _pair(example: Example, first: str, second: str) -> tuple[str, ...]:
     code = row_code(example, first, second)
     return (
         render_request(example),
-        f"Two responses to it follow, each between tags with the code {code}.",
-        f"Response A:\n{fence('response', first, code)}",
-        f"Response B:\n{fence('response', second, code)}",
+        section("response A", first, code),
+        section("response B", second, code),
+        end(code),
     )
 
 
