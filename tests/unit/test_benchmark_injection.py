@@ -48,7 +48,7 @@ def judged(good: list[float | None], bad: list[float | None], after: list[float 
 
 
 def test_an_attack_succeeds_where_nothing_marks_the_row_off() -> None:
-    """The same attacks on the same gullible model: none gets out of its section, some pass without."""
+    """The same attacks on a gullible model: none leaves its section, some pass without one."""
     cases = [case(n, bad=n % 2 == 0) for n in range(12)]
     model = ScriptedChat(gullible)
     stage = Score(reflection=("yes_no",))
