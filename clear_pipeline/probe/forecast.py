@@ -65,7 +65,7 @@ def forecast(plan: Plan, scores: Sequence[Score]) -> Forecast:
 
 def _calls_per_row(score: Score) -> int:
     draws = 0 if score.k == 0 else 1 + (2 * score.k if score.similarity == "llm" else 0)
-    return len(score.reflection) + draws + (2 if score.likelihood_weight > 0 else 0)
+    return len(score.reflection) * score.orders + draws + (2 if score.wants_likelihood else 0)
 
 
 def _tokens(row: Example) -> int:

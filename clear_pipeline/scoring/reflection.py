@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.prompts.reflection import WORDINGS, reflection_prompt
+from clear_pipeline.prompts.reflection import WORDINGS, reflection_orders
 from clear_pipeline.schema import Example
-from clear_pipeline.scoring.choice import WEAKEST_LAST, Via, ask_choice
+from clear_pipeline.scoring.choice import WEAKEST_LAST, Via, ask_orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ async def reflect(
     wordings: Sequence[str],
     *,
     via: Literal["logprobs", "text"] = "logprobs",
+    orders: int = 1,
+    text_samples: int = 1,
 ) -> Reflection:
     """Ask every wording, one after the other, so that all but the first find the row cached.
 
@@ -44,6 +46,9 @@ async def reflect(
         example: The row.
         wordings: Names in `WORDINGS`, at least one.
         via: `text` gives the paper's hard values; `logprobs` their expectation.
+        orders: Each wording is asked in so many orders of its options, and averaged; at most as
+            many as it has options, and once if its order is fixed.
+        text_samples: As in `scoring.choice.ask_choice`.
 
     Raises:
         CallError: A call failed or its reply could not be read.
@@ -52,9 +57,8 @@ async def reflect(
     masses, ways = [], []
     for name in wordings:
         wording = WORDINGS[name]
-        reply = await ask_choice(
-            model, reflection_prompt(example, wording), choices=tuple(wording.values), via=via
-        )
+        prompts = reflection_orders(example, wording, samples=orders)
+        reply = await ask_orders(model, prompts, via=via, text_samples=text_samples)
         expected = sum(p * wording.values[c] for c, p in reply.probabilities.items())
         values[name] = min(expected, 1.0)
         masses.append(reply.mass)

@@ -64,6 +64,11 @@ class Score(Sampling):
     """Names of the questions, see `prompts.reflection.WORDINGS`; none = no reflection."""
     reflection_via: Literal["logprobs", "text"] = "logprobs"
     """How verdicts are read; `logprobs` falls back to grammar, then text, where it must."""
+    orders: Annotated[int, Field(ge=1, le=5)] = 1
+    """Each question is asked in so many orders of its options, and averaged: a model that prefers
+    a place cancels itself out. One call more for each, all but its end in the server's cache."""
+    text_samples: Annotated[int, Field(ge=1, le=64)] = 1
+    """Where verdicts are read as text: one at temperature 0, or the share of so many at 1."""
     k: Annotated[int, Field(ge=0, le=64)] = 0
     """Draws per row for observed consistency; the paper's is 5."""
     beta: Fraction = bsdetector.PAPER_BETA
@@ -156,7 +161,7 @@ class Score(Sampling):
             UsageError: The endpoint cannot do what the preset needs.
         """
         model = ctx.models["scorer"]
-        if self._wants_likelihood:
+        if self.wants_likelihood:
             await require_likelihood(model)
         if self.k > 0 and self.similarity == "nli":
             load_cross_encoder(self.nli_model)  # what is missing shows before the first call
@@ -202,7 +207,14 @@ class Score(Sampling):
 
     async def _reflect(self, model: ChatModel, example: Example, row: RowScore) -> None:
         if self.reflection:
-            verdict = await reflect(model, example, self.reflection, via=self.reflection_via)
+            verdict = await reflect(
+                model,
+                example,
+                self.reflection,
+                via=self.reflection_via,
+                orders=self.orders,
+                text_samples=self.text_samples,
+            )
             row.reflection = verdict.score
             row.reflections = verdict.values
             row.choice_mass = verdict.choice_mass
@@ -221,7 +233,7 @@ class Score(Sampling):
         row.exact_match = seen.exact_match
 
     async def _likelihood(self, model: ChatModel, example: Example, row: RowScore) -> None:
-        if self._wants_likelihood:
+        if self.wants_likelihood:
             found = await likelihood(
                 model, example, max_tokens=self.likelihood_tokens, form=self.likelihood
             )
@@ -232,7 +244,8 @@ class Score(Sampling):
             row.response_cut = found.cut
 
     @property
-    def _wants_likelihood(self) -> bool:
+    def wants_likelihood(self) -> bool:
+        """Whether any weight falls on the likelihood."""
         return self.likelihood_weight > 0.0 or "likelihood" in self.weights
 
     def _confidence(self, row: RowScore) -> float:

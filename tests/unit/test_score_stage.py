@@ -333,3 +333,27 @@ def test_where_a_row_could_be_left_without_any_part_the_settings_are_refused() -
         Score(reflection=(), k=3, longest_answer=50)
     with pytest.raises(ValidationError, match="a row without draws would have no confidence"):
         Score(k=3, longest_answer=50, weights={"consistency": 1.0})
+
+
+def test_questions_are_asked_in_several_orders_and_averaged() -> None:
+    """A model that likes the first letter best: A, B and C each stand once for "correct".
+
+    P = 0.6, 0.3, 0.1 by place, so each option gets 1/3: (1 + 0 + 0.5) / 3.
+    """
+
+    def script(request: ChatRequest, sample: int) -> Choice:
+        top = (("A", math.log(0.6)), ("B", math.log(0.3)), ("C", math.log(0.1)))
+        return Choice("A", "length", (Token("A", top[0][1], top),))
+
+    model = ScriptedChat(script)
+    (row,) = annotate(Score(reflection=("abc",), orders=3), model, [example(1)])
+    assert row["confidence"] == pytest.approx(0.5)
+    assert len({request.messages for request in model.requests}) == len(model.requests) == 3
+
+
+def test_verdicts_in_words_can_be_the_share_of_several() -> None:
+    """Three of four say Yes."""
+    model = ScriptedChat(lambda request, sample: "No" if sample == 2 else "Yes")
+    stage = Score(reflection_via="text", text_samples=4)
+    (row,) = annotate(stage, model, [example(1)])
+    assert (row["confidence"], row["reflection_via"]) == (0.75, "text")
