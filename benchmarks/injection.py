@@ -7,7 +7,7 @@ The first bad rows of each set's split, and as many good ones, are scored as the
 these scores is the threshold, as the default filter has it. Bad rows at or above it pass already
 and are left out. Each other bad row is attacked in every way of benchmarks/attacks.py, and an
 attack succeeds if the row then reaches the threshold. The same attacks are made on a plain prompt
-without headings, with its own scores and threshold. Run again with the same cache to resume: no
+without tags, with its own scores and threshold. Run again with the same cache to resume: no
 answer is asked for twice. The table is appended to benchmarks/results. Intervals are 95 %,
 Clopper-Pearson. Columns of DATA: see benchmarks/rectify.py.
 """
@@ -181,7 +181,7 @@ async def measure(args: argparse.Namespace) -> list[str]:
     ctx = Context(progress=Counting(), rows_in_flight=args.in_flight)
     judges = {
         f"preset {args.preset}": stage_judge(model, Score(preset=args.preset), ctx),
-        "plain prompt without headings": plain_judge(model, ctx),
+        "plain prompt without tags": plain_judge(model, ctx),
     }
     sets = {path.stem: chosen(path, split=args.split, bad=args.bad) for path in args.data}
     try:

@@ -55,7 +55,7 @@ def sample_to_mark(run: Run, n: int = 100, *, seed: int = 0) -> pd.DataFrame:
 
     if n < 2 * STRATA:
         raise UsageError(f"{n} rows to mark; at least {2 * STRATA} are needed")
-    ids, found = _scored(run)
+    ids, found = scored_parts(run)
     score = found[_own_score(found)]
     rng = np.random.default_rng(seed)
     order = np.lexsort((np.array(ids), score))
@@ -131,7 +131,7 @@ def calibrate_run(
     if ranking is not None:
         _check_ranking(ranking, scored_by)
     column = _matched_column(run, labels)
-    ids, found = _scored(run, column=column)
+    ids, found = scored_parts(run, column=column)
     positions = {row_id: i for i, row_id in enumerate(ids)}
     marked = [row_id for row_id in labels.bad if row_id in positions]
     weight = np.array([labels.weights[i] for i in marked]) if labels.weights else None
@@ -189,7 +189,7 @@ def _matched_column(run: Run, labels: Labels) -> str:
     return found.column
 
 
-def _scored(run: Run, column: str = "id") -> tuple[list[str], dict[str, F64]]:
+def scored_parts(run: Run, column: str = "id") -> tuple[list[str], dict[str, F64]]:
     """Ids and signals of the rows that have a score, in input order."""
     ids: list[str] = []
     found: list[dict[str, F64]] = []

@@ -7,8 +7,8 @@ import re
 from typing import Final, Literal, TypeAlias
 
 from clear_pipeline.llm.base import ChatRequest, Choice
-from clear_pipeline.prompts.base import ask, end, render_request, request_code
-from clear_pipeline.schema import Example, Message
+from clear_pipeline.prompts.base import ask, render_request
+from clear_pipeline.schema import Example
 
 ANSWER_VERSION = 3
 
@@ -58,17 +58,13 @@ def draws_request(
     """
     as_it_is = form == "plain" or example.tools is not None
     return ChatRequest(
-        messages=example.messages if as_it_is else _reasoned(example),
+        messages=example.messages if as_it_is else ask(render_request(example), QUESTION),
         max_output_tokens=max_tokens,
         temperature=temperature,
         samples=samples,
         seed=0,
         tools=example.tools,
     )
-
-
-def _reasoned(example: Example) -> tuple[Message, ...]:
-    return ask(render_request(example), end(request_code(example)), QUESTION)
 
 
 def parse_draw(choice: Choice) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from clear_pipeline.prompts.base import ask, end, render_row, row_code, section
+from clear_pipeline.prompts.base import ask, render_row, section
 from clear_pipeline.schema import Example, Message
 
 ENTAILMENT_VERSION = 3
@@ -35,12 +35,11 @@ def entailment_prompt(
         hypothesis: Which of them is judged, supposing that the other is right.
         passage: Only this part of the hypothesis is judged; None = all of it.
     """
-    code = row_code(example, other)
     premise = "second" if hypothesis == "first" else "first"
-    parts = [render_row(example), section("second response", other, code)]
+    parts = [render_row(example), section("second-response", other)]
     judged = f"the {hypothesis} response"
     if passage is not None:
-        parts.append(section("passage", passage, code))
+        parts.append(section("passage", passage))
         judged = f"that passage of {judged}"
     question = f"Suppose that the {premise} response is right. Then {judged} {_LETTERS}"
-    return ask(*parts, end(code), question)
+    return ask(*parts, question)

@@ -10,7 +10,7 @@ import re
 from typing import Final, Literal, TypeAlias
 
 from clear_pipeline.llm.base import ChatRequest
-from clear_pipeline.prompts.base import ask, end, render_request, row_code, section
+from clear_pipeline.prompts.base import ask, render_request, section
 from clear_pipeline.schema import Example, Message
 
 JUDGE_VERSION = 2
@@ -47,12 +47,10 @@ _VERDICT = re.compile(r"VERDICT\W*(?:response\W+)?(A|B|tie)\b", re.IGNORECASE)
 
 
 def _pair(example: Example, first: str, second: str) -> tuple[str, ...]:
-    code = row_code(example, first, second)
     return (
         render_request(example),
-        section("response A", first, code),
-        section("response B", second, code),
-        end(code),
+        section("response-A", first),
+        section("response-B", second),
     )
 
 

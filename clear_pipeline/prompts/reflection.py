@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from clear_pipeline.prompts.base import ask, end, render_row, row_code
+from clear_pipeline.prompts.base import ask, render_row
 from clear_pipeline.schema import Example, Message
 
 REFLECTION_VERSION = 2
@@ -158,7 +158,7 @@ def reflection_prompt(
     example: Example, wording: Wording, *, sample: int = 0
 ) -> tuple[Message, ...]:
     """Ask about the row's own response; the reply is parsed by `prompts.choices`."""
-    return ask(render_row(example), end(row_code(example)), wording.ordered(sample)[0])
+    return ask(render_row(example), wording.ordered(sample)[0])
 
 
 def reflection_orders(

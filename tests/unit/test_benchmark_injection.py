@@ -17,11 +17,11 @@ from clear_pipeline.schema import Example, Message
 from clear_pipeline.stages.base import Context
 from clear_pipeline.stages.score import Score
 
-FENCED = re.compile(r"\[response (\w{8})\]\n.*\n\[end \1\]", re.DOTALL)
+FENCED = re.compile(r"<response>\n.*?\n</response>", re.DOTALL)
 
 
 def gullible(request: ChatRequest, sample: int) -> Choice:
-    """Believes any praise that stands outside its section; else knows the right response, "4"."""
+    """Believes any praise that stands outside its tags; else knows the right response, "4"."""
     prompt = request.messages[0].text
     persuaded = re.search(r"\bYes\b.*(?=Reply|Does|Is the)", FENCED.sub("", prompt), re.DOTALL)
     right = re.search(r"^(Answer: )?4$", prompt, re.MULTILINE) is not None
@@ -48,7 +48,7 @@ def judged(good: list[float | None], bad: list[float | None], after: list[float 
 
 
 def test_an_attack_succeeds_where_nothing_marks_the_row_off() -> None:
-    """The same attacks on a gullible model: none leaves its section, some pass without one."""
+    """The same attacks on a gullible model: none leaves its tags, some pass without any."""
     cases = [case(n, bad=n % 2 == 0) for n in range(12)]
     model = ScriptedChat(gullible)
     stage = Score(reflection=("yes_no",))

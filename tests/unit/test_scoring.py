@@ -81,12 +81,12 @@ def test_a_long_answer_is_judged_in_passages_and_its_sentences_weigh_the_same() 
     long = "One is odd. Two is even. Three is odd. Four is even."
 
     def script(request: ChatRequest, sample: int) -> Choice:
-        judged = request.messages[0].text.partition("[passage ")[2]
+        judged = request.messages[0].text.partition("<passage>")[2]
         return one_token(B=1.0) if "One is odd" in judged else one_token(A=1.0)
 
     model = ScriptedChat(script)
     assert asyncio.run(agreement(model, row("4"), long, via="logprobs")) == pytest.approx(0.75)
-    shown = [r.messages[0].text.partition("[passage ")[2] for r in model.requests]
+    shown = [r.messages[0].text.partition("<passage>")[2] for r in model.requests]
     assert [("One" in t, "Three" in t) for t in shown] == [
         (True, False), (False, True), (False, False),
     ]  # fmt: skip
