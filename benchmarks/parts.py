@@ -4,11 +4,11 @@
         --base-url http://127.0.0.1:8099/v1 --model NAME --cache answers.sqlite
 
 Asks the questions of `prompts.reflection.WORDINGS` and takes draws in the forms of
-`prompts.answer`: `reasoned` at temperature 1, the paper's, and `plain`, the row's own conversation.
-Writes one JSON line per row,
-of numbers alone: file, id, label, parts. The rows of all files in turn, so that an interrupted run
-has seen each file alike; run again with the same cache to resume. `benchmarks.ensembles` reads the
-lines. Columns of the data: see benchmarks/rectify.py.
+`prompts.answer`: `reasoned` at temperature 1, the paper's, and `plain`, the row's own conversation;
+with --likelihood, how likely the response is in these forms (an endpoint that scores given text).
+Writes one JSON line per row, of numbers alone: file, id, label, parts. The rows of all files in
+turn, so that an interrupted run has seen each file alike; run again with the same cache to resume.
+`benchmarks.ensembles` reads the lines. Columns of the data: see benchmarks/rectify.py.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.prompts.answer import DrawForm, draws_request, final_answer, parse_draw
 from clear_pipeline.prompts.reflection import WORDINGS
 from clear_pipeline.scoring.consistency import lexical_agreement, observe
+from clear_pipeline.scoring.likelihood import Form, likelihood
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import map_rows
 
@@ -54,6 +55,11 @@ async def parts(model: ChatModel, case: Case, args: argparse.Namespace) -> Parts
         except CallError as error:
             print(f"{case.example.id}, {name}: {error}", flush=True)
             found[name] = None
+    for likelihood_form in args.likelihood:
+        seen = await likelihood(
+            model, case.example, max_tokens=args.likelihood_tokens, form=likelihood_form
+        )
+        found[f"likelihood_{likelihood_form}"] = seen.score
     if len(final_answer(case.example.response)) > args.longest_answer:
         return found
     for form in args.forms:
@@ -68,8 +74,8 @@ async def parts(model: ChatModel, case: Case, args: argparse.Namespace) -> Parts
         draws = [text for choice in choices if (text := parse_draw(choice)) is not None]
         found[f"{form}_draws"] = len(draws)
         if draws:
-            seen = await observe(case.example, draws, alpha=1.0, agree=lexical_agreement)
-            found |= {f"{form}_exact": seen.exact_match, f"{form}_f1": seen.entailment}
+            drawn = await observe(case.example, draws, alpha=1.0, agree=lexical_agreement)
+            found |= {f"{form}_exact": drawn.exact_match, f"{form}_f1": drawn.entailment}
     return found
 
 
@@ -115,6 +121,8 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=320)
     parser.add_argument("--wordings", nargs="*", choices=WORDINGS, default=list(WORDINGS))
     parser.add_argument("--forms", nargs="*", choices=get_args(DrawForm), default=["plain"])
+    parser.add_argument("--likelihood", nargs="*", choices=get_args(Form), default=[])
+    parser.add_argument("--likelihood-tokens", type=int, default=256)
     parser.add_argument("--longest-answer", type=int, default=100, help="characters; drawn for")
     parser.add_argument("--base-url", help="none: a model of the catalogue")
     parser.add_argument("--model", required=True)
