@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from clear_pipeline.calibration.features import Feature
 from clear_pipeline.scoring.parts import F64, Flags
 
 _NORMAL: Final = 1.96
@@ -26,3 +28,14 @@ def upside_down(values: F64, good: Flags) -> bool:
     ups, downs = int(good.sum()), int((~good).sum())
     error = math.sqrt((ups + downs + 1) / (12 * ups * downs))
     return auroc(values, good) < 1 / 2 - _NORMAL * error
+
+
+def upside_down_among(
+    features: Iterable[Feature], values: Mapping[str, F64], good: Flags
+) -> tuple[str, ...]:
+    """The features with a negative weight that are `upside_down` alone too."""
+    return tuple(
+        feature.name
+        for feature in features
+        if feature.weight < 0 and upside_down(values[feature.name], good)
+    )

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_pipeline.calibration.direction import upside_down
+from clear_pipeline.calibration.direction import upside_down_among
 from clear_pipeline.calibration.features import (
     Feature,
     coarsest,
@@ -119,10 +119,8 @@ def fit_marks(
     candidates, (model, strength) = _choose(models, marks.rows, marks.bad, weight, seed=seed)
     fitted, draws = _refitted(model, marks, weight, strength=strength, seed=seed)
     features = weighed(model.features, fitted)
-    turned = tuple(
-        feature.name
-        for feature in features
-        if feature.weight < 0 and upside_down(whole[feature.name][marks.rows], ~marks.bad)
+    turned = upside_down_among(
+        features, {f.name: whole[f.name][marks.rows] for f in features}, ~marks.bad
     )
     calibration = Calibration(
         kind="probability",

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_pipeline.calibration.direction import auroc, upside_down
+from clear_pipeline.calibration.direction import auroc, upside_down_among
 from clear_pipeline.calibration.features import complete, design, finest, sigmoid, standard
 from clear_pipeline.calibration.file import (
     Calibration,
@@ -74,10 +74,8 @@ def fit_ranking(
     inside = np.isin(kinds, ["", *used])
     fitted = _fit(rows[inside], kinds[inside])
     features = weighed(features, fitted)
-    turned = tuple(
-        feature.name
-        for feature in features
-        if feature.weight < 0 and upside_down(whole[feature.name][inside], kinds[inside] == "")
+    turned = upside_down_among(
+        features, {name: whole[name][inside] for name in names}, kinds[inside] == ""
     )
     scores = _out_of_fold(rows, kinds, groups, used)
     every = sorted(set(kinds.tolist()) - {""})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -14,6 +14,10 @@ from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.cli.run import flags_of, introduce
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.stages.score import Score
+
+if TYPE_CHECKING:
+    from clear_pipeline.probe import Probe, ProbeReport
+    from clear_pipeline.probe.plan import Plan
 
 
 def probe(  # noqa: PLR0913  # one parameter per option that users rely on
@@ -47,7 +51,6 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
 ) -> None:
     """Spoil rows of DATA in known ways and measure whether the model notices."""
     from clear_pipeline.probe import Probe, ProbeSettings  # scikit-learn: seconds
-    from clear_pipeline.probe.forecast import forecast
     from clear_pipeline.probe.views import summary
 
     names: list[str | None] = [*preset] if preset else [None]
@@ -68,25 +71,36 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
         progress=TerminalProgress(errors),
     )
     plan = asked.plan(data)
-    errors.print(
-        Text(
-            f"probe: {len(plan.originals)} of {plan.usable:,} rows and {len(plan.planted)} spoiled "
-            f"versions; {forecast(plan, asked.scores).words(asked.prices)}"
-        )
-    )
+    _announce(plan, asked)
     introduce(configs[0], yes=yes, work="probe")
     place = out or Path("runs", f"probe-{plan.dataset}")
-    try:
-        report = asked.run(plan, out=place)
-    except KeyboardInterrupt:
-        errors.print("interrupted; the same command resumes it")
-        raise typer.Exit(130) from None
+    report = _run(asked, plan, place)
     if as_json:
         print_json(report.to_json())
         return
     output.print(summary(report))
     output.print(Text(f"{place}: probe.json, probe.svg, probe.parquet"), soft_wrap=True)
     next_command(_next(data, configs[0], report.recommended, config))
+
+
+def _announce(plan: Plan, asked: Probe) -> None:
+    """What will be asked, and what that costs."""
+    from clear_pipeline.probe.forecast import forecast
+
+    errors.print(
+        Text(
+            f"probe: {len(plan.originals)} of {plan.usable:,} rows and {len(plan.planted)} spoiled "
+            f"versions; {forecast(plan, asked.scores).words(asked.prices)}"
+        )
+    )
+
+
+def _run(asked: Probe, plan: Plan, place: Path) -> ProbeReport:
+    try:
+        return asked.run(plan, out=place)
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command resumes it")
+        raise typer.Exit(130) from None
 
 
 def _next(data: Path, settings: Config, recommended: str | None, file: Path | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -134,18 +134,23 @@ def read_labels(
             weights[row_id] = _weight(weight, place)
     if conflicts:
         raise UsageError("\n".join(conflicts))
+    found = Labels(marks, left_out, unreadable, weights)
     if not marks:
-        asked = "".join(f", {column} = {value}" for column, value in (where or {}).items())
-        raise UsageError(
-            f"{path}: no row with {id_column}, {label_column}{asked}; {unreadable} rows "
-            f"unreadable, the columns are {', '.join(columns) or 'none'} (--id, --column, --where)"
-        )
+        asked = [id_column, label_column, *(f"{c} = {value}" for c, value in (where or {}).items())]
+        raise UsageError(f"{path}: {_none_usable(found, asked, columns)}")
     if weights and (without := [i for i in marks if i not in weights]):
         raise UsageError(
             f"{path}: {len(without)} marks have no {weight_column}, such as {without[0]!r}; "
             "give all of them one, or none"
         )
-    return Labels(marks, left_out, unreadable, weights)
+    return found
+
+
+def _none_usable(found: Labels, asked: Iterable[str], columns: Iterable[str]) -> str:
+    return (
+        f"no row with {', '.join(asked)}; {found.unreadable} rows unreadable, the columns are "
+        f"{', '.join(columns) or 'none'} (--id, --column, --where)"
+    )
 
 
 def _weight(text: str, place: str) -> float:

@@ -107,7 +107,7 @@ class Probe:
                 )
                 for stage, of_preset in zip(self.scores, scored, strict=True)
             ]
-            report = _put_together(plan, self.settings, presets, model)
+            report = _put_together(plan, self.settings, presets, model, self._known_limits())
             table = pa.concat_tables([table for table, _ in scored])
             origin = {SCORED_BY: self._scored_by(model)}
             write_table(store.directory / SCORED, table.replace_schema_metadata(origin))
@@ -115,6 +115,13 @@ class Probe:
             text = report.model_dump_json(indent=1)
             write_text_atomically(store.directory / REPORT, text + "\n")
         return report
+
+    def _known_limits(self) -> tuple[str, ...]:
+        """What was measured of an embedded model beforehand, on labelled data."""
+        if _ROLE in self._models:
+            return ()
+        known = embedded_model(self.config.model_for(_ROLE))
+        return () if known is None else (f"{known.name}, on labelled data: {known.limits}",)
 
     def _scored_by(self, model: ModelRecord) -> str:
         """By preset, for `clear-pipeline calibrate`: a ranking holds for this model alone."""
@@ -163,7 +170,11 @@ def _earlier_minutes(directory: Path) -> dict[tuple[str, str], float | None]:
 
 
 def _put_together(
-    plan: Plan, settings: ProbeSettings, presets: list[PresetReport], model: ModelRecord
+    plan: Plan,
+    settings: ProbeSettings,
+    presets: list[PresetReport],
+    model: ModelRecord,
+    known: tuple[str, ...],
 ) -> ProbeReport:
     best = recommend(presets)
     return ProbeReport(
@@ -178,5 +189,5 @@ def _put_together(
         noise_rate=settings.noise_rate,
         presets=tuple(presets),
         recommended=None if best is None else best.preset,
-        verdict=words(model.model, presets),
+        verdict=(*words(model.model, presets), *known),
     )

@@ -98,7 +98,9 @@ def test_the_embedded_model_is_probed(tmp_path: Path) -> None:
     """Every row gets a score, and the tokens and minutes of 1,000 rows are told."""
     result = probe(DEMO, tmp_path / "probe", "--rows", "3", "--per-corruption", "1", "--json")
     assert result.returncode == 0, result.stderr
-    (preset,) = json.loads(result.stdout)["presets"]
+    report = json.loads(result.stdout)
+    assert "cannot check facts or arithmetic" in report["verdict"][-1]
+    (preset,) = report["presets"]
     assert preset["preset"] == "likelihood"
     assert (preset["scored_originals"], preset["unscored"]) == (3, {})
     assert preset["cost"]["prompt_tokens"] > 0
