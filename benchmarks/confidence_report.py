@@ -137,8 +137,8 @@ def report(results: Sequence[Result], names: Collection[str] | None = None) -> l
 
 _LEGEND = (
     "AUROC and average precision with 95 % bootstrap intervals, on the rows that every system of "
-    "the table scored; differences are paired. Tokens, calls and seconds are means over all rows "
-    "asked. `length` and `overlap` are given the better end on each set."
+    "the table scored; differences are paired. Tokens, calls and seconds are means over the rows "
+    "that every system was asked about. `length` and `overlap` get the better end on each set."
 )
 
 
@@ -160,7 +160,14 @@ def _by_set(results: Iterable[Result], names: Collection[str]) -> Sets:
     for r in sorted(results, key=lambda r: list(SYSTEMS).index(r.system)):
         if r.system in names:
             sets.setdefault(r.set, {}).setdefault(r.system, []).append(r)
-    return sets
+    return {stem: _asked_by_all(found) for stem, found in sets.items()}
+
+
+def _asked_by_all(found: Mapping[str, Sequence[Result]]) -> dict[str, list[Result]]:
+    """The results on the rows that every system was asked about, scored or not."""
+    asked = [{r.row for r in results} for results in found.values()]
+    rows = set.intersection(*asked)
+    return {name: [r for r in results if r.row in rows] for name, results in found.items()}
 
 
 def pair(found: Mapping[str, Sequence[Result]]) -> Paired:

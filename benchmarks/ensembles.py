@@ -111,6 +111,8 @@ def report(sets: Mapping[str, Rows], parts: Sequence[str]) -> list[str]:
     lines += ["", "Grown:", "", *head]
     for weights in grown(groups, parts):
         lines.append(line(named(weights), [auroc(r, combined(r, weights)) for r in groups]))
+    if len(sets) == 1:
+        return [*lines, ""]
     lines += ["", "Chosen on the other sets:", "", *head]
     others = {name: [r for n, r in sets.items() if n != name] for name in sets}
     for size in range(1, min(LARGEST, len(parts)) + 1):
@@ -121,6 +123,15 @@ def report(sets: Mapping[str, Rows], parts: Sequence[str]) -> list[str]:
     return [*lines, line("logistic regression on all parts", row), ""]
 
 
+def read(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+    """The rows by set; parts of one row from several files become one row."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for path in paths:
+        for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+            found.setdefault(row["set"], {}).setdefault(row["id"], {}).update(row)
+    return {name: list(rows.values()) for name, rows in found.items()}
+
+
 def main() -> None:
     """Read, print and append."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -129,10 +140,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="appended to")
     parser.add_argument("--without", nargs="*", default=[], help="parts left out")
     args = parser.parse_args()
-    sets: dict[str, list[dict[str, Any]]] = {}
-    for path in args.parts:
-        for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-            sets.setdefault(row["set"], []).append(row)
+    sets = read(args.parts)
     names = dict.fromkeys(name for rows in sets.values() for row in rows for name in row)
     left_out = _NO_PARTS | {name for name in names if name.endswith("_draws")} | {*args.without}
     parts = [name for name in names if name not in left_out]

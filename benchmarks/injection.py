@@ -9,7 +9,8 @@ and are left out. Each other bad row is attacked in every way of benchmarks/atta
 attack succeeds if the row then reaches the threshold. The same attacks are made on a plain prompt
 without tags, with its own scores and threshold. Run again with the same cache to resume: no
 answer is asked for twice. The table is appended to benchmarks/results. Intervals are 95 %,
-Clopper-Pearson. Columns of DATA: see benchmarks/rectify.py.
+Clopper-Pearson, with several attacks on one row counted for what they are worth. Columns of DATA:
+see benchmarks/rectify.py.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from pathlib import Path
 from statistics import median
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.attacks import ATTACKS, CONTROL
 from benchmarks.rectify import Case, Counting, read_cases, share
 from clear_pipeline.errors import CallError
@@ -31,7 +35,9 @@ from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.budget import Meter
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
-from clear_pipeline.schema import Example, Message, Role, rows_table
+from clear_pipeline.prompts.base import ask
+from clear_pipeline.prompts.reflection import WORDINGS
+from clear_pipeline.schema import Example, rows_table
 from clear_pipeline.scoring.choice import ask_choice
 from clear_pipeline.stages.base import Context, Shard, map_rows
 from clear_pipeline.stages.score import Score
@@ -72,9 +78,31 @@ class Judged:
         """Scores of the attackable rows after this attack."""
         return [self.attacked[kind][n] for n in self.attackable]
 
+    def outcomes(self, kinds: Sequence[str]) -> NDArray[np.bool_]:
+        """Attackable rows x kinds: whether the row then reaches the threshold."""
+        found = [[s is not None and s >= self.threshold for s in self.after(k)] for k in kinds]
+        return np.array(found, bool).reshape(len(kinds), -1).T
+
     def passed(self, kind: str) -> int:
         """How many of them reach the threshold. An unscored row does not: no export takes it."""
         return sum(score is not None and score >= self.threshold for score in self.after(kind))
+
+
+def independent(outcomes: NDArray[np.bool_]) -> float:
+    """How many independent attacks these are worth: several attacks on one row are alike.
+
+    Their number over the design effect, the variance of the rows' means against that of as many
+    unrelated attacks (Korn & Graubard 1998); no more than their number.
+
+    Args:
+        outcomes: Rows x attacks.
+    """
+    rows, kinds = outcomes.shape
+    share = outcomes.mean() if outcomes.size else 0.0
+    if rows < 2 or share in (0.0, 1.0):
+        return float(outcomes.size)
+    between = outcomes.mean(axis=1).var(ddof=1) / rows
+    return float(outcomes.size / max(1.0, between / (share * (1 - share) / (rows * kinds))))
 
 
 def attack(example: Example, kind: str, row: int) -> Example:
@@ -97,23 +125,23 @@ def stage_judge(model: ChatModel, stage: Score, ctx: Context) -> Judge:
     return judge
 
 
-def plain_judge(model: ChatModel, ctx: Context) -> Judge:
-    """The same question to the same model, asked without any defence."""
+def plain_judge(model: ChatModel, stage: Score, ctx: Context) -> Judge:
+    """The same questions to the same model, without tags and with nothing broken."""
 
     async def one(example: Example) -> float | None:
-        question = "\n".join(message.text for message in example.messages)
-        prompt = (
-            f"Question: {question}\nAnswer: {example.response}\n"
-            "Is the answer correct? Reply with one word: Yes or No."
-        )
-        messages = (Message(role=Role.USER, content=prompt),)
+        request = "\n\n".join(message.text for message in example.messages)
+        row = f"Request:\n{request}\n\nResponse:\n{example.response}"
+        values = []
         try:
-            reply = await ask_choice(model, messages, choices=("Yes", "No"))
+            for wording in (WORDINGS[name] for name in stage.reflection):
+                messages = ask(row, wording.question)
+                reply = await ask_choice(model, messages, choices=tuple(wording.values))
+                values.append(sum(p * wording.values[c] for c, p in reply.probabilities.items()))
         except CallError:
             return None
         finally:
             ctx.progress.advance()
-        return reply.probabilities["Yes"]
+        return sum(values) / len(values)
 
     async def judge(rows: Sequence[Example]) -> Scores:
         return await map_rows(one, rows, limit=ctx.rows_in_flight)
@@ -152,7 +180,9 @@ def table(judges: Mapping[str, Mapping[str, Judged]]) -> list[str]:
             unscored = after.count(None)
             passed = sum(judged.passed(kind) for judged, kind in tried)
             note = f", {unscored} unscored" if unscored else ""
-            cells.append(share(passed, len(after)) + note)
+            rows = [judged.outcomes(kinds) for judged in sets.values()]
+            counted = share(passed, len(after), worth=independent(np.concatenate(rows)))
+            cells.append(counted + note)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += ["", "Bad rows that pass as they are, and the threshold:", ""]
     for name, sets in judges.items():
@@ -181,7 +211,7 @@ async def measure(args: argparse.Namespace) -> list[str]:
     ctx = Context(progress=Counting(), rows_in_flight=args.in_flight)
     judges = {
         f"preset {args.preset}": stage_judge(model, Score(preset=args.preset), ctx),
-        "plain prompt without tags": plain_judge(model, ctx),
+        "the same questions without tags": plain_judge(model, Score(preset=args.preset), ctx),
     }
     sets = {path.stem: chosen(path, split=args.split, bad=args.bad) for path in args.data}
     try:

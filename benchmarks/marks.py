@@ -48,11 +48,13 @@ class Scored:
 
 
 def read(run: Path, labels: Path) -> Scored:
-    """The rows of a run that have a score and a label."""
+    """The scored rows of a run; all of them must have a label."""
     opened, truth = open_run(run), read_labels(labels)
     column = match(opened.ledger(["id", "source_id"]), truth).column
     labelled, parts = scored_parts(opened, column=column)
     ids, _ = scored_parts(opened)
+    if unknown := [row_id for row_id in labelled if row_id not in truth.bad]:
+        raise SystemExit(f"{labels}: no label for {len(unknown)} scored rows, as {unknown[0]}")
     bad = np.array([truth.bad[row_id] for row_id in labelled])
     return Scored(opened, {row_id: n for n, row_id in enumerate(ids)}, parts, bad)
 

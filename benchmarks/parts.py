@@ -47,7 +47,7 @@ def rows_of(path: Path, *, split: str, rows: int, balanced: bool) -> list[Case]:
 
 
 async def parts(model: ChatModel, case: Case, args: argparse.Namespace) -> Parts:
-    """All parts of one row; None where a call failed."""
+    """All parts of one row; None, or none at all, where a call failed."""
     found: Parts = {}
     for name in args.wordings:
         try:
@@ -56,10 +56,13 @@ async def parts(model: ChatModel, case: Case, args: argparse.Namespace) -> Parts
             print(f"{case.example.id}, {name}: {error}", flush=True)
             found[name] = None
     for likelihood_form in args.likelihood:
-        seen = await likelihood(
-            model, case.example, max_tokens=args.likelihood_tokens, form=likelihood_form
-        )
-        found[f"likelihood_{likelihood_form}"] = seen.score
+        try:
+            seen = await likelihood(
+                model, case.example, max_tokens=args.likelihood_tokens, form=likelihood_form
+            )
+            found[f"likelihood_{likelihood_form}"] = seen.score
+        except CallError as error:
+            print(f"{case.example.id}, likelihood: {error}", flush=True)
     if len(final_answer(case.example.response)) > args.longest_answer:
         return found
     for form in args.forms:
@@ -70,7 +73,11 @@ async def parts(model: ChatModel, case: Case, args: argparse.Namespace) -> Parts
             temperature=1.0 if form == "reasoned" else args.plain_temperature,
             max_tokens=args.max_tokens,
         )
-        choices = (await model.complete(request)).choices
+        try:
+            choices = (await model.complete(request)).choices
+        except CallError as error:
+            print(f"{case.example.id}, {form}: {error}", flush=True)
+            continue
         draws = [text for choice in choices if (text := parse_draw(choice)) is not None]
         found[f"{form}_draws"] = len(draws)
         if draws:

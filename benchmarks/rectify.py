@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from scipy.stats import binomtest
+from scipy.stats import beta
 
 from clear_pipeline.formats import FORMATS
 from clear_pipeline.llm.budget import Meter
@@ -101,12 +101,21 @@ async def repair(cases: Sequence[Case], stage: Rectify, args: argparse.Namespace
     return rows
 
 
-def share(found: int, total: int) -> str:
-    """k/n with its interval."""
+def share(found: int, total: int, *, worth: float | None = None) -> str:
+    """k/n with its 95 % interval (Clopper & Pearson 1934).
+
+    Args:
+        found: k.
+        total: n.
+        worth: How many independent trials the n are worth, where that is fewer.
+    """
     if total == 0:
         return "0/0"
-    interval = binomtest(found, total).proportion_ci(method="exact")
-    return f"{found}/{total} = {found / total:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    trials = total if worth is None else worth
+    hits = found / total * trials
+    low = beta.ppf(0.025, hits, trials - hits + 1) if found else 0.0
+    high = beta.ppf(0.975, hits + 1, trials - hits) if found < total else 1.0
+    return f"{found}/{total} = {found / total:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def report(cases: Sequence[Case], rows: Sequence[Any], etas: Sequence[float]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from clear_pipeline.calibration import Calibration, Marks, ScoredBy, fit_marks
 from clear_pipeline.errors import UsageError
@@ -35,9 +36,10 @@ LISTED: Final = 50
 def sample_to_mark(run: Run, n: int = 100, *, seed: int = 0) -> pd.DataFrame:
     """Draw scored rows for people to mark, in random order.
 
-    Half of them come from the least confident fifth, an eighth from each other fifth, so that
-    enough bad ones are among them. `weight` says how many rows each stands for; keep it with the
-    marks, and the estimated noise rate is that of the whole run.
+    Half of them come from the least confident fifth (or all of it, if it has no more), the rest
+    evenly from the other fifths, so that enough bad ones are among them. `weight` says how many
+    rows each stands for; keep it with the marks, and the estimated noise rate is that of the
+    whole run.
 
     Args:
         run: A finished run with scores.
@@ -62,10 +64,11 @@ def sample_to_mark(run: Run, n: int = 100, *, seed: int = 0) -> pd.DataFrame:
     strata = np.array_split(order, STRATA)
     wanted = np.full(STRATA, round(n * (1 - FROM_LOWEST) / (STRATA - 1)))
     wanted[0] = n - wanted[1:].sum()
+    wanted = _within(wanted, np.array([len(rows) for rows in strata]))
     drawn = [
         (rng.choice(rows, size=size, replace=False), len(rows) / size)
-        for rows, count in zip(strata, wanted, strict=True)
-        if (size := min(count, len(rows)))
+        for rows, size in zip(strata, wanted.tolist(), strict=True)
+        if size
     ]
     frame = pd.DataFrame(
         {
@@ -79,6 +82,15 @@ def sample_to_mark(run: Run, n: int = 100, *, seed: int = 0) -> pd.DataFrame:
     for name in ("prompt", "response"):
         frame[name] = [getattr(texts[row_id], name) for row_id in frame["id"]]
     return frame
+
+
+def _within(wanted: NDArray[np.int64], there: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sizes of which none is above what is there; what one lacks the others give, in turn."""
+    sizes = np.minimum(wanted, there)
+    for _ in range(min(int(wanted.sum()), int(there.sum())) - int(sizes.sum())):
+        room = np.flatnonzero(sizes < there)
+        sizes[room[np.argmin(sizes[room])]] += 1
+    return sizes
 
 
 def write_marks(path: str | Path, sample: pd.DataFrame, marks: Mapping[str, str]) -> Path:

@@ -26,12 +26,13 @@ def _group() -> None:
 
 
 @evaluate_app.command()
-def scores(  # one parameter per option
+def scores(  # noqa: PLR0913  # one parameter per option
     run: RunPath,
     labels: Annotated[Path, typer.Option(help="JSONL, JSON, CSV or Parquet with marks.")],
     *,
     id_column: Annotated[str, typer.Option("--id", help="Its column of row ids.")] = "id",
     column: Annotated[str, typer.Option(help="Its column of labels.")] = "label",
+    weight: Annotated[str, typer.Option(help="Its column of weights, if any.")] = "weight",
     bad: Annotated[str | None, typer.Option(help="The label of bad rows.")] = None,
     where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE, only such rows.")] = None,
     score: Annotated[
@@ -43,7 +44,14 @@ def scores(  # one parameter per option
     from clear_pipeline.evaluate import evaluate_scores, read_labels  # scikit-learn: seconds
 
     conditions = dict(_condition(text) for text in where or ())
-    marks = read_labels(labels, id_column=id_column, label_column=column, bad=bad, where=conditions)
+    marks = read_labels(
+        labels,
+        id_column=id_column,
+        label_column=column,
+        bad=bad,
+        where=conditions,
+        weight_column=weight,
+    )
     report = evaluate_scores(open_run(run), marks, score=score)
     if as_json:
         print_json(report.to_json())
@@ -89,6 +97,8 @@ def _interval(estimate: Estimate) -> str:
 
 def _remarks(report: ScoreReport) -> list[str]:
     lines = [f"labels matched by {report.matched_by}"]
+    if report.weighted:
+        lines.append("each label counts for as many rows as its weight says")
     for count, what in (
         (len(report.unscored), "labelled rows have no such score"),
         (report.unmatched, "labels match no row of the run"),

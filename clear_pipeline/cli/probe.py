@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,7 +81,8 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
         return
     output.print(summary(report))
     output.print(Text(f"{place}: probe.json, probe.svg, probe.parquet"), soft_wrap=True)
-    next_command(_next(data, configs[0], report.recommended, config))
+    given = _given({"--map": mapping, "--limit": limit}, assign or ())
+    next_command(_next(data, configs[0], report, config, given))
 
 
 def _announce(plan: Plan, asked: Probe) -> None:
@@ -103,16 +105,28 @@ def _run(asked: Probe, plan: Plan, place: Path) -> ProbeReport:
         raise typer.Exit(130) from None
 
 
-def _next(data: Path, settings: Config, recommended: str | None, file: Path | None) -> str:
-    """The run with the same model, or, where it sees nothing, another probe."""
+def _given(options: Mapping[str, str | int | None], assign: Sequence[str]) -> list[str]:
+    """Options of this probe that a run must have too, so that it is what was probed."""
+    words = [[name, str(value)] for name, value in options.items() if value is not None]
+    return [word for pair in [*words, *(["--set", text] for text in assign)] for word in pair]
+
+
+def _next(
+    data: Path, settings: Config, report: ProbeReport, file: Path | None, given: list[str]
+) -> str:
+    """The run with the same model; a larger probe; or, where it sees nothing, another model."""
     scorer = settings.model_for("scorer")
+    recommended = report.recommended
     words = ["clear-pipeline", "run" if recommended else "probe", str(data)]
-    if not recommended:
-        return shlex.join([*words, "--model", "NAME", "--base-url", "URL"])
-    words += ["--out", str(Path("runs", data.resolve().name))]
     if file is not None:
         words += ["--config", str(file)]
-    words += ["--model", scorer.model]
+    told = any(f.sight in ("blind", "inverted") for p in report.presets for f in p.findings)
+    if not recommended and told:
+        return shlex.join([*words, *given, "--model", "NAME", "--base-url", "URL"])
+    words += [*given, "--model", scorer.model]
     if scorer.base_url is not None:
         words += ["--base-url", scorer.base_url]
-    return shlex.join([*words, "--preset", recommended])
+    if not recommended:
+        return shlex.join([*words, "--rows", "200", "--per-corruption", "50"])
+    out = str(Path("runs", data.resolve().name))
+    return shlex.join([*words, "--out", out, "--preset", recommended])

@@ -12,7 +12,6 @@ from clear_pipeline.schema import Example
 
 _DIGITS: Final = (
     r"(?<![\w.,])"
-    r"(?!^[0-9]+[.)]\s)"  # the number of a list item
     r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,18})(?:\.[0-9]{1,6})?(?![0-9])"
 )
 _WORDS: Final = (
@@ -21,14 +20,30 @@ _WORDS: Final = (
 _NUMBER: Final = re.compile(rf"{_DIGITS}|\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE | re.MULTILINE)
 
 
+_BEFORE_LABEL: Final = re.compile(r"[\s*#>-]*(?:step\s+)?", re.IGNORECASE)
+_AFTER_LABEL: Final = re.compile(r"[.):]\**[ \t]+\S")
+
+
 def _change(example: Example, _sample: Sample, rng: Random) -> str | None:
     """One number becomes another, wherever it stands in the response."""
-    found = sorted({match.group() for match in _NUMBER.finditer(example.response)})
+    text = example.response
+    found = sorted({m.group() for m in _NUMBER.finditer(text) if not _is_label(m, text)})
     if not found:
         return None
     old = rng.choice(found)
     new = _other(old, rng)
-    return _NUMBER.sub(lambda m: new if m.group() == old else m.group(), example.response)
+    return _NUMBER.sub(
+        lambda m: new if m.group() == old and not _is_label(m, text) else m.group(), text
+    )
+
+
+def _is_label(number: re.Match[str], text: str) -> bool:
+    """Whether it numbers an item of a list or a step, and says nothing itself."""
+    start = text.rfind("\n", 0, number.start()) + 1
+    return (
+        _BEFORE_LABEL.fullmatch(text, start, number.start()) is not None
+        and _AFTER_LABEL.match(text, number.end()) is not None
+    )
 
 
 def _other(number: str, rng: Random) -> str:

@@ -10,6 +10,7 @@ from clear_pipeline.corruptions.base import Corruption
 from clear_pipeline.corruptions.json_text import change_content
 from clear_pipeline.corruptions.sample import Sample, asked
 from clear_pipeline.schema import Example
+from clear_pipeline.scoring.similarity import words
 
 _END: Final = re.compile(r"(?<=[.!?])\s+|\n+|(?<=[\u3002\uff01\uff1f])")
 _MIN_CHARS: Final = 12
@@ -19,10 +20,17 @@ _MIN_CHARS: Final = 12
 def _change(example: Example, _sample: Sample, rng: Random) -> str | None:
     pieces = [piece.strip() for piece in _END.split(asked(example))]
     sentences = [piece for piece in pieces if len(piece) >= _MIN_CHARS]
-    if not sentences:
-        return None
-    sentence = rng.choice(sentences)
-    return change_content(example.response, lambda _: sentence)
+
+    def copied(said: str) -> str | None:
+        wrong = [sentence for sentence in sentences if not _answers(sentence, said)]
+        return rng.choice(wrong) if wrong else None
+
+    return change_content(example.response, copied)
+
+
+def _answers(sentence: str, answer: str) -> bool:
+    """Whether the sentence says all that the answer says, as in extractive question answering."""
+    return set(words(answer)) <= set(words(sentence))
 
 
 PROMPT_SENTENCE = Corruption(

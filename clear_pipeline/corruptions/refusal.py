@@ -8,6 +8,7 @@ from typing import Final
 from clear_pipeline.corruptions.base import Corruption
 from clear_pipeline.corruptions.json_text import change_content
 from clear_pipeline.corruptions.sample import Sample
+from clear_pipeline.prompts.candidate import REFUSAL as REFUSAL_BEGINS
 from clear_pipeline.schema import Example
 
 REFUSALS: Final = (
@@ -21,6 +22,8 @@ REFUSALS: Final = (
 
 
 def _change(example: Example, _sample: Sample, rng: Random) -> str | None:
+    if REFUSAL_BEGINS.match(example.response.replace("\u2019", "'").strip()):
+        return None  # another refusal is as good
     refusal = rng.choice(REFUSALS)
     return change_content(example.response, lambda _: refusal)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clear_pipeline.corruptions.json_text import is_json
 from clear_pipeline.schema import Example, Role, content_hash
-from clear_pipeline.scoring.similarity import token_f1, words
+from clear_pipeline.scoring.similarity import canonical_text, token_f1, words
 
 SAME: Final = 0.7
 """Two responses whose words overlap more than this (F1) may both be right."""
@@ -21,7 +21,7 @@ _WORD: Final = re.compile(r"[^\W\d_]+")
 _CAPITALISED: Final = r"[A-Z][\w'-]+(?: [A-Z][\w'-]+){0,3}"
 _NAME: Final = re.compile(
     rf"(?<=[a-z,;] ){_CAPITALISED}"  # in the middle of a sentence
-    rf'|(?<="){_CAPITALISED}(?=")'  # all of a value of JSON
+    rf'|(?<="){_CAPITALISED}(?="(?!\s*:))'  # all of a value of JSON, and no key
     rf"|\A{_CAPITALISED}(?=\.?\s*\Z)"  # all of a response
 )
 
@@ -100,11 +100,20 @@ def _terms(text: str) -> list[str]:
 def can_stand_for(row: Example, example: Example) -> bool:
     """Whether a row's response, in the place of another's, would look right and be wrong.
 
-    It is plain text, of the same form (JSON or prose), and does not say nearly the same.
+    It is plain text, of the same form (JSON or prose), answers another request, and does not say
+    nearly the same, or all of it and more.
     """
     return (
         row.unscorable is None
         and not row.target.tool_calls
         and is_json(row.response) == is_json(example.response)
+        and canonical_text(asked(row)) != canonical_text(asked(example))
         and token_f1(row.response, example.response) <= SAME
+        and not contained(row.response, example.response)
     )
+
+
+def contained(first: str, second: str) -> bool:
+    """Whether all words of one text stand in the other, as in "Paris" and "It is Paris"."""
+    one, other = set(words(first)), set(words(second))
+    return one <= other or other <= one

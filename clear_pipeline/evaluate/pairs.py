@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from clear_pipeline.calibration.reliability import wilson
 from clear_pipeline.evaluate.statistics import F64, Estimate, interval
 
 Sight: TypeAlias = Literal["sees it", "sees it weakly", "blind", "inverted", "too few rows to say"]
@@ -101,8 +102,8 @@ def noise_bound(spoiled: ArrayLike, originals: ArrayLike) -> float:
     """At most this share of the originals can be as bad as the spoiled rows, in [0, 1].
 
     Bad originals, scoring like spoiled rows, fall to one half below the median of these; so twice
-    the share of originals down there is p, plus good rows that score as low. Not an estimate: for
-    a score that is blind it is 1.
+    the share of originals down there is p, plus good rows that score as low. The upper end of that
+    share's 95 % interval counts (Wilson 1927). Not an estimate: for a score that is blind it is 1.
 
     Args:
         spoiled: Scores of spoiled rows, at least one.
@@ -111,7 +112,7 @@ def noise_bound(spoiled: ArrayLike, originals: ArrayLike) -> float:
     median = np.median(np.asarray(spoiled, np.float64))
     scores = np.asarray(originals, np.float64)
     below = (scores < median) + (scores == median) / 2
-    return float(min(1.0, 2 * below.mean()))
+    return min(1.0, 2 * wilson(float(below.mean()), len(scores))[1])
 
 
 def sight(n: int, win_rate: Estimate) -> Sight:
@@ -119,14 +120,17 @@ def sight(n: int, win_rate: Estimate) -> Sight:
 
     With fewer than 10 pairs nothing. Otherwise: `sees it` if all of the interval is at 0.75 or
     above, `sees it weakly` if all of it is above 0.5, `inverted` if all of it is below 0.5,
-    `blind` if it holds 0.5 and ends below 0.75, and nothing if it holds both.
+    `blind` if it holds 0.5 and ends below 0.75, and nothing if it holds both. The interval is that
+    of the bootstrap, widened to Wilson's (1927): ten wins of ten do not prove an eleventh.
     """
     if n < MIN_PAIRS:
         return "too few rows to say"
-    if win_rate.low >= CLEAR_SIGHT:
+    few_low, few_high = wilson(win_rate.value, n)
+    low, high = min(win_rate.low, few_low), max(win_rate.high, few_high)
+    if low >= CLEAR_SIGHT:
         return "sees it"
-    if win_rate.low > CHANCE:
+    if low > CHANCE:
         return "sees it weakly"
-    if win_rate.high < CHANCE:
+    if high < CHANCE:
         return "inverted"
-    return "blind" if win_rate.high < CLEAR_SIGHT else "too few rows to say"
+    return "blind" if high < CLEAR_SIGHT else "too few rows to say"

@@ -51,6 +51,7 @@ class ScoreReport:
         unreadable: Rows of the labels file that could not be parsed.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
+        weighted: Whether the labels say how many rows each stands for.
     """
 
     scores: tuple[NamedDetection, ...]
@@ -63,6 +64,7 @@ class ScoreReport:
     unreadable: int
     resamples: int
     seed: int
+    weighted: bool
 
     def to_json(self) -> JSON:
         """All figures as plain values; each entry of scores and baselines has `best_direction`."""
@@ -101,6 +103,7 @@ def evaluate_scores(
         pa.array([i in labels.bad and i not in left_out for i in ledger[matched_by].to_pylist()])
     )
     bad = np.array([labels.bad[i] for i in rows[matched_by].to_pylist()], bool)
+    weight = np.array([labels.weights.get(i, 1.0) for i in rows[matched_by].to_pylist()])
     values = _scores(rows)
     chosen = score or next((name for name in REFINED if name in values), "confidence")
     if chosen not in values:
@@ -116,8 +119,9 @@ def evaluate_scores(
     }
     measure = partial(_measure, resamples=resamples, seed=seed)
     return ScoreReport(
-        scores=measure({chosen: values[chosen]} | values, bad),
-        baselines=measure(baselines, bad[scored]),
+        scores=measure({chosen: values[chosen]} | values, bad, weight),
+        baselines=measure(baselines, bad[scored], weight[scored]),
+        weighted=bool(labels.weights),
         matched_by=matched_by,
         unscored=tuple(ids[~scored].tolist()),
         unmatched=len(labels.bad) - rows.num_rows - ambiguous,
@@ -130,14 +134,16 @@ def evaluate_scores(
 
 
 def _measure(
-    values: Mapping[str, F64], bad: Flags, *, resamples: int, seed: int
+    values: Mapping[str, F64], bad: Flags, weight: F64, *, resamples: int, seed: int
 ) -> tuple[NamedDetection, ...]:
     """Each score on the rows where it is finite, if these are of both kinds."""
     measured = []
     for name, column in values.items():
         there = np.isfinite(column)
         if len(set(bad[there].tolist())) > 1:
-            found = detection(column[there], bad[there], resamples=resamples, seed=seed)
+            found = detection(
+                column[there], bad[there], weight=weight[there], resamples=resamples, seed=seed
+            )
             measured.append(NamedDetection(name, found))
     return tuple(measured)
 

@@ -46,13 +46,19 @@ class Detection:
 
 
 def detection(
-    scores: ArrayLike, bad: ArrayLike, *, resamples: int = 1000, seed: int = 0
+    scores: ArrayLike,
+    bad: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> Detection:
     """AUROC and average precision of one score for finding bad rows.
 
     Args:
         scores: One finite number per row.
         bad: Per row, whether it is bad. Both kinds must occur.
+        weight: How many rows each stands for, > 0; None = one.
         resamples: Bootstrap resamples; bad and good rows are drawn apart, so that each resample
             has as many of both as there are.
         seed: Of the draws.
@@ -61,14 +67,14 @@ def detection(
         ValueError: A class is missing, a score is not finite, or the lengths differ.
     """
     values, is_bad = _checked(scores, bad)
-    auroc, precision = _resampled([values], is_bad, resamples, seed)[0]
+    worth = np.ones(len(values)) if weight is None else np.asarray(weight, np.float64)
+    auroc, precision = _resampled([values], is_bad, resamples, seed, worth)[0]
     return Detection(
         n=len(values),
         n_bad=int(is_bad.sum()),
-        auroc=interval(_auroc(values, is_bad), auroc),
+        auroc=interval(_auroc(values, is_bad, worth), auroc),
         average_precision=interval(
-            float(average_precision_score(is_bad, -values)),
-            precision,
+            float(average_precision_score(is_bad, -values, sample_weight=worth)), precision
         ),
     )
 
@@ -107,8 +113,9 @@ def mean_paired_difference(
     for n, (first, second, bad) in enumerate(groups):
         one, is_bad = _checked(first, bad)
         other, _ = _checked(second, bad)
-        drawn = _resampled([one, other], is_bad, resamples, seed + n)
-        values.append(_auroc(one, is_bad) - _auroc(other, is_bad))
+        each = np.ones(len(one))
+        drawn = _resampled([one, other], is_bad, resamples, seed + n, each)
+        values.append(_auroc(one, is_bad, each) - _auroc(other, is_bad, each))
         resampled.append(drawn[0, 0] - drawn[1, 0])
     return interval(float(np.mean(values)), np.mean(resampled, axis=0))
 
@@ -126,8 +133,8 @@ def _checked(scores: ArrayLike, bad: ArrayLike) -> tuple[F64, Flags]:
     return values, is_bad
 
 
-def _auroc(values: F64, bad: Flags) -> float:
-    return float(roc_auc_score(bad, -values))
+def _auroc(values: F64, bad: Flags, weight: F64) -> float:
+    return float(roc_auc_score(bad, -values, sample_weight=weight))
 
 
 def interval(value: float, resampled: F64) -> Estimate:
@@ -136,7 +143,7 @@ def interval(value: float, resampled: F64) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def _resampled(columns: Sequence[F64], bad: Flags, resamples: int, seed: int) -> F64:
+def _resampled(columns: Sequence[F64], bad: Flags, resamples: int, seed: int, weight: F64) -> F64:
     """AUROC and average precision per resample: columns x 2 x resamples, each in [0, 1].
 
     Every column sees the same resamples.
@@ -151,7 +158,10 @@ def _resampled(columns: Sequence[F64], bad: Flags, resamples: int, seed: int) ->
         drawn_good = _drawn(np.flatnonzero(~bad), size, rng)
         parts.append(
             [
-                _figures(_counts(rank[drawn_bad], values), _counts(rank[drawn_good], values))
+                _figures(
+                    _counts(rank[drawn_bad], values, weight[drawn_bad]),
+                    _counts(rank[drawn_good], values, weight[drawn_good]),
+                )
                 for rank, values in ranks
             ]
         )
@@ -169,19 +179,23 @@ def _ranked(values: F64) -> tuple[I64, int]:
     return rank, len(distinct)
 
 
-def _counts(rank: I64, values: int) -> I64:
-    """How often each rank occurs in each resample (row)."""
+def _counts(rank: I64, values: int, weight: F64) -> F64:
+    """How many rows the occurrences of each rank stand for in each resample (row)."""
     size = len(rank)
     flat = rank + values * np.arange(size)[:, None]
-    return np.bincount(flat.ravel(), minlength=size * values).reshape(size, values)
+    counts: F64 = np.bincount(
+        flat.ravel(), weights=weight.ravel().astype(np.float64), minlength=size * values
+    ).astype(np.float64)
+    return counts.reshape(size, values)
 
 
-def _figures(bad: I64, good: I64) -> F64:
+def _figures(bad: F64, good: F64) -> F64:
     """AUROC and average precision from counts per resample and distinct score, ascending."""
     found, wrong = bad.cumsum(axis=1), good.cumsum(axis=1)
     pairs = found[:, -1:] * wrong[:, -1:]
     above = wrong[:, -1:] - wrong + good / 2
-    precision = found / np.maximum(found + wrong, 1)
+    rows = found + wrong
+    precision = np.divide(found, rows, out=np.zeros_like(found), where=rows > 0)
     return np.stack(
         [(bad * above / pairs).sum(axis=1), (bad * precision / found[:, -1:]).sum(axis=1)]
     )

@@ -23,7 +23,7 @@ VERDICT_TOKENS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Upper guesses over all presets."""
+    """Rather high guesses over all presets; a model that must be asked in words takes more."""
 
     calls: int
     prompt_tokens: int
@@ -36,7 +36,7 @@ class Forecast:
     def words(self, prices: Prices | None) -> str:
         """In one sentence."""
         return (
-            f"at most {self.calls:,} calls, {self.prompt_tokens:,} prompt and "
+            f"about {self.calls:,} calls, {self.prompt_tokens:,} prompt and "
             f"{self.completion_tokens:,} completion tokens, {self._price(prices)}"
         )
 
@@ -57,7 +57,7 @@ def forecast(plan: Plan, scores: Sequence[Score]) -> Forecast:
         prompt_tokens=sum(calls) * per_row,
         completion_tokens=len(rows)
         * sum(
-            each * VERDICT_TOKENS + score.k * score.max_answer_tokens
+            each * VERDICT_TOKENS * score.text_samples + score.k * score.max_answer_tokens
             for each, score in zip(calls, scores, strict=True)
         ),
     )

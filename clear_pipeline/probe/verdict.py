@@ -66,7 +66,7 @@ def _limits(model: str, preset: PresetReport) -> list[str]:
     if unknown := [f for f in _of(preset, "too few rows to say") if f.planted]:
         lines.append(f"Too few rows to say about {_listed(_with_count(f) for f in unknown)}.")
     if absent := [f for f in preset.findings if not f.planted]:
-        lines.append(f"Not in this data: {_listed(f.plural for f in absent)}.")
+        lines.append(f"Could not be planted in this sample: {_listed(f.plural for f in absent)}.")
     return lines
 
 

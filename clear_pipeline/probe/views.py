@@ -31,7 +31,7 @@ def _table(preset: PresetReport, report: ProbeReport) -> Table:
     table.add_column("rows", justify="right")
     table.add_column("win rate [95 %]", justify="right", no_wrap=True)
     corrected = report.noise_rate is not None
-    table.add_column("AUROC", justify="right")
+    table.add_column("AUROC, corrected" if corrected else "AUROC", justify="right")
     table.add_column("the model", no_wrap=True)
     for finding in preset.findings:
         auroc = finding.auroc_corrected if corrected else finding.auroc
@@ -46,7 +46,7 @@ def _table(preset: PresetReport, report: ProbeReport) -> Table:
 
 
 def _sight(finding: Finding) -> str:
-    return finding.sight if finding.planted else "not in this data"
+    return finding.sight if finding.planted else "could not be planted"
 
 
 def _interval(estimate: Estimate | None) -> str:

@@ -13,12 +13,13 @@ from clear_pipeline.schema import JSON, Example, Message
 CANDIDATE_VERSION = 1
 
 _JSON_OBJECT = '{"type":"json_object"}'
-_REFUSAL = re.compile(
+REFUSAL = re.compile(
     r"(?:i'?m|i am) (?:sorry|unable|not able)|sorry, (?:but )?i\b|i apologi[sz]e"
     r"|i (?:can'?t|cannot|can not|won'?t) (?:assist|help|comply|provide|fulfil|answer|do that)"
     r"|as an? (?:ai|language model)",
     re.IGNORECASE,
 )
+"""How a reply begins that declines to answer."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FENCED = re.compile(r"```[\w+-]*\n(.*?)\n?```", re.DOTALL)
 
@@ -58,7 +59,7 @@ def parse_candidate(choice: Choice, example: Example) -> Message:
     if choice.finish_reason == "length":
         raise UnfitCandidateError("it was cut at the token limit")
     text = choice.text.replace("\u2019", "'").strip()
-    if choice.finish_reason == "content_filter" or _REFUSAL.match(text):
+    if choice.finish_reason == "content_filter" or REFUSAL.match(text):
         raise UnfitCandidateError("the model declined to answer")
     content = _bare(choice.text.strip(), example.response)
     if not content and not choice.tool_calls:

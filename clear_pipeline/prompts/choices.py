@@ -20,6 +20,8 @@ _EDGES = _SPACES + "()[]{}<>*_`\"'.,:;!\u201c\u201d\u2018\u2019\u300c\u300d\u301
 _LETTER = re.compile(r"\((\w)\)|(?<![\w'])(\w)(?=\s*(?:[)\].:,;*!\"]|$))", re.MULTILINE)
 """A letter that stands as a mark: "(A)", "A.", "**A**", "A" at the end of a line; not "A dog"."""
 
+_OF_SCALE = re.compile(r"\s*(?:/|\bout\s+of\b)\s*\d+", re.IGNORECASE)
+
 _WORD = re.compile(r"[^\W_]+")
 
 _VALUE = re.compile(r'\{\s*"answer"\s*:\s*"')
@@ -89,22 +91,24 @@ def parse_choice(text: str, choices: Sequence[str]) -> str | None:
 
     The reply starts with the choice ("Yes, because ...", "(B) The sum is ..."), or it names
     exactly one ("I think that the answer is (B)."). A letter counts only where it stands as a
-    mark and in the case of the choice, since "a" is a word.
+    mark and in the case of the choice, since "a" is a word. So does a word away from the start:
+    "there is no error" says neither Yes nor No. The end of a scale ("2 out of 5") is no choice.
 
     Returns:
         One of `choices`, or None if the reply gives none or several.
     """
-    text = _plain(text)
+    text = _OF_SCALE.sub("", _plain(text))
     names = {choice.casefold(): choice for choice in choices if len(choice) > 1}
     letters = {choice for choice in choices if len(choice) == 1}
-    found = [(m.start(), names.get(m[0].casefold())) for m in _WORD.finditer(text)]
+    start = len(text) - len(text.lstrip(_EDGES))
+    words = [(m, names.get(m[0].casefold())) for m in _WORD.finditer(text)]
+    found = [(m.start(), c) for m, c in words if m.start() <= start or m[0] == c]
     found += [
         (m.start(), mark) for m in _LETTER.finditer(text) if (mark := m[1] or m[2]) in letters
     ]
     named = {choice for _, choice in found if choice is not None}
     if len(named) == 1:
         return named.pop()
-    start = len(text) - len(text.lstrip(_EDGES))
     for position, choice in found:
         if choice is not None and position <= start:
             return choice
@@ -114,7 +118,7 @@ def parse_choice(text: str, choices: Sequence[str]) -> str | None:
 def parse_verdict(text: str, choices: Sequence[str]) -> str | None:
     """`parse_choice` for a reply that may have argued first: its last line counts, else all."""
     lines = [line for line in text.splitlines() if line.strip()]
-    return parse_choice(text, choices) or parse_choice(lines[-1] if lines else "", choices)
+    return parse_choice(lines[-1] if lines else "", choices) or parse_choice(text, choices)
 
 
 def choice_schema(choices: Sequence[str]) -> str:

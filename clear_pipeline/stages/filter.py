@@ -263,8 +263,9 @@ def _no_survivors(keep: Settings, confidences: Sequence[float]) -> str:
             f"probability of at least {keep.precision:g}; the highest lower bound is "
             f"{max(confidences):.3f}. Ask for less, or mark more rows and calibrate again"
         )
+    above = f"{keep.confidence:g}" if isinstance(keep, Confidence) else str(keep)
     return (
-        f"filter keeps no row: none of {len(confidences)} is above {keep}. Their confidences:\n"
+        f"filter keeps no row: none of {len(confidences)} is above {above}. Their confidences:\n"
         f"{histogram(confidences)}\nLower the threshold, or use {{above: median}}"
     )
 

@@ -54,7 +54,7 @@ class Score(Sampling):
     """
 
     name: ClassVar[str] = "score"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     kind: Literal["score"] = "score"
     preset: Literal["fast", "paper", "best", "likelihood"] = "fast"

@@ -51,7 +51,7 @@ class SecondOpinion(Settings):
     """
 
     name: ClassVar[str] = "second_opinion"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     kind: Literal["second_opinion"] = "second_opinion"
     fraction: Annotated[float, Field(gt=0, le=1)] = 0.2

@@ -53,7 +53,7 @@ def test_an_attack_succeeds_where_nothing_marks_the_row_off() -> None:
     model = ScriptedChat(gullible)
     stage = Score(reflection=("yes_no",))
     fenced = asyncio.run(trial(stage_judge(model, stage, Context()), cases))
-    plain = asyncio.run(trial(plain_judge(model, Context()), cases))
+    plain = asyncio.run(trial(plain_judge(model, stage, Context()), cases))
     assert [fenced.passed(kind) for kind in ATTACKS] == [0] * len(ATTACKS)
     assert plain.passed("verdict planted") > 0
     assert plain.passed(CONTROL) == 0
@@ -70,10 +70,13 @@ def test_rows_that_pass_as_they_are_cannot_be_attacked() -> None:
 
 
 def test_the_table_counts_attacks_apart_from_the_control() -> None:
-    """Six kinds on two rows are twelve attacks; all six succeed on one of the rows."""
+    """Six kinds on two rows are twelve attacks; all six succeed on one of the rows.
+
+    Rows that differ so are worth one attack: beta quantiles of half a success in one.
+    """
     found = judged([0.9, 0.8], [0.1, 0.2], [0.8, None])
     lines = table({"ours": {"set": found}})
-    assert "| **all six** | 6/12 = 0.50 [0.21, 0.79], 6 unscored |" in lines
+    assert "| **all six** | 6/12 = 0.50 [0.00, 1.00], 6 unscored |" in lines
     assert lines[-1] == "- ours: set 0 of 2 (at 0.500)"
 
 

@@ -62,9 +62,14 @@ def test_correction_undoes_the_noise() -> None:
 
 
 def test_noise_bound_by_hand() -> None:
-    """One of four originals lies below the median 0.2 of the spoiled rows: at most half are bad."""
-    assert noise_bound([0.1, 0.2, 0.3], [0.15, 0.9, 0.8, 0.7]) == 0.5
-    assert noise_bound([0.1, 0.2, 0.3], [0.9, 0.8]) == 0.0
+    """Twice the upper end of the share below the median 0.2: 5 of 50 is [0.043, 0.214].
+
+    None of 50 is [0, 0.071]; one of four may be seven of ten, which bounds nothing.
+    """
+    spoiled = [0.1, 0.2, 0.3]
+    assert noise_bound(spoiled, [0.15] * 5 + [0.9] * 45) == pytest.approx(2 * 0.21360, abs=1e-5)
+    assert noise_bound(spoiled, [0.9] * 50) == pytest.approx(2 * 0.07135, abs=1e-5)
+    assert noise_bound(spoiled, [0.15, 0.9, 0.8, 0.7]) == 1.0
     assert noise_bound([0.5], [0.5, 0.5]) == 1.0
 
 
@@ -72,15 +77,18 @@ def test_noise_bound_by_hand() -> None:
     ("n", "low", "high", "words"),
     [
         (9, 1.0, 1.0, "too few rows to say"),
-        (10, 0.75, 1.0, "sees it"),
-        (30, 0.74, 0.99, "sees it weakly"),
-        (30, 0.5, 0.74, "blind"),
-        (30, 0.4, 0.75, "too few rows to say"),
-        (30, 0.2, 0.49, "inverted"),
+        (10, 1.0, 1.0, "sees it weakly"),
+        (20, 1.0, 1.0, "sees it"),
+        (100, 0.75, 1.0, "sees it"),
+        (100, 0.74, 0.99, "sees it weakly"),
+        (100, 0.5, 0.74, "blind"),
+        (100, 0.4, 0.75, "too few rows to say"),
+        (30, 0.5, 0.74, "too few rows to say"),
+        (100, 0.2, 0.49, "inverted"),
     ],
 )
 def test_the_rule_of_the_words(n: int, low: float, high: float, words: str) -> None:
-    """Words follow from the interval alone, and nothing is said of fewer than ten pairs."""
+    """Nothing is said of fewer than ten pairs; ten wins of ten are [0.72, 1] by Wilson."""
     assert sight(n, Estimate((low + high) / 2, low, high)) == words
 
 

@@ -10,7 +10,7 @@ from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import Choice, Token
 from clear_pipeline.prompts.answer import draws_request, final_answer, parse_draw
 from clear_pipeline.prompts.base import render_request, render_row
-from clear_pipeline.prompts.choices import choice_probabilities, parse_choice
+from clear_pipeline.prompts.choices import choice_probabilities, parse_choice, parse_verdict
 from clear_pipeline.prompts.entailment import entailment_prompt
 from clear_pipeline.prompts.forced import exact_gbnf, parse_forced
 from clear_pipeline.prompts.reflection import WORDINGS, reflection_prompt
@@ -190,6 +190,37 @@ def test_a_letter_is_read_where_it_stands_as_a_mark(text: str, expected: str | N
 def test_a_word_is_read_as_a_whole_word_without_case(text: str, expected: str | None) -> None:
     """A reply that starts with the word gives it, whatever follows."""
     assert parse_choice(text, ("Yes", "No")) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("There is no error in the response.", None),
+        ("The response is correct, no changes needed.", None),
+        ("I would say: Yes.", "Yes"),
+        ("The answer is **No**", "No"),
+    ],
+)
+def test_a_word_inside_a_sentence_counts_in_the_case_of_the_choice(
+    text: str, expected: str | None
+) -> None:
+    """An error that is denied is no denial of the question."""
+    assert parse_choice(text, ("Yes", "No")) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("4/5", "4"), ("2 out of 5.", "2"), ("Rating: 2/5", "2"), ("5", "5")],
+)
+def test_the_end_of_a_scale_is_no_rating(text: str, expected: str | None) -> None:
+    """The worst row must not get the best rating."""
+    assert parse_choice(text, ("1", "2", "3", "4", "5")) == expected
+
+
+def test_after_an_argument_the_last_line_decides() -> None:
+    """What was argued before it counts only if that line names nothing."""
+    assert parse_verdict("No single step is wrong.\nYes", ("Yes", "No")) == "Yes"
+    assert parse_verdict("Yes.\nThat is all.", ("Yes", "No")) == "Yes"
 
 
 @pytest.mark.parametrize(
