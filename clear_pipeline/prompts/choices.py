@@ -22,6 +22,8 @@ _LETTER = re.compile(r"\((\w)\)|(?<![\w'])(\w)(?=\s*(?:[)\].:,;*!\"]|$))", re.MU
 
 _OF_SCALE = re.compile(r"\s*(?:/|\bout\s+of\b)\s*\d+", re.IGNORECASE)
 
+_AFTER_COLON = re.compile(r":[\s*_`\"'(]*$")
+
 _WORD = re.compile(r"[^\W_]+")
 
 _VALUE = re.compile(r'\{\s*"answer"\s*:\s*"')
@@ -91,8 +93,9 @@ def parse_choice(text: str, choices: Sequence[str]) -> str | None:
 
     The reply starts with the choice ("Yes, because ...", "(B) The sum is ..."), or it names
     exactly one ("I think that the answer is (B)."). A letter counts only where it stands as a
-    mark and in the case of the choice, since "a" is a word. So does a word away from the start:
-    "there is no error" says neither Yes nor No. The end of a scale ("2 out of 5") is no choice.
+    mark and in the case of the choice, since "a" is a word. So does a word away from the start
+    and from a colon: "there is no error" says neither Yes nor No. The end of a scale ("2 out of
+    5") is no choice.
 
     Returns:
         One of `choices`, or None if the reply gives none or several.
@@ -102,7 +105,11 @@ def parse_choice(text: str, choices: Sequence[str]) -> str | None:
     letters = {choice for choice in choices if len(choice) == 1}
     start = len(text) - len(text.lstrip(_EDGES))
     words = [(m, names.get(m[0].casefold())) for m in _WORD.finditer(text)]
-    found = [(m.start(), c) for m, c in words if m.start() <= start or m[0] == c]
+    found = [
+        (m.start(), choice)
+        for m, choice in words
+        if m.start() <= start or m[0] == choice or _AFTER_COLON.search(text, 0, m.start())
+    ]
     found += [
         (m.start(), mark) for m in _LETTER.finditer(text) if (mark := m[1] or m[2]) in letters
     ]

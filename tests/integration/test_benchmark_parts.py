@@ -41,7 +41,20 @@ def test_parts_are_collected_once_and_hold_no_text(tmp_path: Path) -> None:
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = tmp_path / "parts.jsonl"
     with StubServer() as server:
-        given = [data, "--rows", 4, "--draws", 2, "--base-url", server.url, "--model", "stub"]
+        given = [
+            data,
+            "--rows",
+            4,
+            "--draws",
+            2,
+            "--forms",
+            "reasoned",
+            "plain",
+            "--base-url",
+            server.url,
+            "--model",
+            "stub",
+        ]
         files = ["--cache", tmp_path / "answers.sqlite", "--out", out]
         run("parts", *given, *files)
         asked, first = len(server.bodies), lines(out)

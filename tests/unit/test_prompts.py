@@ -198,6 +198,7 @@ def test_a_word_is_read_as_a_whole_word_without_case(text: str, expected: str | 
         ("There is no error in the response.", None),
         ("The response is correct, no changes needed.", None),
         ("I would say: Yes.", "Yes"),
+        ("Let us see: **no**", "No"),
         ("The answer is **No**", "No"),
     ],
 )
