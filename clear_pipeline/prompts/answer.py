@@ -16,7 +16,11 @@ DrawForm: TypeAlias = Literal["reasoned", "plain"]
 """How a draw is asked for: reasoning first, or the row's own conversation alone."""
 
 _MARK: Final = "FINAL RESPONSE:"
-_MARK_PATTERN = re.compile(r"[*_#]*FINAL RESPONSE:?[*_]*:?[ \t]*", re.IGNORECASE)
+_MARK_PATTERN = re.compile(
+    r"(?:^[*_# \t]*(?i:final response)|[*_]*FINAL RESPONSE(?=:)):?[*_]*:?[ \t]*", re.MULTILINE
+)
+"""At the start of a line in any case; within one exactly as it was asked for."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 QUESTION: Final = (
     "Write the next response of the assistant in this conversation. First think it through in your "
@@ -28,7 +32,7 @@ _THOUGHT_BEGIN = re.compile(r"\s*<(?:think(?:ing)?|thought|reasoning)>", re.IGNO
 _THOUGHT_END = re.compile(r"</(?:think(?:ing)?|thought|reasoning)>\s*", re.IGNORECASE)
 
 _ANSWER_LINE = re.compile(
-    r"^\W*(?:(?:so |thus |therefore,? |hence,? )?(?:the )?(?:final |correct )?answer(?: is)?|A)"
+    r"^[^\w\n]*(?:(?:so |thus |therefore,? |hence,? )?(?:the )?(?:final |correct )?answer(?: is)?|A)"
     r"[*_]*\s*[:=][*_ \t]*(?P<answer>.*?)[*_ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -73,11 +77,14 @@ def parse_draw(choice: Choice) -> str | None:
     Returns:
         The tool calls as JSON if there are any. Else the text after the last mark, or the whole
         text without its block of thoughts if the model wrote no mark but came to an end. None if
-        that is empty, refused, or cut by the token limit before the response began.
+        that is empty, refused, holds half of a character, or was cut by the token limit before
+        the response began.
     """
     cut = choice.finish_reason == "length"
     if choice.finish_reason == "content_filter" or (choice.tool_calls and cut):
         return None
+    if _SURROGATE.search(choice.text + (choice.tool_calls or "")):
+        return None  # no table can hold it
     if choice.tool_calls:
         return choice.tool_calls
     text = _without_thoughts(choice.text)

@@ -76,7 +76,8 @@ def _facts(call: JSON) -> Call | None:
     if not isinstance(name, str) or arguments is None:
         return None
     if isinstance(arguments, str):
-        arguments = _parsed(arguments or "{}") or arguments
+        parsed = _parsed(arguments or "{}")
+        arguments = arguments if parsed is None else parsed
     return Counter([name, *(f"{name}{path}={value}" for path, value in _leaves(arguments, ""))])
 
 

@@ -52,6 +52,13 @@ def test_the_form_of_a_call_does_not_count(other: str) -> None:
     assert compared(ONE, other) == (True, 1.0)
 
 
+@pytest.mark.parametrize("arguments", ['"{}"', '""', "{}"])
+def test_a_call_without_arguments_is_the_same_in_every_form(arguments: str) -> None:
+    """As OpenAI writes it, as a string that is empty, as an object."""
+    written = f'{{"name": "now", "arguments": {arguments}}}'
+    assert compared(calls(("now", {})), written) == (True, 1.0)
+
+
 @pytest.mark.parametrize(
     ("other", "agreement"),
     [
