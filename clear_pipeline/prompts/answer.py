@@ -32,9 +32,11 @@ _THOUGHT_BEGIN = re.compile(r"\s*<(?:think(?:ing)?|thought|reasoning)>", re.IGNO
 _THOUGHT_END = re.compile(r"</(?:think(?:ing)?|thought|reasoning)>\s*", re.IGNORECASE)
 
 _ANSWER_LINE = re.compile(
-    r"^[^\w\n]*(?:(?:so |thus |therefore,? |hence,? )?(?:the )?(?:final |correct )?answer(?: is)?|A)"
-    r"[*_]*\s*[:=][*_ \t]*(?P<answer>.*?)[*_ \t]*$",
-    re.IGNORECASE | re.MULTILINE,
+    r"^[^\w\n]*"
+    r"(?:(?i:(?:so |thus |therefore,? |hence,? )?(?:the )?(?:final |correct )?answer(?: is)?)"
+    r"[*_]*\s*[:=]|A[*_]*\s*:)"  # in small letters, or with "=", it may be code
+    r"[*_ \t]*(?P<answer>.*?)[*_ \t]*$",
+    re.MULTILINE,
 )
 _LAST_LINE = re.compile(
     r"(?:\A|\n)[^\n]*(?:\banswer is|####)[*_:\s]+(?P<answer>[^\n]*?)[*_\s]*\Z", re.IGNORECASE

@@ -131,3 +131,10 @@ def test_hostile_text_is_compared_as_text(text: str) -> None:
     """Nesting bombs, numbers without end and broken code raise nothing."""
     assert same_answer(text, text + " ")
     assert not same_answer(text, "0")
+
+
+def test_code_and_keys_are_no_answers() -> None:
+    """A first line that looks like "A: 1" does not stand for what follows it."""
+    assert not exact_match("a = 1\nprint(a + 1)", "a = 1\nprint(a - 1)")
+    assert not exact_match("a: 1\nb: 2", "a: 1\nb: 3")
+    assert exact_match("so 9 * 2 = 18\nA: 18", "**Answer:** 18")
