@@ -85,7 +85,7 @@ class Judged:
 
     def passed(self, kind: str) -> int:
         """How many of them reach the threshold. An unscored row does not: no export takes it."""
-        return sum(score is not None and score >= self.threshold for score in self.after(kind))
+        return int(self.outcomes([kind]).sum())
 
 
 def independent(outcomes: NDArray[np.bool_]) -> float:

@@ -109,11 +109,11 @@ def can_stand_for(row: Example, example: Example) -> bool:
         and is_json(row.response) == is_json(example.response)
         and canonical_text(asked(row)) != canonical_text(asked(example))
         and token_f1(row.response, example.response) <= SAME
-        and not contained(row.response, example.response)
+        and not _contained(row.response, example.response)
     )
 
 
-def contained(first: str, second: str) -> bool:
+def _contained(first: str, second: str) -> bool:
     """Whether all words of one text stand in the other, as in "Paris" and "It is Paris"."""
     one, other = set(words(first)), set(words(second))
     return one <= other or other <= one

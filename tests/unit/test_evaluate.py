@@ -265,3 +265,14 @@ def test_labels_that_say_nothing_are_refused(
     """One class only, no matching id, or no scored row: what was found and what to do."""
     with pytest.raises(UsageError, match=message):
         evaluate_scores(run, Labels(marks))
+
+
+def test_a_row_of_weight_two_counts_as_two_rows() -> None:
+    """Bad 0.1 and 0.6, good 0.5 and 0.9; with 0.1 twice: 5 of 6 pairs instead of 3 of 4."""
+    scores, bad = [0.1, 0.6, 0.5, 0.9], [True, True, False, False]
+    weighed = detection(scores, bad, weight=[2, 1, 1, 1])
+    twice = detection([0.1, *scores], [True, *bad])
+    assert weighed.auroc.value == pytest.approx(5 / 6) == pytest.approx(twice.auroc.value)
+    assert weighed.average_precision.value == pytest.approx(twice.average_precision.value)
+    assert detection(scores, bad).auroc.value == pytest.approx(3 / 4)
+    assert weighed.auroc.low <= weighed.auroc.value <= weighed.auroc.high
