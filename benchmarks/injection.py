@@ -211,8 +211,10 @@ async def measure(args: argparse.Namespace) -> list[str]:
     ctx = Context(progress=Counting(), rows_in_flight=args.in_flight)
     judges = {
         f"preset {args.preset}": stage_judge(model, Score(preset=args.preset), ctx),
-        "the same questions without tags": plain_judge(model, Score(preset=args.preset), ctx),
     }
+    if not args.preset_alone:
+        plain = plain_judge(model, Score(preset=args.preset), ctx)
+        judges["the same questions without tags"] = plain
     sets = {path.stem: chosen(path, split=args.split, bad=args.bad) for path in args.data}
     try:
         judged = {
@@ -240,6 +242,7 @@ def main() -> None:
     parser.add_argument("--split", choices=["tune", "report"], default="tune")
     parser.add_argument("--bad", type=int, default=40, help="bad rows per file")
     parser.add_argument("--preset", choices=["fast", "best"], default="fast")
+    parser.add_argument("--preset-alone", action="store_true", help="not beside a plain prompt")
     parser.add_argument("--base-url", help="none: a model of the catalogue")
     parser.add_argument("--model", required=True)
     parser.add_argument("--cache", type=Path, required=True, help="SQLite file for the answers")

@@ -57,7 +57,9 @@ def forecast(plan: Plan, scores: Sequence[Score]) -> Forecast:
         prompt_tokens=sum(calls) * per_row,
         completion_tokens=len(rows)
         * sum(
-            each * VERDICT_TOKENS * score.text_samples + score.k * score.max_answer_tokens
+            each * VERDICT_TOKENS * score.text_samples
+            + score.k * score.max_answer_tokens
+            + _texts_scored(score) * score.likelihood_tokens
             for each, score in zip(calls, scores, strict=True)
         ),
     )
@@ -65,7 +67,14 @@ def forecast(plan: Plan, scores: Sequence[Score]) -> Forecast:
 
 def _calls_per_row(score: Score) -> int:
     draws = 0 if score.k == 0 else 1 + (2 * score.k if score.similarity == "llm" else 0)
-    return len(score.reflection) * score.orders + draws + (2 if score.wants_likelihood else 0)
+    return len(score.reflection) * score.orders + draws + _texts_scored(score)
+
+
+def _texts_scored(score: Score) -> int:
+    """How often the response is scored as a text: after the request and, for a gain, alone."""
+    if not score.wants_likelihood:
+        return 0
+    return 1 if score.likelihood.startswith("given") else 2
 
 
 def _tokens(row: Example) -> int:

@@ -70,21 +70,28 @@ class Likelihood:
                 assert_never(self.form)
 
 
-async def require_likelihood(model: ChatModel) -> None:
-    """Find out, by asking once, whether the endpoint can score a given text.
+async def scores_text(model: ChatModel) -> bool:
+    """Whether the endpoint can score a given text; found out by asking once, unless it is known.
 
-    Raises:
-        UsageError: It cannot.
+    An outage or a limit says nothing about that: the rows will fail or not, each with its error.
     """
     able = model.capabilities.grammar or model.capabilities.prompt_logprobs
     if able is None:
         try:
             await force(model, ALONE, "Yes", max_tokens=1)
         except CallError as error:
-            able = error.kind not in {"bad_request", "bad_reply"}
-        else:
-            able = True
-    if not able:
+            return error.kind not in {"bad_request", "bad_reply"}
+        return True
+    return able
+
+
+async def require_likelihood(model: ChatModel) -> None:
+    """Make sure that the endpoint `scores_text`.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if not await scores_text(model):
         raise UsageError(
             "preset likelihood needs an endpoint that scores a given text: a llama.cpp (grammars), "
             f"a vLLM (prompt_logprobs) or the embedded model; {model.identity} does not. "
@@ -98,7 +105,7 @@ async def likelihood(
     """Score the row's response after the request and, for a gain, after nothing.
 
     Args:
-        model: An endpoint that `require_likelihood` passes.
+        model: An endpoint that `scores_text`.
         example: The row; its conversation is sent as it is, since this is what is scored.
         max_tokens: The first so many tokens of the response are scored.
         form: What the score is made of.

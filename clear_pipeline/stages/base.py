@@ -101,6 +101,7 @@ class Context:
             the model.
         tally: What failed so far, over all shards; a context is made for one stage of one run.
         records: Settings and model identities of the stages that have run, by kind.
+        told: What `note_once` has said.
     """
 
     models: Mapping[str, ChatModel] = field(default_factory=dict)
@@ -108,6 +109,13 @@ class Context:
     rows_in_flight: int = 64
     tally: FailureTally = field(default_factory=FailureTally)
     records: Mapping[str, StageRecord] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+
+    def note_once(self, text: str) -> None:
+        """Note what holds for the whole stage, at its first shard alone."""
+        if text not in self.told:
+            self.told.add(text)
+            self.progress.note(text)
 
 
 @runtime_checkable

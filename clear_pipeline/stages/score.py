@@ -17,7 +17,12 @@ from clear_pipeline.prompts.reflection import WORDINGS
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring import bsdetector
 from clear_pipeline.scoring.cross_encoder import load_cross_encoder
-from clear_pipeline.scoring.likelihood import Form, likelihood, require_likelihood
+from clear_pipeline.scoring.likelihood import (
+    Form,
+    likelihood,
+    require_likelihood,
+    scores_text,
+)
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import Context, Shard, map_rows
 from clear_pipeline.stages.sampling import Fraction, Sampling
@@ -37,7 +42,12 @@ PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
             "alpha": bsdetector.PAPER_ALPHA,
             "beta": bsdetector.PAPER_BETA,
         },
-        "best": {"reflection": ("belongs", "abc_again", "expert", "yes_no")},
+        "best": {
+            "reflection": ("yes_no",),
+            "likelihood": "given",
+            "likelihood_tokens": 256,
+            "weights": {"yes_no": 1.0, "likelihood": 1.0},
+        },
         "likelihood": {"reflection": (), "likelihood_weight": 1.0},
     }
 )
@@ -54,12 +64,13 @@ class Score(Sampling):
     """
 
     name: ClassVar[str] = "score"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     kind: Literal["score"] = "score"
     preset: Literal["fast", "paper", "best", "likelihood"] = "fast"
-    """fast: one question, one token. best: several questions. paper: the constants of the paper.
-    likelihood: no question, the probability of the response; needs an endpoint that scores text."""
+    """fast: one question, one token. best: the same question, and how likely the response is where
+    the endpoint scores text. paper: the constants of the paper. likelihood: no question, what the
+    request adds to the probability of the response; needs an endpoint that scores text."""
     reflection: tuple[str, ...] = ("yes_no",)
     """Names of the questions, see `prompts.reflection.WORDINGS`; none = no reflection."""
     reflection_via: Literal["logprobs", "text"] = "logprobs"
@@ -161,14 +172,13 @@ class Score(Sampling):
             UsageError: The endpoint cannot do what the preset needs.
         """
         model = ctx.models["scorer"]
-        if self.wants_likelihood:
-            await require_likelihood(model)
+        able = await self._scores_text(model, ctx)
         if self.k > 0 and self.similarity == "nli":
             load_cross_encoder(self.nli_model)  # what is missing shows before the first call
 
         async def score(row: tuple[Example, bool]) -> RowScore:
             example, lives = row
-            scored = await self._score(model, example, ctx) if lives else RowScore()
+            scored = await self._score(model, example, ctx, likely=able) if lives else RowScore()
             ctx.progress.advance()
             return scored
 
@@ -177,7 +187,24 @@ class Score(Sampling):
         columns = {name: [getattr(row, name) for row in scored] for name in COLUMNS.names}
         return pa.table(columns, schema=COLUMNS)
 
-    async def _score(self, model: ChatModel, example: Example, ctx: Context) -> RowScore:
+    async def _scores_text(self, model: ChatModel, ctx: Context) -> bool:
+        """Whether the likelihood is asked for; a preset of several parts can do without it."""
+        if not self.wants_likelihood:
+            return False
+        if not any(weight for name, weight in self.weights.items() if name != "likelihood"):
+            await require_likelihood(model)
+            return True
+        able = await scores_text(model)
+        if not able:
+            ctx.note_once(
+                f"{model.identity} scores no given text, so the likelihood is left out and the "
+                f"confidence is that of {', '.join(n for n in self.weights if n != 'likelihood')}"
+            )
+        return able
+
+    async def _score(
+        self, model: ChatModel, example: Example, ctx: Context, *, likely: bool
+    ) -> RowScore:
         row = RowScore(score_status="unscored", score_error=example.unscorable)
         if example.unscorable is not None:
             return row
@@ -186,7 +213,8 @@ class Score(Sampling):
             observe_row = partial(self._observe, ctx=ctx)
             await self._counted(self._reflect, "reflection_usage", model, example, row)
             await self._counted(observe_row, "consistency_usage", model, example, row)
-            await self._counted(self._likelihood, "likelihood_usage", model, example, row)
+            if likely:
+                await self._counted(self._likelihood, "likelihood_usage", model, example, row)
         except CallError as error:
             row.score_error = str(error)
             ctx.tally.fail(self.name, row.score_error, self.max_failed_fraction)
@@ -233,15 +261,14 @@ class Score(Sampling):
         row.exact_match = seen.exact_match
 
     async def _likelihood(self, model: ChatModel, example: Example, row: RowScore) -> None:
-        if self.wants_likelihood:
-            found = await likelihood(
-                model, example, max_tokens=self.likelihood_tokens, form=self.likelihood
-            )
-            row.likelihood = found.score
-            row.logp_given_prompt = found.given_prompt
-            row.logp_alone = found.alone
-            row.response_tokens = found.tokens
-            row.response_cut = found.cut
+        found = await likelihood(
+            model, example, max_tokens=self.likelihood_tokens, form=self.likelihood
+        )
+        row.likelihood = found.score
+        row.logp_given_prompt = found.given_prompt
+        row.logp_alone = found.alone
+        row.response_tokens = found.tokens
+        row.response_cut = found.cut
 
     @property
     def wants_likelihood(self) -> bool:

@@ -82,13 +82,13 @@ def test_each_row_is_asked_about_once_per_system_though_the_run_is_killed(data: 
     assert results[: len(before)] == before
     assert 0 < len(before) < len(results) == ROWS * len(SYSTEMS)
     calls = {name: [r.calls for r in results if r.system == name] for name in SYSTEMS}
-    assert calls == {"fast": [1] * 4, "best": [4] * 4, "length": [0] * 4, "random": [0] * 4}
-    # A row of `best` takes at most 4 questions, so no more than that are asked twice.
+    assert calls == {"fast": [1] * 4, "best": [2] * 4, "length": [0] * 4, "random": [0] * 4}
+    # A row of `best` takes 2 calls, so no more than that are asked twice.
     assert asked == 8
-    assert 4 * (1 + 4) <= len(server.bodies) <= 4 * (1 + 4) + 4
+    assert 4 * (1 + 2) <= len(server.bodies) <= 4 * (1 + 2) + 2
     assert all(r.prompt_tokens == 10 * r.calls for r in results)
     # The first question of each system about a row profits from no other system's.
-    assert [body.get("cache_prompt") for body in server.bodies[:5]] == [False, False, *[None] * 3]
+    assert [body.get("cache_prompt") for body in server.bodies[:6]] == [False, False, None] * 2
     assert "secret" not in args.results.read_text()
 
 

@@ -257,6 +257,40 @@ def test_likelihood_where_no_text_is_scored_is_refused_with_the_way_out() -> Non
     assert model.requests == []
 
 
+def test_best_weighs_one_question_and_how_likely_the_response_is() -> None:
+    """P(Yes) = 0.8 and 1 / (1 + 3) = 0.25 meet at log-odds (ln 4 - ln 3) / 2."""
+
+    def script(request: ChatRequest, sample: int) -> Choice:
+        if "Yes or No" not in request.messages[0].text:
+            return Choice("4", "stop", (Token("4", -3.0),))
+        top = (("Yes", math.log(0.8)), ("No", math.log(0.2)))
+        return Choice("Yes", "length", (Token("Yes", top[0][1], top),))
+
+    model = ScriptedChat(script, capabilities=Capabilities(grammar=True))
+    (found,) = annotate(Score(preset="best"), model, [example(1)])
+    odds = math.sqrt(4 / 3)
+    assert found["likelihood"] == 0.25
+    assert found["confidence"] == pytest.approx(odds / (1 + odds))
+    assert len(model.requests) == 2
+
+
+def test_best_does_without_the_likelihood_where_no_text_is_scored_and_says_so_once() -> None:
+    """Two shards of one run, one note; the confidence is that of the question."""
+    model = ScriptedChat(
+        lambda r, i: says("Yes", 0.9), capabilities=Capabilities(prompt_logprobs=False)
+    )
+    progress = SilentProgress()
+    ctx = Context(models={"scorer": model}, progress=progress)
+    for line in (1, 2):
+        shard = Shard(f"s{line}", rows_table([example(line)]))
+        (row,) = asyncio.run(Score(preset="best").annotate(shard, [True], None, ctx)).to_pylist()
+        assert (row["confidence"], row["likelihood"]) == (pytest.approx(0.999999), None)
+        assert row["likelihood_usage"] is None
+    (note,) = progress.notes
+    assert "so the likelihood is left out and the confidence is that of yes_no" in note
+    assert len(model.requests) == 2
+
+
 def test_the_form_of_the_likelihood_is_a_setting() -> None:
     """`given` of -3: 1 / 4, from one call; the raw sum is a column."""
     reply = Choice("4", "stop", (Token("4", -3.0),))
