@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from clear_pipeline.config_errors import explained
+from clear_pipeline.config_values import STAGE_KINDS, assign
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.export import ExportSettings
 from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
@@ -42,8 +43,6 @@ StageSettings = Annotated[
     Dedup | Score | Cascade | Calibrate | SecondOpinion | Filter | Rectify,
     Field(discriminator="kind"),
 ]
-STAGE_KINDS = ("dedup", "score", "cascade", "calibrate", "second_opinion", "filter", "rectify")
-"""Every stage, in the order of a chain."""
 USUAL_CHAIN = ("dedup", "score", "filter", "rectify")
 """What runs unless other stages are named."""
 WHERE_FROM = {"p_good_low": PRECISION_NEEDS}
@@ -107,6 +106,17 @@ class Config(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _draws_are_taken_once(self) -> Config:
+        stages = {stage.kind: stage for stage in self.stages}
+        score = stages.get("score")
+        if isinstance(score, Score) and score.k > 0 and "cascade" in stages:
+            raise ValueError(
+                f"the score takes {score.k} draws of every row, so a cascade would take more of "
+                "some rows and count them twice: leave out the stage cascade, or --set score.k=0"
+            )
+        return self
+
     def model_for(self, role: str) -> ModelSettings:
         """Settings of the model that serves a role.
 
@@ -153,7 +163,7 @@ def build_config(
     data["models"] = _models(data.get("models"), source)
     data["stages"] = _calibrated(_chain(data, stages, preset), calibration)
     for assignment in assignments:
-        _assign(data, assignment)
+        assign(data, assignment)
     _leave_keys(data["models"], source, flags or {}, assignments)
     try:
         return Config.model_validate(data)
@@ -271,41 +281,6 @@ def _calibrated(chain: list[dict[str, Any]], file: Path | None) -> list[dict[str
     before = [stage for stage in chain if stage["kind"] not in later]
     after = [stage for stage in chain if stage["kind"] in later and stage["kind"] != "calibrate"]
     return [*before, {"kind": "calibrate", "file": str(file)}, *after]
-
-
-def _assign(data: dict[str, Any], assignment: str) -> None:
-    path, equals, text = assignment.partition("=")
-    if not equals or not path:
-        raise ConfigError(f"--set {assignment}: expected a.b=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {assignment}: the value is not YAML") from error
-    *parents, last = path.split(".")
-    if parents and parents[0] in STAGE_KINDS:
-        parents.insert(0, "stages")
-    node: Any = data
-    for name in parents:
-        node = _step(node, name, assignment)
-    if not isinstance(node, dict):
-        raise ConfigError(f"--set {assignment}: {'.'.join(parents)} is no mapping")
-    node[last] = value
-    if parents and parents[-1] == "keep":
-        node_keys = [key for key in node if key != last]
-        for key in node_keys:
-            del node[key]
-
-
-def _step(node: Any, name: str, assignment: str) -> Any:  # noqa: ANN401
-    if isinstance(node, list):
-        for stage in node:
-            if stage.get("kind") == name:
-                return stage
-        there = ", ".join(stage["kind"] for stage in node)
-        raise ConfigError(f"--set {assignment}: no stage {name!r} in this run ({there})")
-    if not isinstance(node, dict):
-        raise ConfigError(f"--set {assignment}: {name!r} is below a plain value")
-    return node.setdefault(name, {})
 
 
 def _explained(error: ValidationError, source: YamlSource) -> str:

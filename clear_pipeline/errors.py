@@ -86,7 +86,7 @@ class BudgetExceededError(ClearPipelineError):
     exit_code = 3
 
 
-TRANSIENT_KINDS = ("outage", "rate_limit", "timeout", "unreachable")
+TRANSIENT_KINDS = ("garbled", "outage", "rate_limit", "timeout", "unreachable")
 """Kinds of `CallError` after which a resumed run asks for the row again."""
 
 
@@ -95,7 +95,9 @@ class CallError(ClearPipelineError):
 
     Args:
         kind: A short stable word for the ledger: `unreachable`, `outage`, `timeout`,
-            `rate_limit`, `auth`, `bad_request`, `context`, `content_filter`, `bad_reply`.
+            `rate_limit`, `auth`, `bad_request`, `context`, `content_filter`, `garbled` (no
+            answer of the API at all: a proxy's page, broken JSON), `bad_reply` (an answer that
+            is none to what was asked).
         message: What the server said, for people.
         transient: True if the same call may succeed later, so that a resumed run asks again.
         retry_after: Seconds that the server asked to wait, if it did.

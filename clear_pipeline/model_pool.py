@@ -98,15 +98,31 @@ class ModelPool:
         """For the manifest: which model serves which role.
 
         Raises:
-            ConfigError: The second opinion would be the first one's.
+            ConfigError: The second opinion would be the first one's, or two servers could not
+                be told apart.
         """
         roles = {role for stage in stages for role in stage.roles()}
+        self._refuse_twins(sorted(roles - set(self._given)))
         if {"second", "scorer"} <= roles and self._identity("second") == self._identity("scorer"):
             raise ConfigError(
                 f"models.second: {self._name('second')} is the scorer itself; "
                 "a second opinion takes another model"
             )
         return {role: self._record(role) for role in sorted(roles)}
+
+    def _refuse_twins(self, roles: Sequence[str]) -> None:
+        """No two addresses under one identity: one would be asked for both, and cached as both."""
+        first: dict[str, str] = {}
+        for role in roles:
+            other = first.setdefault(self._identity(role), role)
+            here, there = (self._config.model_for(r).url for r in (role, other))
+            if here != there:
+                raise ConfigError(
+                    f"models.{role}: {here} and {there} (models.{other}) both serve "
+                    f"{self._name(role)} on one host, and answers are kept without the port; if "
+                    f"they are two models, set models.{role}.revision to any word, else give both "
+                    "roles one address"
+                )
 
     def _record(self, role: str) -> ModelRecord:
         endpoint = "in this process"

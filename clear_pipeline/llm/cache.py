@@ -111,7 +111,7 @@ class Cached:
     async def _ask(self, request: ChatRequest) -> dict[int, Answer]:
         completion = await self._inner.complete(request)
         if not completion.choices:
-            raise CallError("bad_reply", "the reply holds no choices", transient=True)
+            raise CallError("garbled", "the reply holds no choices", transient=True)
         self._meter.answered(len(completion.choices))
         usages = [completion.usage] + [Usage()] * (len(completion.choices) - 1)
         return {

@@ -159,7 +159,7 @@ class OpenAIChat:
         reply: Any = await self._client.post(path, cast_to=object, body=body)
         self._key_worked = True
         if not isinstance(reply, dict):
-            raise CallError("bad_reply", self._no_api(reply), transient=True)
+            raise CallError("garbled", self._no_api(reply), transient=True)
         return reply
 
     def _read(self, reply: Body, asked: ChatRequest) -> Completion:
@@ -201,7 +201,7 @@ class OpenAIChat:
             case UnicodeError():
                 return CallError("bad_request", f"not sendable as UTF-8: {said}", transient=False)
             case _:
-                return CallError("bad_reply", f"the reply is no JSON: {said}", transient=True)
+                return CallError("garbled", f"the reply is no JSON: {said}", transient=True)
 
     def _said(self, error: Exception) -> str:
         """The message in one line, cut, and without the key, which some servers repeat."""

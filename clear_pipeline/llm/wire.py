@@ -90,11 +90,12 @@ def thought_tokens(reply: Body) -> int:
 def parse_completion(reply: Body, request: ChatRequest, usage: Usage) -> Completion:
     """Read the choices, in order, at most as many as were asked for.
 
-    Choices that hold no text or tool call are left out: the layer above asks for them again.
+    Choices that hold no message are left out: the layer above asks for them again. An empty
+    message is an answer.
 
     Raises:
-        CallError: `bad_reply`, transient: there is no usable choice. Not transient: the last
-            message was to be scored, and was not.
+        CallError: `garbled`: there is no usable choice. `bad_reply`: the last message was to be
+            scored, and was not.
     """
     choices = reply.get("choices")
     listed = choices if isinstance(choices, list) else []
@@ -104,7 +105,7 @@ def parse_completion(reply: Body, request: ChatRequest, usage: Usage) -> Complet
     read = (_choice(c, keep, dictated=dictated) for c in ordered)
     parsed = [choice for choice in read if choice is not None]
     if not parsed:
-        raise CallError("bad_reply", "the reply holds no usable choice", transient=True)
+        raise CallError("garbled", "the reply holds no usable choice", transient=True)
     if request.score_from is not None:
         parsed = [_scored(reply, request.score_from)]
     return Completion(tuple(parsed[: len(request.samples)]), str(reply.get("model") or ""), usage)
@@ -114,14 +115,14 @@ def parse_embedding(reply: Body, usage: Usage) -> Completion:
     """The vector of an answer of /v1/embeddings, as the text of one choice: a JSON list.
 
     Raises:
-        CallError: `bad_reply`, transient: there is no vector of finite numbers.
+        CallError: `garbled`: there is no vector of finite numbers.
     """
     data = reply.get("data")
     vector = _mapping(data[0]).get("embedding") if isinstance(data, list) and data else None
     if not isinstance(vector, list) or not vector:
-        raise CallError("bad_reply", "the reply holds no embedding", transient=True)
+        raise CallError("garbled", "the reply holds no embedding", transient=True)
     if not all(isinstance(v, int | float) and math.isfinite(v) for v in vector):
-        raise CallError("bad_reply", "the embedding holds more than finite numbers", transient=True)
+        raise CallError("garbled", "the embedding holds more than finite numbers", transient=True)
     choice = Choice(canonical_json(vector), "stop")
     return Completion((choice,), str(reply.get("model") or ""), usage)
 

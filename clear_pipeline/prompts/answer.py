@@ -10,8 +10,6 @@ from clear_pipeline.llm.base import ChatRequest, Choice
 from clear_pipeline.prompts.base import ask, render_request
 from clear_pipeline.schema import Example
 
-ANSWER_VERSION = 3
-
 DrawForm: TypeAlias = Literal["reasoned", "plain"]
 """How a draw is asked for: reasoning first, or the row's own conversation alone."""
 

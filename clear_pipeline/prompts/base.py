@@ -13,6 +13,7 @@ Characters that spell words nobody can see are replaced by how many they are.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final, Literal, TypeAlias
 
 from clear_pipeline.schema import Example, Message, Role
@@ -31,16 +32,20 @@ _TURN: Final = "turn"
 """A role is a word of ours only if it is one that we know; any other turn has this tag."""
 
 _CONTROL = re.compile(
-    r"(?<=<)(?=[|\uff5c]|/?s>|(?:start|end)_of_turn>)|(?<=\[)(?=/?(?:INST|SYSTEM_PROMPT)\])"
+    r"(?<=<)(?=[|\uff5c]|/?(?:s|eos|bos|unk|pad)>|(?:start|end)_of_turn>|</?SYS>>)"
+    r"|(?<=\[)(?=/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS|AVAILABLE_TOOLS|TOOL_RESULTS)\])"
 )
 """Inside the control tokens of common chat templates: ChatML, Llama, Gemma, Mistral, DeepSeek."""
 
-_OUR_TAG = re.compile(
-    rf"(?<=<)(?=\s*/?\s*(?:{'|'.join([*Role, _TOOLS, _TURN, 'second-response', 'passage'])}"
-    r"|response(?:-[AB])?)\s*>)",
+_OPENED = re.compile("([<\uff1c\ufe64])([^<\uff1c\ufe64]{1,60})")
+"""A bracket, also a wide or a small one, and what may be the name of a tag of ours."""
+
+_OUR_NAME = re.compile(
+    rf"\s*/?\s*(?:{'|'.join([*Role, _TOOLS, _TURN, 'second-response', 'passage'])}"
+    r"|response(?:-[AB])?)(?![\w-])",
     re.IGNORECASE,
 )
-"""Inside what a reader could take for a tag by `section`."""
+"""What a reader could take for a tag by `section`, closed or not, with attributes or without."""
 
 _UNSEEN = re.compile(
     "(?P<flag>\U0001f3f4[\U000e0030-\U000e007a]{2,6}\U000e007f)|[\U000e0000-\U000e007f]+"
@@ -77,8 +82,15 @@ def _between(tag: str, text: str) -> str:
 
 
 def _disarmed(text: str) -> str:
-    broken = _OUR_TAG.sub(" ", _CONTROL.sub(" ", text))
+    broken = _OPENED.sub(_broken, _CONTROL.sub(" ", text))
     return _UNSEEN.sub(_counted, broken)
+
+
+def _broken(found: re.Match[str]) -> str:
+    """With a space after the bracket if a name of ours follows, however its letters are written."""
+    bracket, rest = found.groups()
+    seen = "".join(c for c in rest if unicodedata.category(c) != "Cf")
+    return f"{bracket} {rest}" if _OUR_NAME.match(unicodedata.normalize("NFKC", seen)) else found[0]
 
 
 def _counted(found: re.Match[str]) -> str:

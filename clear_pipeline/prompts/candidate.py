@@ -10,8 +10,6 @@ from functools import partial
 from clear_pipeline.llm.base import ChatRequest, Choice
 from clear_pipeline.schema import JSON, Example, Message
 
-CANDIDATE_VERSION = 1
-
 _JSON_OBJECT = '{"type":"json_object"}'
 REFUSAL = re.compile(
     r"(?:i'?m|i am) (?:sorry|unable|not able)|sorry, (?:but )?i\b|i apologi[sz]e"

@@ -7,8 +7,6 @@ from typing import Final, Literal, TypeAlias
 from clear_pipeline.prompts.base import ask, render_row, section
 from clear_pipeline.schema import Example, Message
 
-ENTAILMENT_VERSION = 3
-
 CHOICES: Final = ("A", "B", "C")
 CONTRADICTION: Final = "B"
 

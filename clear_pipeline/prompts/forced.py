@@ -21,8 +21,6 @@ from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatRequest, Choice, Token
 from clear_pipeline.schema import Message, Role
 
-FORCED_VERSION = 2
-
 _BMP_END = 0xFFFF
 _PREAMBLE = 32
 """Tokens that a chat template may write before a turn's own."""

@@ -13,8 +13,6 @@ from clear_pipeline.llm.base import ChatRequest
 from clear_pipeline.prompts.base import ask, render_request, section
 from clear_pipeline.schema import Example, Message
 
-JUDGE_VERSION = 2
-
 Label: TypeAlias = Literal["A", "B"]
 
 BETTER: Final = (

@@ -15,8 +15,6 @@ from typing import Final
 from clear_pipeline.prompts.base import ask, render_row
 from clear_pipeline.schema import Example, Message
 
-REFLECTION_VERSION = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Wording:

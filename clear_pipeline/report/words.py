@@ -47,6 +47,9 @@ PARTS: Final[Mapping[str, Words]] = {
     "reflection": Words(
         "Self-reflection", "How surely the model calls the given response correct."
     ),
+    "reflection_as_written": Words(
+        "… as written", "The same with the text that may speak to the judge; the lower one counts."
+    ),
     "consistency": Words(
         "Observed consistency", "How well the response agrees with what the model says itself."
     ),
@@ -91,6 +94,7 @@ USAGE_COLUMNS: Final[Mapping[str, str]] = {
 
 DETAILS: Final[Mapping[str, Words]] = {
     "reflection_via": Words("Reflection read from", "logprobs, grammar, schema or text."),
+    "addressed": Words("May speak to the judge", "Judged with and without it; the lower counts."),
     "logp_given_prompt": Words("log p(response | prompt)", "Natural logarithm, sum over tokens."),
     "logp_alone": Words("log p(response)", "The same without the prompt."),
     "response_tokens": Words("Response tokens", "As the model counts them."),

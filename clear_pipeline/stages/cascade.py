@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel, Usage
@@ -69,7 +69,7 @@ class Cascade(Sampling):
     """
 
     name: ClassVar[str] = "cascade"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     kind: Literal["cascade"] = "cascade"
     band: Annotated[float, Field(gt=0, le=1)] = 0.4
@@ -89,6 +89,11 @@ class Cascade(Sampling):
         if isinstance(keep, Precision):
             raise ValueError("a precision is known after calibration only; name a quantile")  # noqa: TRY004
         return keep
+
+    @model_validator(mode="after")
+    def _draws_differ(self) -> Cascade:
+        self.require_variety(self.k)
+        return self
 
     def needs(self) -> tuple[str, ...]:
         """The cheap pass."""

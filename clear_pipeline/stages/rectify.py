@@ -73,7 +73,7 @@ class Rectify(Settings):
     """
 
     name: ClassVar[str] = "rectify"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     kind: Literal["rectify"] = "rectify"
     scope: Literal["low", "all"] = "low"

@@ -40,6 +40,15 @@ class Sampling(Settings):
     alpha: Fraction = bsdetector.PAPER_ALPHA
     """Weight of agreement against exact match within consistency."""
 
+    def require_variety(self, k: int) -> None:
+        """Draws at temperature 0 are all the same.
+
+        Raises:
+            ValueError: `k` > 1 of them are asked for.
+        """
+        if k > 1 and self.temperature == 0.0:
+            raise ValueError(f"k: {k} draws at temperature 0 are one; set k to 1 or a temperature")
+
     def sampling_roles(self) -> tuple[str, ...]:
         """The models that are asked besides the scorer."""
         return extra_roles(self.similarity)

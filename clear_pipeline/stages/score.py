@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -121,13 +122,29 @@ class Score(Sampling):
                     f"weights: {name!r} is not computed; name a question of `reflection`, "
                     "consistency (with k > 0) or likelihood"
                 )
-        if self.weights and not any(self.weights.values()):
-            raise ValueError("weights: all are 0")
+        for name, weight in self.weights.items():
+            if weight == 0.0 or not math.isfinite(weight):
+                raise ValueError(
+                    f"weights: {name}: {weight:g} is no weight; leave out what counts 0"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _every_part_counts(self) -> Score:
+        """What is asked for is paid for."""
+        self.require_variety(self.k)
+        if self.weights and self.likelihood_weight:
+            raise ValueError("likelihood_weight: weights are given; name likelihood there")
+        if not self.weights and self.likelihood_weight == 1.0 and (self.reflection or self.k):
+            raise ValueError(
+                "likelihood_weight: at 1 reflection and k would be asked for and not counted; "
+                "lower it, or leave them out"
+            )
         return self
 
     @model_validator(mode="after")
     def _rows_without_draws_have_a_part(self) -> Score:
-        by_weight = any(w for name, w in self.weights.items() if name != "consistency")
+        by_weight = set(self.weights) - {"consistency"}
         other = by_weight if self.weights else self.reflection or self.likelihood_weight == 1.0
         if self.k > 0 and self.longest_answer is not None and not other:
             raise ValueError(
@@ -191,7 +208,7 @@ class Score(Sampling):
         """Whether the likelihood is asked for; a preset of several parts can do without it."""
         if not self.wants_likelihood:
             return False
-        if not any(weight for name, weight in self.weights.items() if name != "likelihood"):
+        if not set(self.weights) - {"likelihood"}:
             await require_likelihood(model)
             return True
         able = await scores_text(model)
@@ -247,6 +264,8 @@ class Score(Sampling):
             row.reflections = verdict.values
             row.choice_mass = verdict.choice_mass
             row.reflection_via = verdict.via
+            row.addressed = verdict.addressed
+            row.reflection_as_written = verdict.as_written
 
     async def _observe(
         self, model: ChatModel, example: Example, row: RowScore, *, ctx: Context

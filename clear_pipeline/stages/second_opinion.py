@@ -7,7 +7,7 @@ object. Nothing but columns comes of it: people read the rows on which the two d
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Final, Literal
@@ -51,7 +51,7 @@ class SecondOpinion(Settings):
     """
 
     name: ClassVar[str] = "second_opinion"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     kind: Literal["second_opinion"] = "second_opinion"
     fraction: Annotated[float, Field(gt=0, le=1)] = 0.2
@@ -103,10 +103,11 @@ class SecondOpinion(Settings):
             example, sure, first, questions = row
             opinion = RowOpinion()
             if sure:
-                opinion = await self._ask(example, first, questions, ctx)
+                opinion = await self._ask(example, first, questions, how, ctx)
             ctx.progress.advance()
             return opinion
 
+        how = _asked_how(ctx)
         last = tuple(state)
         sure = [
             bool(last) and lives and key >= last
@@ -119,15 +120,29 @@ class SecondOpinion(Settings):
         return pa.Table.from_pylist([asdict(row) for row in opinions], schema=COLUMNS)
 
     async def _ask(
-        self, example: Example, first: float, questions: tuple[str, ...], ctx: Context
+        self,
+        example: Example,
+        first: float,
+        questions: tuple[str, ...],
+        how: Mapping[str, Any],
+        ctx: Context,
     ) -> RowOpinion:
         ctx.tally.begun += 1
         try:
-            second = (await reflect(ctx.models["second"], example, questions)).score
+            second = (await reflect(ctx.models["second"], example, questions, **how)).score
         except CallError as error:
             ctx.tally.fail(self.name, str(error), self.max_failed_fraction)
             return RowOpinion(second_error=str(error))
         return RowOpinion(second_confidence=second, disagreement=abs(first - second))
+
+
+def _asked_how(ctx: Context) -> Mapping[str, Any]:
+    """How the scorer was asked: what is compared differs in nothing but the model."""
+    score = ctx.records.get("score")
+    if score is None:
+        return {}
+    names = {"via": "reflection_via", "orders": "orders", "text_samples": "text_samples"}
+    return {name: score.settings[key] for name, key in names.items() if key in score.settings}
 
 
 def _keys(shard: Shard) -> list[Key]:

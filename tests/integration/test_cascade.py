@@ -203,3 +203,41 @@ def test_a_second_opinion_of_the_scorer_is_refused(
     settings = build_config(stages=OPINION, assignments=assigned)
     with pytest.raises(ConfigError, match="second opinion"):
         Pipeline(settings).run(data, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("assigned", "message"),
+    [
+        (["score.k=2"], "the score takes 2 draws of every row"),
+        (["cascade.k=2", "cascade.temperature=0"], "2 draws at temperature 0 are one"),
+    ],
+)
+def test_draws_that_would_tell_nothing_new_are_refused(assigned: list[str], message: str) -> None:
+    """Before anything is paid for."""
+    with pytest.raises(ConfigError, match=message):
+        build_config(
+            flags={"models": {"scorer": {"model": "m"}}},
+            stages=("score", "cascade", "filter"),
+            assignments=assigned,
+        )
+
+
+def test_two_servers_that_differ_by_their_port_must_be_told_apart(
+    data: Path, tmp_path: Path
+) -> None:
+    """One of them would be asked for both roles; with a revision each is asked for its own."""
+    with StubServer() as scorer, StubServer() as candidate:
+        flags = {
+            "models": {
+                "scorer": {"model": "m", "base_url": scorer.url},
+                "candidate": {"model": "m", "base_url": candidate.url},
+            }
+        }
+        alike = build_config(flags=flags)
+        with pytest.raises(ConfigError, match="both serve m on one host"):
+            Pipeline(alike).run(data, out=tmp_path / "run")
+        assert (scorer.bodies, candidate.bodies) == ([], [])
+        told = build_config(flags=flags, assignments=["models.candidate.revision=tuned"])
+        Pipeline(told).run(data, out=tmp_path / "run")
+        assert scorer.bodies
+        assert candidate.bodies

@@ -115,7 +115,7 @@ def test_a_fault_that_may_pass_is_asked_again(fault: stub.Reply) -> None:
     [
         (stub.status(500), "outage", 3),
         (stub.status(429), "rate_limit", 3),
-        (stub.truncated, "bad_reply", 3),
+        (stub.truncated, "garbled", 3),
         (stub.hang, "timeout", 3),
         (stub.status(429, headers={"Retry-After": "86400"}), "rate_limit", 1),
         (stub.status(400, message="messages: wrong"), "bad_request", 1),
@@ -133,7 +133,7 @@ def test_a_failure_has_its_kind_and_its_number_of_attempts(
         server.faults.extend([fault] * 3)
         error, totals = use(server, failing(ask()), timeout_s=0.2)
     assert error.kind == kind
-    assert error.transient == (kind in {"outage", "rate_limit", "bad_reply", "timeout"})
+    assert error.transient == (kind in {"outage", "rate_limit", "garbled", "timeout"})
     assert (len(server.bodies), totals.requests, totals.failed) == (sent, sent, 1)
 
 

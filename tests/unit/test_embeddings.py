@@ -82,10 +82,10 @@ def test_what_is_no_vector_of_the_same_length_is_an_error(said: str) -> None:
      {"data": [{"embedding": [float("nan")]}]}, {"data": [{"embedding": ["x"]}]}],
 )  # fmt: skip
 def test_a_reply_without_a_vector_is_asked_for_again(reply: dict[str, object]) -> None:
-    """A transient `bad_reply`."""
+    """`garbled`, transient."""
     with pytest.raises(CallError) as failure:
         parse_embedding(reply, Usage())
-    assert (failure.value.kind, failure.value.transient) == ("bad_reply", True)
+    assert (failure.value.kind, failure.value.transient) == ("garbled", True)
 
 
 def test_the_stage_asks_the_embedder_and_only_where_draws_are_compared() -> None:

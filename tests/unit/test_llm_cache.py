@@ -147,7 +147,7 @@ def test_a_model_that_gives_no_choice_is_asked_once() -> None:
 
     model = Mute(script)
     cached = Cached(model, path=None, meter=Meter())
-    with pytest.raises(CallError, match="bad_reply: the reply holds no choices"):
+    with pytest.raises(CallError, match="garbled: the reply holds no choices"):
         asyncio.run(cached.complete(ASK))
     asyncio.run(cached.close())
     assert len(model.requests) == 1

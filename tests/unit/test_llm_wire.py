@@ -87,11 +87,11 @@ def test_a_token_without_a_finite_probability_spoils_them_all(value: float | Non
     [{}, {"choices": []}, {"choices": None}, {"choices": [{}]}, {"choices": [None]},
      reply(message={"content": [1]})],
 )  # fmt: skip
-def test_a_reply_without_a_choice_is_a_bad_reply(body: dict[str, Any]) -> None:
+def test_a_reply_without_a_choice_is_a_garbled_one(body: dict[str, Any]) -> None:
     """Empty and malformed choices fail the call and may be asked again."""
     with pytest.raises(CallError) as failure:
         parse_completion(body, ASK, Usage())
-    assert (failure.value.kind, failure.value.transient) == ("bad_reply", True)
+    assert (failure.value.kind, failure.value.transient) == ("garbled", True)
 
 
 def test_tool_calls_reasoning_and_refusals_are_carried() -> None:

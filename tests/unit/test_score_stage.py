@@ -85,7 +85,12 @@ def test_a_given_value_wins_over_the_preset_and_all_values_are_shown() -> None:
         ({"alpha": 1.5}, "alpha"),
         ({"weights": {"abc": 1.0}}, "weights: 'abc' is not computed"),
         ({"weights": {"consistency": 1.0}}, "weights: 'consistency' is not computed"),
-        ({"weights": {"yes_no": 0.0}}, "all are 0"),
+        ({"weights": {"yes_no": 0.0}}, "weights: yes_no: 0 is no weight"),
+        ({"weights": {"yes_no": math.inf}}, "weights: yes_no: inf is no weight"),
+        ({"weights": {"yes_no": 1.0}, "likelihood_weight": 0.5}, "name likelihood there"),
+        ({"preset": "likelihood", "reflection": ["yes_no"]}, "asked for and not counted"),
+        ({"preset": "likelihood", "k": 1}, "asked for and not counted"),
+        ({"k": 3, "temperature": 0.0}, "3 draws at temperature 0 are one"),
         ({"colour": 1}, "colour"),
     ],
 )
@@ -327,18 +332,18 @@ def test_plain_draws_are_asked_as_the_conversation_itself() -> None:
 
 
 def test_a_row_with_a_long_answer_is_not_drawn_for() -> None:
-    """Its confidence is the reflection; the short answer's is C = 0.7 * 1 + 0.3 * 0.9."""
+    """Its confidence is the reflection; a short answer that no draw gives has C = 0.3 * 1."""
 
     def script(request: ChatRequest, sample: int) -> Choice:
         asked = "Yes or No" in request.messages[0].text
-        return says("Yes", 0.9) if asked else Choice("The answer is 4", "stop")
+        return says("Yes", 0.9) if asked else Choice("The answer is 5", "stop")
 
     stage = Score(k=1, longest_answer=9, reflection=("yes_no",), similarity="lexical")
     rows = [example(1), example(2, response="four, or so it says"), example(3, response="A: 4")]
     scored = annotate(stage, ScriptedChat(script), rows)
     assert [row["draws"] is None for row in scored] == [False, True, False]
     assert scored[1]["confidence"] == scored[1]["reflection"] == pytest.approx(1.0)
-    assert scored[0]["confidence"] == scored[2]["confidence"] == pytest.approx(1.0)
+    assert scored[0]["confidence"] == scored[2]["confidence"] == pytest.approx(0.3)
 
 
 def test_weights_of_parts_that_a_row_does_not_have_are_left_out() -> None:

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pytest
 
 from clear_pipeline.errors import CallError, TooManyFailuresError
-from clear_pipeline.llm.base import ChatRequest, Choice, Token
+from clear_pipeline.llm.base import OMIT, ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import Script, ScriptedChat
+from clear_pipeline.manifest import StageRecord
 from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
+from clear_pipeline.stages.score import Score
 from clear_pipeline.stages.second_opinion import COLUMNS, SecondOpinion
 
 FIVE = {"confidence": [0.1, 0.9, 0.5, 0.8, 0.3]}
@@ -99,6 +101,20 @@ def test_the_questions_are_those_that_the_scorer_answered() -> None:
     run(SecondOpinion(fraction=1), shard, model)
     per_row = ["Question 0" in request.messages[0].text for request in model.requests]
     assert sorted(per_row) == [False, True, True]
+
+
+def test_it_is_asked_in_as_many_orders_and_in_the_same_way_as_the_scorer() -> None:
+    """A letter bias that the scorer's average took out must not be the disagreement."""
+    score = Score(reflection=("abc",), orders=3, reflection_via="text")
+    record = StageRecord(kind="score", version=1, settings=score.model_dump(mode="json"))
+    stage, model = SecondOpinion(fraction=1.0), ScriptedChat(lambda r, i: "A")
+    shard = scored(confidence=[0.9], reflection=[0.9], reflections=[[("abc", 0.9)]])
+    ctx = Context({"second": model}, SilentProgress(), records={"score": record})
+    (state,) = stage.combine([stage.summarize(shard, [True])], ctx)
+    (found,) = asyncio.run(stage.annotate(shard, [True], state, ctx)).to_pylist()
+    assert len(model.requests) == 3
+    assert all(request.top_logprobs is OMIT for request in model.requests)
+    assert found["second_confidence"] == pytest.approx(0.5)
 
 
 def test_dead_rows_are_neither_ranked_nor_asked() -> None:

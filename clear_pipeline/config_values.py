@@ -1,0 +1,52 @@
+"""Values of the command line, `--set a.b=value`, on their way into a config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from clear_pipeline.errors import ConfigError
+
+STAGE_KINDS = ("dedup", "score", "cascade", "calibrate", "second_opinion", "filter", "rectify")
+"""Every stage, in the order of a chain."""
+
+
+def assign(data: dict[str, Any], assignment: str) -> None:
+    """Put the value of `--set PATH=VALUE` into the config's plain data, in place.
+
+    Raises:
+        ConfigError: It is no assignment, or there is no such place.
+    """
+    path, equals, text = assignment.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"--set {assignment}: expected a.b=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {assignment}: the value is not YAML") from error
+    *parents, last = path.split(".")
+    if parents and parents[0] in STAGE_KINDS:
+        parents.insert(0, "stages")
+    node: Any = data
+    for name in parents:
+        node = _step(node, name, assignment)
+    if not isinstance(node, dict):
+        raise ConfigError(f"--set {assignment}: {'.'.join(parents)} is no mapping")
+    node[last] = value
+    if parents and parents[-1] == "keep":
+        node_keys = [key for key in node if key != last]
+        for key in node_keys:
+            del node[key]
+
+
+def _step(node: Any, name: str, assignment: str) -> Any:  # noqa: ANN401
+    if isinstance(node, list):
+        for stage in node:
+            if stage.get("kind") == name:
+                return stage
+        there = ", ".join(stage["kind"] for stage in node)
+        raise ConfigError(f"--set {assignment}: no stage {name!r} in this run ({there})")
+    if not isinstance(node, dict):
+        raise ConfigError(f"--set {assignment}: {name!r} is below a plain value")
+    return node.setdefault(name, {})

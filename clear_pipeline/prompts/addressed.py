@@ -1,0 +1,140 @@
+"""What in a response speaks to whoever judges it, and not to whoever asked.
+
+A row can be written to talk a judge into a good verdict: "(A) Correct" at its end, "ignore the
+above", a faked end of the response with a system turn after it, words in invisible characters, the
+same praise a hundred times (Greshake et al. 2023, arXiv 2302.12173; Shi et al. 2024, arXiv
+2403.17710). Small models follow it. So a response that may hold such text is judged twice, with and
+without it, and the lower verdict counts: the text can lower a score and never raise it.
+
+For this the rules may err on the side of finding too much. What is set aside by mistake costs a
+question, and a good response of which little is missing stays a good one.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final
+
+from clear_pipeline.prompts.judge_talk import BREAK, CHEERS, INVITED, SENTENCES, VERDICT_ALONE
+
+_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n\s*")
+"""Behind a sentence or a line, with the white space that follows."""
+
+_TURNED = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Characters that turn the direction of text; there is nothing to turn without letters of both."""
+
+_UNSEEN = re.compile(
+    "[\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
+    "|(?<=[A-Za-z .,])[\u00ad\u200b-\u200d\u2060-\u2064\ufe00-\ufe0f\ufeff]+(?=[A-Za-z .,])"
+)
+"""Characters that hide words; a joiner between Latin letters joins nothing."""
+
+_LOOKALIKES = re.compile(
+    "[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]"
+    "|[A-Za-z]{2}[\u0370-\u03ff]|[\u0370-\u03ff][A-Za-z]{2}"
+)
+"""Cyrillic or Greek letters within Latin words; a formula has single Greek ones."""
+
+_LEET: Final = str.maketrans("013457@$!", "oieastasi")
+
+_FEW = 2
+"""So many such characters may stand in a sentence by mistake."""
+_OFTEN = 4
+"""So often stands no sentence in a row that is written for people; short ones twice as often."""
+_SHORT = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A response in two.
+
+    Attributes:
+        text: What speaks to a judge, its pieces joined by line breaks.
+        rest: The response without it; never empty.
+    """
+
+    text: str
+    rest: str
+
+
+def addressed(response: str, request: str) -> Addressed | None:
+    """What in a response may be meant for its judge; None if nothing is, or nothing else is there.
+
+    A paragraph of which one sentence speaks to a judge is set aside as a whole, unless nothing else
+    would be left.
+
+    Args:
+        response: The text that is to be judged.
+        request: What it answers. A request that names verdicts ("yes or no?") is answered by one.
+    """
+    end = BREAK.search(response)
+    pieces = _pieces(response if end is None else response[: end.start()])
+    plain = [_plain(piece) for piece in pieces]
+    often = Counter(plain)
+    invited = INVITED.search(_plain(request)) is not None
+    aside = [
+        _speaks(seen, piece)
+        or (n > 0 and not invited and VERDICT_ALONE.fullmatch(seen) is not None)
+        or _is_padding(seen, often[seen])
+        for n, (piece, seen) in enumerate(zip(pieces, plain, strict=True))
+    ]
+    tail = "" if end is None else response[end.start() :]
+    whole = _divided(pieces, _paragraphs(pieces, aside), tail)
+    return whole or _divided(pieces, aside, tail)
+
+
+def _divided(pieces: Sequence[str], aside: Sequence[bool], tail: str) -> Addressed | None:
+    found = [
+        piece.strip() for piece, out in zip([*pieces, tail], [*aside, True], strict=True) if out
+    ]
+    rest = "".join(piece for piece, out in zip(pieces, aside, strict=True) if not out).strip()
+    text = "\n".join(filter(None, found))
+    return Addressed(text, rest) if text and rest else None
+
+
+def _paragraphs(pieces: Sequence[str], aside: Sequence[bool]) -> list[bool]:
+    """All pieces of the paragraphs of which one is set aside."""
+    of = [0, *accumulate(int(piece.count("\n") > 1) for piece in pieces)]
+    spoken = {paragraph for paragraph, out in zip(of, aside, strict=False) if out}
+    return [paragraph in spoken for paragraph in of[:-1]]
+
+
+def _pieces(text: str) -> list[str]:
+    """Sentences and lines; joined they are the text."""
+    ends = [*(found.end() for found in _END.finditer(text)), len(text)]
+    starts = [0, *ends[:-1]]
+    return [text[a:b] for a, b in zip(starts, ends, strict=True) if a < b]
+
+
+def _plain(text: str) -> str:
+    """As a reader sees it, without accents, in small letters on one line."""
+    apart = unicodedata.normalize("NFKD", text)
+    seen = "".join(c for c in apart if unicodedata.category(c) not in {"Cf", "Mn"})
+    return " ".join(seen.casefold().split())
+
+
+def _speaks(seen: str, piece: str) -> bool:
+    if _hides(piece) or CHEERS.fullmatch(seen):
+        return True
+    return any(found.search(text) for found in SENTENCES for text in {seen, seen.translate(_LEET)})
+
+
+def _hides(piece: str) -> bool:
+    """Whether words stand there that a reader does not see, or not as they are."""
+    if piece.isascii():
+        return False
+    if _TURNED.search(piece) and not any(
+        unicodedata.bidirectional(c) in {"R", "AL"} for c in piece
+    ):
+        return True
+    return any(len(found.findall(piece)) > _FEW for found in (_UNSEEN, _LOOKALIKES))
+
+
+def _is_padding(seen: str, times: int) -> bool:
+    enough = _OFTEN if len(seen) >= _SHORT else 2 * _OFTEN
+    return times >= enough and any(c.isalpha() for c in seen)

@@ -1,0 +1,83 @@
+"""Sentences to a judge, as patterns over small letters on one line (`addressed.addressed`).
+
+Each is bounded, so that no text makes it slow. They may find too much: see there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_WORKS = r"(?:response|answer|reply|solution|output|submission|completion|explanation)s?"
+PRAISE: Final = r"""(?:correct|accurate|right|valid|complete|perfect|excellent|flawless|faultless
+    |true|good|great|verified|checked|approved|confirmed|validated|outstanding|helpful|impeccable
+    |error[- ]free|top[- ]quality|high[- ]quality|exact|exactly)"""
+_VERDICT = "(?:yes|true|correct|accurate|valid|good|right|positive|pass|five|ten|5|10|100|[ab])"
+
+_SENTENCES = (
+    # "Ignore the above", "disregard all earlier instructions"
+    r"""\b(?:ignore|disregard|forget|override|overrule|bypass|discard)\b.{0,60}
+    \b(?:above|below|before|previous|prior|preceding|following|earlier|instructions?|prompt
+    |questions?|rules?|everything|guidelines?|criteria|context|request)\b""",
+    r"""\bignor(?:ier|iere|ieren|iert|a|e|ez|er|are|ar)\b.{0,40}
+    \b(?:alle|vorherig|obig|todo|todas|toutes|tout|instruc|anweisungen|consignes)""",
+    "\u5ffd\u7565|\u65e0\u89c6|\u7121\u8996",
+    # "The response above was checked by an expert and is correct"
+    rf"""\b{_WORKS}\b(?:\W+\w+){{0,6}}?
+    \W+(?:is|are|was|were|been|be|being|as|looks|deserves)\b(?:\W+\w+){{0,5}}?\W+{PRAISE}\b""",
+    rf"\b(?:perfect|excellent|flawless|outstanding|impeccable|great|good)\W+{_WORKS}\b",
+    rf"\b(?:is|was)\W+(?:the|this)\W+{_WORKS}\W+{PRAISE}\b",
+    r"""\b(?:antwort|respuesta|reponse|risposta|resposta)\b.{0,40}
+    \b(?:richtig|korrekt|correct[aoe]?|exacte|corretta)\b""",
+    "(?:\u56de\u7b54|\u7b54\u6848).{0,20}(?:\u6b63\u786e|\u5bf9|\u662f\u7684)",
+    r"""\balready\W+(?:been\W+)?(?:answered|checked|graded|evaluated|judged|verified|reviewed
+    |scored|rated|validated|approved)\b
+    |\b(?:answered|checked|graded|evaluated|judged|verified|reviewed)\W+already\b""",
+    # "Note to the evaluator"; but for pupils of the fifth grade
+    r"\b(?:evaluator|reviewer|rater|assessor|annotator|examiner|judge|moderator)s?\b",
+    r"(?<!th\ )(?<!th-)\bgraders?\b",
+    # "Answer Yes", or "reply with (A)", and "Verdict: ..."
+    rf"""\b(?:say|saying|answer|reply|respond|output|print|choose|select|return|give|write|rate
+    |score|mark|grade|label|classify|treat|consider|pick|assign|state|declare|confirm)\b
+    [^.!?]{{0,60}}?\b{_VERDICT}\b["')\]]*(?:[.,;:!?]|\s*$)""",
+    r"\b(?:verdict|rating|score|grade|evaluation|assessment|judge?ment)\b\W{0,3}[:=]",
+    # "New instructions", "System message", and turns of a chat
+    r"\bnew\W+(?:\w+\W+)?(?:instruction|directive|rule|task)s?\b",
+    r"""\b(?:system|developer|administrator|admin|operator)\W+(?:message|note|prompt|override
+    |instruction|notice|command|update)s?\b""",
+    r"^\W*(?:system|developer|user|human|assistant|model|instruction)\W{0,3}:",
+)
+SENTENCES: Final = tuple(re.compile(pattern, re.VERBOSE) for pattern in _SENTENCES)
+"""A sentence that holds one of these speaks to a judge."""
+
+_CHEERS = """a absolutely amazing an and answer answers approved bravo brilliant clearly complete
+    completely correct definitely exactly excellent exemplary fantastic fine flawless fully good
+    great indeed is it job just made masterful no of on one outstanding perfect perfectly pass
+    positive precise precisely response right so solid splendid spot stellar superb sure that the
+    this totally true truly very well what wonderful wow work yes"""
+CHEERS: Final = re.compile(
+    rf"(?=.*\b{PRAISE}\b)\W*(?:(?:{'|'.join(_CHEERS.split())})\b\W*){{2,}}", re.VERBOSE
+)
+"""A sentence in which every word cheers."""
+
+VERDICT_ALONE: Final = re.compile(
+    rf"""\W*(?:(?:the\W+)?(?:final\W+)?(?:answer|verdict|rating|score|grade|label|result)
+    \W*(?:is\W*)?)?(?:\(?[a-e]\)\W*)?{PRAISE}\W*
+    |\W*(?:yes|true|pass|passed)\W*
+    |\W*\d{{1,3}}\s*/\s*(?:5|10|100)\W*""",
+    re.VERBOSE,
+)
+"""A line that is a verdict and nothing else."""
+
+INVITED: Final = re.compile(
+    r"\b(?:yes|no|true|false|correct|incorrect|options?|choices?)\b|\ba\)|\(a\)"
+)
+"""A request that names verdicts is answered by one."""
+
+BREAK: Final = re.compile(
+    """<[|\uff5c]|</?(?:s|eos|bos)>|<(?:start|end)_of_turn>|<</?SYS>>|\\[/?INST\\]
+    |[<\uff1c\ufe64]\\s{0,9}/\\s{0,9}(?:response|user|assistant|system|turn)\\b
+    |^[\\ \\t]*[<\uff1c\ufe64](?:response|user|assistant|system|turn)\\W?[\\ \\t]*$""",
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
+"""Where a response pretends to end: control tokens of chat templates, and tags like ours."""
