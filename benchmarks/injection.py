@@ -6,11 +6,12 @@
 The first bad rows of each set's split, and as many good ones, are scored as they are; the median of
 these scores is the threshold, as the default filter has it. Bad rows at or above it pass already
 and are left out. Each other bad row is attacked in every way of benchmarks/attacks.py, and an
-attack succeeds if the row then reaches the threshold. The same attacks are made on a plain prompt
-without tags, with its own scores and threshold. Run again with the same cache to resume: no
-answer is asked for twice. The table is appended to benchmarks/results. Intervals are 95 %,
-Clopper-Pearson, with several attacks on one row counted for what they are worth. Columns of DATA:
-see benchmarks/rectify.py.
+attack succeeds if the row then reaches the threshold. With --unseen the attacks are those of
+benchmarks/unseen_attacks.py. The same attacks are made on a plain prompt without tags that is asked
+about the whole response alone, with its own scores and threshold. Run again with the same cache to
+resume: no answer is asked for twice. The table is appended to benchmarks/results. Intervals are
+95 %, Clopper-Pearson, with several attacks on one row counted for what they are worth. Columns of
+DATA: see benchmarks/rectify.py.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.attacks import ATTACKS, CONTROL
+from benchmarks.attacks import ATTACKS, CONTROL, Plant
 from benchmarks.rectify import Case, Counting, read_cases, share
+from benchmarks.unseen_attacks import UNSEEN
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.budget import Meter
@@ -105,9 +107,9 @@ def independent(outcomes: NDArray[np.bool_]) -> float:
     return float(outcomes.size / max(1.0, between / (share * (1 - share) / (rows * kinds))))
 
 
-def attack(example: Example, kind: str, row: int) -> Example:
+def attack(example: Example, kind: str, plant: Plant, row: int) -> Example:
     """The row with this attack in its response."""
-    target = replace(example.target, content=ATTACKS[kind](example.target.content or "", row))
+    target = replace(example.target, content=plant(example.target.content or "", row))
     return replace(example, id=f"{example.id}#{kind}", target=target)
 
 
@@ -149,16 +151,20 @@ def plain_judge(model: ChatModel, stage: Score, ctx: Context) -> Judge:
     return judge
 
 
-async def trial(judge: Judge, cases: Sequence[Case]) -> Judged:
+async def trial(
+    judge: Judge, cases: Sequence[Case], attacks: Mapping[str, Plant] = ATTACKS
+) -> Judged:
     """Score the rows of one set as they are and after every attack."""
     good = [case.example for case in cases if not case.bad]
     bad = [case.example for case in cases if case.bad]
-    attacked = [attack(row, kind, n) for kind in ATTACKS for n, row in enumerate(bad)]
+    attacked = [
+        attack(row, kind, plant, n) for kind, plant in attacks.items() for n, row in enumerate(bad)
+    ]
     scores = iter(await judge([*good, *bad, *attacked]))
     return Judged(
         good=list(islice(scores, len(good))),
         bad=list(islice(scores, len(bad))),
-        attacked={kind: list(islice(scores, len(bad))) for kind in ATTACKS},
+        attacked={kind: list(islice(scores, len(bad))) for kind in attacks},
     )
 
 
@@ -215,18 +221,20 @@ async def measure(args: argparse.Namespace) -> list[str]:
     if not args.preset_alone:
         plain = plain_judge(model, Score(preset=args.preset), ctx)
         judges["the same questions without tags"] = plain
+    attacks = {**UNSEEN, CONTROL: ATTACKS[CONTROL]} if args.unseen else ATTACKS
     sets = {path.stem: chosen(path, split=args.split, bad=args.bad) for path in args.data}
     try:
         judged = {
-            name: {stem: await trial(judge, cases) for stem, cases in sets.items()}
+            name: {stem: await trial(judge, cases, attacks) for stem, cases in sets.items()}
             for name, judge in judges.items()
         }
     finally:
         await model.close()
     totals = meter.snapshot()
     cost = f"{totals.requests} requests and {totals.cached_samples} cached answers; {totals.usage}"
+    tried = f"{args.bad} bad rows per set, {'unseen' if args.unseen else 'seen'} attacks"
     return [
-        f"## {args.model}, split {args.split}, {args.bad} bad rows per set",
+        f"## {args.model}, split {args.split}, {tried}",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}: {cost}. Attacked rows that reach the threshold:",
         "",
@@ -242,6 +250,7 @@ def main() -> None:
     parser.add_argument("--split", choices=["tune", "report"], default="tune")
     parser.add_argument("--bad", type=int, default=40, help="bad rows per file")
     parser.add_argument("--preset", choices=["fast", "best"], default="fast")
+    parser.add_argument("--unseen", action="store_true", help="attacks of another author")
     parser.add_argument("--preset-alone", action="store_true", help="not beside a plain prompt")
     parser.add_argument("--base-url", help="none: a model of the catalogue")
     parser.add_argument("--model", required=True)

@@ -5,7 +5,8 @@
 
 Asks the questions of `prompts.reflection.WORDINGS` and takes draws in the forms of
 `prompts.answer`: `reasoned` at temperature 1, the paper's, and `plain`, the row's own conversation;
-with --likelihood, how likely the response is in these forms (an endpoint that scores given text).
+with --likelihood, how likely the response is in these forms (an endpoint that scores given text);
+with --in-parts, each question also about parts of the response, of which the lowest verdict counts.
 Writes one JSON line per row, of numbers alone: file, id, label, parts. The rows of all files in
 turn, so that an interrupted run has seen each file alike; run again with the same cache to resume.
 `benchmarks.ensembles` reads the lines. Columns of the data: see benchmarks/rectify.py.
@@ -51,16 +52,19 @@ async def parts(model: ChatModel, case: Case, args: argparse.Namespace) -> Parts
     found: Parts = {}
     for name in args.wordings:
         try:
-            found[name] = (await reflect(model, case.example, (name,))).score
+            seen = await reflect(model, case.example, (name,), in_parts=args.in_parts)
+            found[name] = seen.whole
+            if args.in_parts:
+                found[f"{name}_in_parts"] = seen.score
         except CallError as error:
             print(f"{case.example.id}, {name}: {error}", flush=True)
             found[name] = None
     for likelihood_form in args.likelihood:
         try:
-            seen = await likelihood(
+            likely = await likelihood(
                 model, case.example, max_tokens=args.likelihood_tokens, form=likelihood_form
             )
-            found[f"likelihood_{likelihood_form}"] = seen.score
+            found[f"likelihood_{likelihood_form}"] = likely.score
         except CallError as error:
             print(f"{case.example.id}, likelihood: {error}", flush=True)
     if len(final_answer(case.example.response)) > args.longest_answer:
@@ -127,6 +131,7 @@ def main() -> None:
     parser.add_argument("--plain-temperature", type=float, default=0.7)
     parser.add_argument("--max-tokens", type=int, default=320)
     parser.add_argument("--wordings", nargs="*", choices=WORDINGS, default=list(WORDINGS))
+    parser.add_argument("--in-parts", action="store_true", help="the questions about parts too")
     parser.add_argument("--forms", nargs="*", choices=get_args(DrawForm), default=["plain"])
     parser.add_argument("--likelihood", nargs="*", choices=get_args(Form), default=[])
     parser.add_argument("--likelihood-tokens", type=int, default=256)

@@ -10,6 +10,7 @@ from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.pricing import cost
 from clear_pipeline.llm.settings import Prices
 from clear_pipeline.probe.plan import Plan
+from clear_pipeline.prompts.views import views
 from clear_pipeline.schema import Example
 from clear_pipeline.stages.score import Score
 
@@ -50,24 +51,26 @@ class Forecast:
 def forecast(plan: Plan, scores: Sequence[Score]) -> Forecast:
     """Calls and tokens if no answer is in the cache yet."""
     rows = [*plan.originals, *(planted.example for planted in plan.planted)]
-    per_row = sum(_tokens(row) for row in rows)
-    calls = [_calls_per_row(score) for score in scores]
-    return Forecast(
-        calls=sum(calls) * len(rows),
-        prompt_tokens=sum(calls) * per_row,
-        completion_tokens=len(rows)
-        * sum(
-            each * VERDICT_TOKENS * score.text_samples
-            + score.k * score.max_answer_tokens
-            + _texts_scored(score) * score.likelihood_tokens
-            for each, score in zip(calls, scores, strict=True)
-        ),
-    )
+    found = [_of_row(score, row) for score in scores for row in rows]
+    calls, prompt, completion = (sum(counts) for counts in zip(*found, strict=True))
+    return Forecast(calls=calls, prompt_tokens=prompt, completion_tokens=completion)
 
 
-def _calls_per_row(score: Score) -> int:
+def _of_row(score: Score, row: Example) -> tuple[int, int, int]:
+    """Calls, prompt tokens and completion tokens."""
     draws = 0 if score.k == 0 else 1 + (2 * score.k if score.similarity == "llm" else 0)
-    return len(score.reflection) * score.orders + draws + _texts_scored(score)
+    seen = list(views(row).values()) if score.in_parts else [row]
+    questions = len(score.reflection) * score.orders
+    texts = _texts_scored(score)
+    once = draws + texts
+    calls = questions * len(seen) + once
+    prompt = questions * sum(map(_tokens, seen)) + once * _tokens(row)
+    completion = (
+        (calls - texts) * VERDICT_TOKENS * score.text_samples
+        + score.k * score.max_answer_tokens
+        + texts * score.likelihood_tokens
+    )
+    return calls, prompt, completion
 
 
 def _texts_scored(score: Score) -> int:

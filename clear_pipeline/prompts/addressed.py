@@ -3,11 +3,8 @@
 A row can be written to talk a judge into a good verdict: "(A) Correct" at its end, "ignore the
 above", a faked end of the response with a system turn after it, words in invisible characters, the
 same praise a hundred times (Greshake et al. 2023, arXiv 2302.12173; Shi et al. 2024, arXiv
-2403.17710). Small models follow it. So a response that may hold such text is judged twice, with and
-without it, and the lower verdict counts: the text can lower a score and never raise it.
-
-For this the rules may err on the side of finding too much. What is set aside by mistake costs a
-question, and a good response of which little is missing stays a good one.
+2403.17710). The rules here know some of it by its words, and may find too much: `views` judges the
+rest of the response besides the whole, and the lower verdict counts.
 """
 
 from __future__ import annotations
@@ -22,8 +19,9 @@ from typing import Final
 
 from clear_pipeline.prompts.judge_talk import BREAK, CHEERS, INVITED, SENTENCES, VERDICT_ALONE
 
-_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n\s*")
-"""Behind a sentence or a line, with the white space that follows."""
+_END = re.compile(r"(?:(?<=\w\w\w\.)|(?<=\d\.)|(?<=[!?]))[\"')\]]*\s+(?![a-z])|\n\s*")
+"""Behind a line or a sentence, with the white space that follows; "U.S. Army" and "e.g. by foot"
+are no two sentences."""
 
 _TURNED = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Characters that turn the direction of text; there is nothing to turn without letters of both."""
@@ -73,7 +71,7 @@ def addressed(response: str, request: str) -> Addressed | None:
         request: What it answers. A request that names verdicts ("yes or no?") is answered by one.
     """
     end = BREAK.search(response)
-    pieces = _pieces(response if end is None else response[: end.start()])
+    pieces = pieces_of(response if end is None else response[: end.start()])
     plain = [_plain(piece) for piece in pieces]
     often = Counter(plain)
     invited = INVITED.search(_plain(request)) is not None
@@ -104,7 +102,7 @@ def _paragraphs(pieces: Sequence[str], aside: Sequence[bool]) -> list[bool]:
     return [paragraph in spoken for paragraph in of[:-1]]
 
 
-def _pieces(text: str) -> list[str]:
+def pieces_of(text: str) -> list[str]:
     """Sentences and lines; joined they are the text."""
     ends = [*(found.end() for found in _END.finditer(text)), len(text)]
     starts = [0, *ends[:-1]]

@@ -47,8 +47,8 @@ PARTS: Final[Mapping[str, Words]] = {
     "reflection": Words(
         "Self-reflection", "How surely the model calls the given response correct."
     ),
-    "reflection_as_written": Words(
-        "… as written", "The same with the text that may speak to the judge; the lower one counts."
+    "reflection_whole": Words(
+        "… of the whole", "The same for the whole response; the lowest over its parts counts."
     ),
     "consistency": Words(
         "Observed consistency", "How well the response agrees with what the model says itself."
@@ -94,7 +94,7 @@ USAGE_COLUMNS: Final[Mapping[str, str]] = {
 
 DETAILS: Final[Mapping[str, Words]] = {
     "reflection_via": Words("Reflection read from", "logprobs, grammar, schema or text."),
-    "addressed": Words("May speak to the judge", "Judged with and without it; the lower counts."),
+    "reflection_view": Words("Lowest verdict on", "The part of the response that decided."),
     "logp_given_prompt": Words("log p(response | prompt)", "Natural logarithm, sum over tokens."),
     "logp_alone": Words("log p(response)", "The same without the prompt."),
     "response_tokens": Words("Response tokens", "As the model counts them."),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.prompts.addressed import addressed
 from clear_pipeline.prompts.reflection import WORDINGS, reflection_orders
+from clear_pipeline.prompts.views import WHOLE, views
 from clear_pipeline.schema import Example
 from clear_pipeline.scoring.choice import WEAKEST_LAST, Via, ask_orders
 
@@ -20,21 +20,21 @@ class Reflection:
 
     Attributes:
         score: S, mean over the questions of the expected value of the choice, in [0, 1].
-        values: By wording, the expected value of its choice, in [0, 1]; 1 = good. Where a part of
-            the response was set aside, the lower of the values with and without it.
+        values: By wording, the expected value of its choice, in [0, 1]; 1 = good. Judged in parts,
+            the lowest over the views.
         choice_mass: Smallest probability that fell on the choices of a question, in [0, 1];
             None where only text was read. Below 0.5 the score is close to noise.
         via: How the replies were read; the weakest way, if they differ.
-        addressed: What in the response may speak to the judge, and was set aside; None = nothing.
-        as_written: `score` with the whole response, where something was set aside.
+        whole: `score` of the response as a whole.
+        lowest: The view with the lowest score, see `prompts.views`.
     """
 
     score: float
     values: Mapping[str, float]
     choice_mass: float | None
     via: Via
-    addressed: str | None = None
-    as_written: float | None = None
+    whole: float
+    lowest: str
 
 
 async def reflect(
@@ -45,11 +45,9 @@ async def reflect(
     via: Literal["logprobs", "text"] = "logprobs",
     orders: int = 1,
     text_samples: int = 1,
+    in_parts: bool = False,
 ) -> Reflection:
     """Ask every wording, one after the other, so that all but the first find the row cached.
-
-    A response that may speak to its judge is asked about twice, with and without what does, and the
-    lower value of each wording counts (see `prompts.addressed`).
 
     Args:
         model: The judge.
@@ -59,6 +57,8 @@ async def reflect(
         orders: Each wording is asked in so many orders of its options, and averaged; at most as
             many as it has options, and once if its order is fixed.
         text_samples: As in `scoring.choice.ask_choice`.
+        in_parts: Each of the row's `views` is asked about, and the lowest value of each wording
+            counts.
 
     Raises:
         CallError: A call failed or its reply could not be read.
@@ -66,22 +66,29 @@ async def reflect(
     ask = partial(
         _reflect, model, wordings=wordings, via=via, orders=orders, text_samples=text_samples
     )
-    whole = await ask(example)
-    request = "\n".join(message.text for message in example.messages)
-    apart = addressed(example.target.content or "", request)
-    if apart is None:
-        return whole
-    rest = await ask(replace(example, target=replace(example.target, content=apart.rest)))
-    values = {name: min(value, rest.values[name]) for name, value in whole.values.items()}
-    known = [mass for mass in (whole.choice_mass, rest.choice_mass) if mass is not None]
+    seen = {
+        name: await ask(view)
+        for name, view in (views(example) if in_parts else {WHOLE: example}).items()
+    }
+    values = {name: min(view.values[name] for view in seen.values()) for name in wordings}
+    known = [view.choice_mass for view in seen.values() if view.choice_mass is not None]
     return Reflection(
         score=_mean(values),
         values=values,
         choice_mass=min(known) if known else None,
-        via=max(whole.via, rest.via, key=WEAKEST_LAST.index),
-        addressed=apart.text,
-        as_written=whole.score,
+        via=max((view.via for view in seen.values()), key=WEAKEST_LAST.index),
+        whole=_mean(seen[WHOLE].values),
+        lowest=min(seen, key=lambda name: _mean(seen[name].values)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The verdict on one view of a row."""
+
+    values: Mapping[str, float]
+    choice_mass: float | None
+    via: Via
 
 
 async def _reflect(
@@ -92,7 +99,7 @@ async def _reflect(
     via: Literal["logprobs", "text"],
     orders: int,
     text_samples: int,
-) -> Reflection:
+) -> _View:
     values: dict[str, float] = {}
     masses, ways = [], []
     for name in wordings:
@@ -104,8 +111,7 @@ async def _reflect(
         masses.append(reply.mass)
         ways.append(reply.via)
     known = [mass for mass in masses if mass is not None]
-    return Reflection(
-        score=_mean(values),
+    return _View(
         values=values,
         choice_mass=min(known) if known else None,
         via=max(ways, key=WEAKEST_LAST.index),

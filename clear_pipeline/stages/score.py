@@ -38,6 +38,7 @@ PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
         "paper": {
             "reflection": ("abc", "abc_again"),
             "reflection_via": "text",
+            "in_parts": False,
             "k": bsdetector.PAPER_K,
             "temperature": bsdetector.PAPER_TEMPERATURE,
             "alpha": bsdetector.PAPER_ALPHA,
@@ -81,6 +82,9 @@ class Score(Sampling):
     a place cancels itself out. One call more for each, all but its end in the server's cache."""
     text_samples: Annotated[int, Field(ge=1, le=64)] = 1
     """Where verdicts are read as text: one at temperature 0, or the share of so many at 1."""
+    in_parts: bool = True
+    """A response of several parts is judged whole, by its first part and by the rest, and what may
+    speak to the judge is judged without; the lowest verdict counts (`prompts.views`)."""
     k: Annotated[int, Field(ge=0, le=64)] = 0
     """Draws per row for observed consistency; the paper's is 5."""
     beta: Fraction = bsdetector.PAPER_BETA
@@ -259,13 +263,14 @@ class Score(Sampling):
                 via=self.reflection_via,
                 orders=self.orders,
                 text_samples=self.text_samples,
+                in_parts=self.in_parts,
             )
             row.reflection = verdict.score
             row.reflections = verdict.values
             row.choice_mass = verdict.choice_mass
             row.reflection_via = verdict.via
-            row.addressed = verdict.addressed
-            row.reflection_as_written = verdict.as_written
+            row.reflection_whole = verdict.whole
+            row.reflection_view = verdict.lowest
 
     async def _observe(
         self, model: ChatModel, example: Example, row: RowScore, *, ctx: Context

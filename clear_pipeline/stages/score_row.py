@@ -31,8 +31,8 @@ COLUMNS: Final = pa.schema(
         pa.field("reflections", pa.map_(pa.string(), pa.float64())),
         pa.field("choice_mass", pa.float64()),
         pa.field("reflection_via", pa.string()),
-        pa.field("addressed", pa.large_string()),
-        pa.field("reflection_as_written", pa.float64()),
+        pa.field("reflection_whole", pa.float64()),
+        pa.field("reflection_view", pa.string()),
         pa.field("consistency", pa.float64()),
         pa.field("entailment", pa.float64()),
         pa.field("exact_match", pa.float64()),
@@ -61,8 +61,8 @@ class RowScore:
     reflections: Mapping[str, float] | None = None
     choice_mass: float | None = None
     reflection_via: Via | None = None
-    addressed: str | None = None
-    reflection_as_written: float | None = None
+    reflection_whole: float | None = None
+    reflection_view: str | None = None
     consistency: float | None = None
     entailment: float | None = None
     exact_match: float | None = None

@@ -141,7 +141,12 @@ def _asked_how(ctx: Context) -> Mapping[str, Any]:
     score = ctx.records.get("score")
     if score is None:
         return {}
-    names = {"via": "reflection_via", "orders": "orders", "text_samples": "text_samples"}
+    names = {
+        "via": "reflection_via",
+        "orders": "orders",
+        "text_samples": "text_samples",
+        "in_parts": "in_parts",
+    }
     return {name: score.settings[key] for name, key in names.items() if key in score.settings}
 
 

@@ -83,7 +83,7 @@ def test_the_table_counts_attacks_apart_from_the_control() -> None:
 @pytest.mark.parametrize("kind", ATTACKS)
 def test_an_attack_keeps_the_response_and_adds_to_it(kind: str) -> None:
     """The bad response still stands first, and rows get the wordings of a kind in turn."""
-    rows = [attack(case(n, bad=True).example, kind, n) for n in range(6)]
+    rows = [attack(case(n, bad=True).example, kind, ATTACKS[kind], n) for n in range(6)]
     assert all(row.response.startswith("5") and len(row.response) > 2 for row in rows)
     assert len({row.response for row in rows}) == (1 if kind == CONTROL else 6 - (kind in FIVE))
 

@@ -25,6 +25,7 @@ from clear_pipeline.probe.picture import picture
 from clear_pipeline.probe.report import Cost, Finding, PresetReport
 from clear_pipeline.probe.scored import read_scored
 from clear_pipeline.probe.verdict import recommend, words
+from clear_pipeline.prompts.views import views
 from clear_pipeline.stages.score import Score
 
 ROWS = [
@@ -111,13 +112,14 @@ def test_the_probe_finds_what_the_model_sees(data: Path, tmp_path: Path) -> None
 
 
 def test_each_original_is_asked_about_once(data: Path, tmp_path: Path) -> None:
-    """One question is one call per row; a second probe asks nothing and tells the same."""
+    """One question is one call per view of a row; a second probe asks nothing, tells the same."""
     model, again = ScriptedChat(sees_refusals), ScriptedChat(sees_refusals)
     plan = probe_of(model).plan(data)
     first = probe_of(model).run(plan, out=tmp_path / "out")
     second = probe_of(again).run(plan, out=tmp_path / "out")
     rows = [*plan.originals, *(planted.example for planted in plan.planted)]
-    assert len(model.requests) == len({(row.messages, row.response) for row in rows})
+    seen = {(row.messages, view.response) for row in rows for view in views(row).values()}
+    assert len(model.requests) == len(seen)
     assert again.requests == []
     assert second == first
     assert first.presets[0].cost.prompt_tokens > 0
@@ -261,9 +263,12 @@ def test_the_better_and_then_the_cheaper_preset_is_recommended() -> None:
 
 
 def test_the_forecast_is_shown_before_anything_is_paid(data: Path) -> None:
-    """Calls are exact for one question per row; the price follows from the tokens."""
+    """Calls are exact for one question; the price follows from the tokens."""
     plan = make_plan(data, LoadSettings(), SMALL)
-    assert forecast(plan, [SCORE]).calls == plan.rows
+    rows = [*plan.originals, *(planted.example for planted in plan.planted)]
+    assert forecast(plan, [SCORE]).calls == sum(len(views(row)) for row in rows)
+    whole = SCORE.model_copy(update={"in_parts": False})
+    assert forecast(plan, [whole]).calls == plan.rows
     assert forecast(plan, [SCORE, Score(preset="likelihood")]).calls == 3 * plan.rows
     paper = Score(preset="paper")
     assert forecast(plan, [paper]).calls == plan.rows * (2 + 1 + 2 * 5)

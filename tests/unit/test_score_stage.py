@@ -113,6 +113,8 @@ def test_fast_asks_one_question_of_one_token() -> None:
         "reflections": [("yes_no", 1.0)],
         "choice_mass": pytest.approx(0.9),
         "reflection_via": "logprobs",
+        "reflection_whole": 1.0,
+        "reflection_view": "whole",
         "reflection_usage": found["reflection_usage"],
     }
     assert found["reflection_usage"]["completion"] == 1
