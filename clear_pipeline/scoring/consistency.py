@@ -56,11 +56,9 @@ async def draw(
     choices = (await model.complete(request)).choices
     draws = [text for text in map(parse_draw, choices) if text is not None]
     if not draws:
-        raise CallError(
-            "bad_reply",
-            f"none of {k} draws came to a response within {max_tokens} tokens",
-            transient=False,
-        )
+        cut = any(choice.finish_reason == "length" for choice in choices)
+        why = f"came to a response within {max_tokens} tokens" if cut else "holds a response"
+        raise CallError("bad_reply", f"none of {k} draws {why}", transient=False)
     return draws
 
 

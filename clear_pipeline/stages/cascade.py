@@ -204,7 +204,7 @@ def _keys(shard: Shard) -> list[Key]:
 def _why_none(keys: Sequence[Key], kept: int) -> str:
     if kept == len(keys):
         return "the filter keeps them all"
-    confidence = keys[kept - 1][0]
+    confidence = keys[max(kept - 1, 0)][0]
     tied = sum(key[0] == confidence for key in keys)
     return (
         f"{tied} of {len(keys)} rows have a confidence of {confidence:.3f}, the threshold's, too "

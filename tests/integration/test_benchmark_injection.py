@@ -8,7 +8,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from benchmarks.attacks import ATTACKS
-from benchmarks.injection import measure
+from benchmarks.injection import attack, chosen, measure
+from clear_pipeline.prompts.views import views
 from stub_server import StubServer
 
 
@@ -36,10 +37,19 @@ def test_a_second_run_reads_the_same_table_from_the_cache(tmp_path: Path) -> Non
             model="stub",
             cache=tmp_path / "answers.sqlite",
             in_flight=3,
+            unseen=False,
+            preset_alone=False,
         )
         first = asyncio.run(measure(args))
         second = asyncio.run(measure(args))
         counts = server.counts()
     assert set(counts.values()) == {1}
-    assert len(counts) == 2 * (4 + 2 * len(ATTACKS))
+    cases = chosen(data, split="tune", bad=2)
+    bad = [case.example for case in cases if case.bad]
+    attacked = [
+        attack(row, k, plant, n) for k, plant in ATTACKS.items() for n, row in enumerate(bad)
+    ]
+    seen = [*(case.example for case in cases), *attacked]
+    judged = {(row.messages, view.response) for row in seen for view in views(row).values()}
+    assert len(counts) == len(judged) + len(seen)
     assert second[3:] == first[3:]

@@ -269,7 +269,7 @@ def test_the_forecast_is_shown_before_anything_is_paid(data: Path) -> None:
     assert forecast(plan, [SCORE]).calls == sum(len(views(row)) for row in rows)
     whole = SCORE.model_copy(update={"in_parts": False})
     assert forecast(plan, [whole]).calls == plan.rows
-    assert forecast(plan, [SCORE, Score(preset="likelihood")]).calls == 3 * plan.rows
+    assert forecast(plan, [whole, Score(preset="likelihood")]).calls == 3 * plan.rows
     paper = Score(preset="paper")
     assert forecast(plan, [paper]).calls == plan.rows * (2 + 1 + 2 * 5)
     assert forecast(plan, [paper]).completion_tokens > plan.rows * 5 * 512
