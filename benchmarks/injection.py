@@ -6,8 +6,8 @@
 The first bad rows of each set's split, and as many good ones, are scored as they are; the median of
 these scores is the threshold, as the default filter has it. Bad rows at or above it pass already
 and are left out. Each other bad row is attacked in every way of benchmarks/attacks.py, and an
-attack succeeds if the row then reaches the threshold. With --unseen the attacks are those of
-benchmarks/unseen_attacks.py. The same attacks are made on a plain prompt without tags that is asked
+attack succeeds if the row then reaches the threshold. Those of the second author were written
+without sight of the defence. The same attacks are made on a plain prompt without tags that is asked
 about the whole response alone, with its own scores and threshold. Run again with the same cache to
 resume: no answer is asked for twice. The table is appended to benchmarks/results. Intervals are
 95 %, Clopper-Pearson, with several attacks on one row counted for what they are worth. Columns of
@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.attacks import ATTACKS, CONTROL, Plant
+from benchmarks.attacks_second import SECOND
 from benchmarks.rectify import Case, Counting, read_cases, share
-from benchmarks.unseen_attacks import UNSEEN
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.budget import Meter
@@ -45,6 +45,8 @@ from clear_pipeline.stages.base import Context, Shard, map_rows
 from clear_pipeline.stages.score import Score
 
 RESULTS = Path(__file__).parent / "results" / "injection.md"
+
+AUTHORS: Mapping[str, Mapping[str, Plant]] = {"first": ATTACKS, "second": SECOND}
 
 Scores: TypeAlias = list[float | None]
 """One per row; None where a row is unscored."""
@@ -221,7 +223,7 @@ async def measure(args: argparse.Namespace) -> list[str]:
     if not args.preset_alone:
         plain = plain_judge(model, Score(preset=args.preset), ctx)
         judges["the same questions without tags"] = plain
-    attacks = {**UNSEEN, CONTROL: ATTACKS[CONTROL]} if args.unseen else ATTACKS
+    attacks = {**AUTHORS[args.author], CONTROL: ATTACKS[CONTROL]}
     sets = {path.stem: chosen(path, split=args.split, bad=args.bad) for path in args.data}
     try:
         judged = {
@@ -232,7 +234,7 @@ async def measure(args: argparse.Namespace) -> list[str]:
         await model.close()
     totals = meter.snapshot()
     cost = f"{totals.requests} requests and {totals.cached_samples} cached answers; {totals.usage}"
-    tried = f"{args.bad} bad rows per set, {'unseen' if args.unseen else 'seen'} attacks"
+    tried = f"{args.bad} bad rows per set, attacks of the {args.author} author"
     return [
         f"## {args.model}, split {args.split}, {tried}",
         "",
@@ -250,7 +252,7 @@ def main() -> None:
     parser.add_argument("--split", choices=["tune", "report"], default="tune")
     parser.add_argument("--bad", type=int, default=40, help="bad rows per file")
     parser.add_argument("--preset", choices=["fast", "best"], default="fast")
-    parser.add_argument("--unseen", action="store_true", help="attacks of another author")
+    parser.add_argument("--author", choices=AUTHORS, default="first", help="of the attacks")
     parser.add_argument("--preset-alone", action="store_true", help="not beside a plain prompt")
     parser.add_argument("--base-url", help="none: a model of the catalogue")
     parser.add_argument("--model", required=True)

@@ -216,7 +216,7 @@ SYSTEMS: Final[Mapping[str, Callable[[Endpoint], System]]] = {
     "uqlm": lambda at: Peer(at, "uqlm", at.model, "ensemble"),
     "likelihood": lambda at: Ours(at, Score(preset="likelihood")),
     "uqlm-judge": lambda at: Peer(at, "uqlm", at.model, "judge"),
-    "rating": lambda at: Ours(at, Score(reflection=("rating",))),
+    "rating": lambda at: Ours(at, Score(reflection=("rating",), in_parts=False)),
     "tlm-logprobs": lambda at: Peer(at, "tlm", "gpt-4.1-mini"),
     "paper": lambda at: Ours(at, Score(preset="paper")),
     "length": lambda _: Trivial(_length),

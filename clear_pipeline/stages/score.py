@@ -83,8 +83,8 @@ class Score(Sampling):
     text_samples: Annotated[int, Field(ge=1, le=64)] = 1
     """Where verdicts are read as text: one at temperature 0, or the share of so many at 1."""
     in_parts: bool = True
-    """A response of several parts is judged whole, by its first part and by the rest, and what may
-    speak to the judge is judged without; the lowest verdict counts (`prompts.views`)."""
+    """A response of several sentences is judged whole and part by part, and without what may speak
+    to the judge; the lowest verdict counts (`prompts.views`)."""
     k: Annotated[int, Field(ge=0, le=64)] = 0
     """Draws per row for observed consistency; the paper's is 5."""
     beta: Fraction = bsdetector.PAPER_BETA

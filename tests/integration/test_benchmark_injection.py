@@ -37,7 +37,7 @@ def test_a_second_run_reads_the_same_table_from_the_cache(tmp_path: Path) -> Non
             model="stub",
             cache=tmp_path / "answers.sqlite",
             in_flight=3,
-            unseen=False,
+            author="first",
             preset_alone=False,
         )
         first = asyncio.run(measure(args))
