@@ -196,6 +196,7 @@ async def _annotate(
         models=models,
         progress=_Noted(work, record.notes, calls=bool(stage.roles())),
         rows_in_flight=work.pool.rows_in_flight(stage.roles()),
+        records={done.kind: done for done in work.manifest.stages},
     )
     rows = sum(task.parts[0][1].rows for task in todo)
     work.progress.start(stage.name, rows)

@@ -180,6 +180,14 @@ def test_another_server_gives_the_second_opinion(data: Path, tmp_path: Path) -> 
     assert expected in text_of(views.summary(done))
 
 
+def test_the_second_model_is_asked_in_the_way_of_the_scorer(data: Path, tmp_path: Path) -> None:
+    """Each of the four surest rows in both orders of the words, as the scorer was."""
+    models = {"scorer": ScriptedChat(reply), "second": ScriptedChat(reply, name="other")}
+    settings = config("score.orders=2", stages=OPINION)
+    Pipeline(settings, models=models).run(data, out=tmp_path / "run")
+    assert (len(models["scorer"].requests), len(models["second"].requests)) == (40, 8)
+
+
 def test_rows_are_listed_by_disagreement(data: Path, tmp_path: Path) -> None:
     """The largest first; rows without a second opinion are left out."""
     models = {"scorer": ScriptedChat(reply), "second": ScriptedChat(reply, name="other")}
