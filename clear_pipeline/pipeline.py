@@ -204,6 +204,8 @@ async def _annotate(
         await work.engine.annotate(stage, todo, ctx, done)
     finally:
         work.progress.finish()
+    if states is None and old is not None and len(todo) < len(expected):
+        record.notes += [note for note in old.notes if note not in record.notes]
 
 
 class _Noted:

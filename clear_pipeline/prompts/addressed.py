@@ -19,9 +19,16 @@ from typing import Final
 
 from clear_pipeline.prompts.judge_talk import BREAK, CHEERS, INVITED, SENTENCES, VERDICT_ALONE
 
-_END = re.compile(r"(?:(?<=\w\w\w\.)|(?<=\d\.)|(?<=[!?]))[\"')\]]*\s+(?![a-z])|\n\s*")
-"""Behind a line or a sentence, with the white space that follows; "U.S. Army" and "e.g. by foot"
-are no two sentences."""
+_END = re.compile(
+    r"""(?:(?<=\w\w\w\.)
+    (?<!\b(?:Gen|Mrs|Rev|Hon|Sgt|Col|Gov|Sen|Maj|Adm|Vol|Fig|Jan|Feb|Mar|Apr|Aug|Oct|Nov|Dec)\.)
+    (?<!\b(?:Prof|Capt|Pres|Sept)\.)|(?<=\d\.)|(?<=[!?]))["')\]]*+\s++(?![a-z])
+    |(?<=[\u3002\uff01\uff1f])["')\]\u201d\u2019\u300d\uff09]*+\s*+
+    |\n\s*+""",
+    re.VERBOSE,
+)
+"""Behind a line or a sentence, with the white space that follows; "U.S. Army", "e.g. by foot" and
+"Gen. Lee" are no two sentences."""
 
 _TURNED = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Characters that turn the direction of text; there is nothing to turn without letters of both."""

@@ -37,7 +37,7 @@ _CONTROL = re.compile(
 )
 """Inside the control tokens of common chat templates: ChatML, Llama, Gemma, Mistral, DeepSeek."""
 
-_OPENED = re.compile("([<\uff1c\ufe64])([^<\uff1c\ufe64]{1,60})")
+_OPENED = re.compile(r"([<\uff1c\ufe64])([^\w<\uff1c\ufe64]*+[^<\uff1c\ufe64]{1,600})")
 """A bracket, also a wide or a small one, and what may be the name of a tag of ours."""
 
 _OUR_NAME = re.compile(

@@ -26,8 +26,25 @@ UNADDRESSED = "without what may speak to the judge"
 _WORDS = 8
 """Fewer on one line are one sentence: half of "Gen. Lee" answers nothing."""
 
-_GAP = re.compile(r"\n[^\S\n]*\n\s*|\s{9,}")
-"""Between paragraphs: an empty line, or more white space than anybody types by mistake."""
+_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
+"""Written without spaces; each counts as a word."""
+
+_GAP = re.compile(r"\n[^\S\n]*+\n\s*+")
+"""An empty line between paragraphs."""
+
+_WIDE = re.compile(r"(?<=\S)[^\S\n]{9,}+(?=\S)")
+"""More white space than anybody types by mistake; in several lines it makes a table."""
+
+_FENCE = "```"
+
+_UNFINISHED = re.compile(
+    r"(?:.*[:\uff1a]|\#{1,6}\ [^\n]*|\*\*[^*\n]+\*\*)\s*", re.VERBOSE | re.DOTALL
+)
+"""What announces what follows it, or is its heading, and answers nothing alone."""
+
+_MARKER = re.compile(r"\W*(?:\d{1,2}|[A-Za-z])[.)]\s*")
+_NEXT_MARKER = re.compile(r"^\s*(?:\d{1,2}|[A-Za-z])[.)]\s", re.MULTILINE)
+"""The number of a list's item."""
 
 _DECODER = json.JSONDecoder()
 
@@ -55,7 +72,8 @@ def _texts(response: str, example: Example) -> Mapping[str, str]:
     json_end = _json_end(response)
     if json_end == len(response):
         return {}
-    first, others = _paragraphs(response, json_end)
+    start, end = (json_end, json_end) if json_end else _gap(response)
+    first, others = response[:start].strip(), response[end:].strip()
     opening, remainder = (first, "") if json_end else _sentences(first)
     apart = addressed(response, "\n".join(message.text for message in example.messages))
     return {
@@ -68,28 +86,51 @@ def _texts(response: str, example: Example) -> Mapping[str, str]:
 
 
 def _json_end(response: str) -> int:
-    """Where the object or list ends that the response starts with; 0 if it starts with none."""
+    """Where the object or list ends that the response starts with; 0 if it starts with none.
+
+    "[1] as Smith says" starts with no list.
+    """
     if response[0] not in "{[":
         return 0
     try:
-        return _DECODER.raw_decode(response)[1]
+        end = _DECODER.raw_decode(response)[1]
     except (ValueError, RecursionError):
         return 0
+    goes_on = response[0] == "[" and response[end : end + 1] not in {"", "\n"}
+    return 0 if goes_on else end
 
 
-def _paragraphs(response: str, json_end: int) -> tuple[str, str]:
-    gap = _GAP.search(response)
-    if json_end:
-        start = end = json_end
-    elif gap is not None:
-        start, end = gap.span()
-    else:
-        return response, ""
-    return response[:start].strip(), response[end:].strip()
+def _gap(response: str) -> tuple[int, int]:
+    """Between the first paragraph and the others; at the end of the response if it has but one.
+
+    None is within a fence, behind a heading, or behind what announces the next paragraph.
+    """
+    gaps = [found.span() for found in _GAP.finditer(response)]
+    wide = [found.span() for line in response.split("\n") if (found := _WIDE.search(line))]
+    if len(wide) == 1 and (found := _WIDE.search(response)):
+        gaps = sorted([*gaps, found.span()])
+    begun, fences = 0, 0
+    for start, end in gaps:
+        paragraph = response[begun:start]
+        fences += paragraph.count(_FENCE)
+        if fences % 2 == 0 and not _UNFINISHED.fullmatch(paragraph):
+            return start, end
+        begun = end
+    return len(response), len(response)
 
 
 def _sentences(paragraph: str) -> tuple[str, str]:
-    if "\n" not in paragraph and len(paragraph.split()) < _WORDS:
+    """The first and the others; a fence is one piece, and what announces it belongs to it."""
+    words = len(paragraph.split()) + len(_CJK.findall(paragraph))
+    if "\n" not in paragraph and words < _WORDS:
         return paragraph, ""
-    pieces = pieces_of(paragraph)
-    return pieces[0].strip(), "".join(pieces[1:]).strip()
+    end, fenced, last = 0, False, ""
+    is_list = _NEXT_MARKER.search(paragraph, 1) is not None
+    for piece in pieces_of(paragraph):
+        marker = is_list and _MARKER.fullmatch(last)
+        if last and not (fenced or marker or _UNFINISHED.fullmatch(last)):
+            break
+        end += len(piece)
+        fenced ^= piece.count(_FENCE) % 2 == 1
+        last = piece.strip()
+    return paragraph[:end].strip(), paragraph[end:].strip()

@@ -57,7 +57,9 @@ PARTS: Final[Mapping[str, Words]] = {
         "Entailment", "How little the response and the model's own samples contradict each other."
     ),
     "exact_match": Words("Exact match", "Share of the model's samples that equal the response."),
-    "likelihood": Words("Likelihood", "How much likelier the prompt makes the response."),
+    "likelihood": Words(
+        "Likelihood", "How likely the response is after the prompt, or how much likelier for it."
+    ),
     "cascade_consistency": Words(
         "Cascade: consistency", "Observed consistency of a row near the threshold."
     ),

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
-from clear_pipeline.errors import CallError, UsageError
+from clear_pipeline.errors import TRANSIENT_KINDS, CallError, RunFailedError, UsageError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.schema import Example, Message, Role
 from clear_pipeline.scoring.forced import force
@@ -73,13 +73,19 @@ class Likelihood:
 async def scores_text(model: ChatModel) -> bool:
     """Whether the endpoint can score a given text; found out by asking once, unless it is known.
 
-    An outage or a limit says nothing about that: the rows will fail or not, each with its error.
+    Raises:
+        RunFailedError: An outage or a limit left it open.
     """
     able = model.capabilities.grammar or model.capabilities.prompt_logprobs
     if able is None:
         try:
             await force(model, ALONE, "Yes", max_tokens=1)
         except CallError as error:
+            if error.kind in TRANSIENT_KINDS:
+                raise RunFailedError(
+                    f"{model.identity} did not say whether it scores a given text ({error}); "
+                    "the same command asks again"
+                ) from error
             return error.kind not in {"bad_request", "bad_reply"}
         return True
     return able
@@ -90,6 +96,7 @@ async def require_likelihood(model: ChatModel) -> None:
 
     Raises:
         UsageError: It does not.
+        RunFailedError: An outage or a limit left it open.
     """
     if not await scores_text(model):
         raise UsageError(

@@ -102,6 +102,7 @@ class Context:
         tally: What failed so far, over all shards; a context is made for one stage of one run.
         records: Settings and model identities of the stages that have run, by kind.
         told: What `note_once` has said.
+        found: What the stage has found out about its models, by identity.
     """
 
     models: Mapping[str, ChatModel] = field(default_factory=dict)
@@ -110,6 +111,7 @@ class Context:
     tally: FailureTally = field(default_factory=FailureTally)
     records: Mapping[str, StageRecord] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
+    found: dict[str, bool] = field(default_factory=dict)
 
     def note_once(self, text: str) -> None:
         """Note what holds for the whole stage, at its first shard alone."""

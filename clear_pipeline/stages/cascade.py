@@ -69,7 +69,7 @@ class Cascade(Sampling):
     """
 
     name: ClassVar[str] = "cascade"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     kind: Literal["cascade"] = "cascade"
     band: Annotated[float, Field(gt=0, le=1)] = 0.4

@@ -56,6 +56,28 @@ PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
 """What each preset sets; a value that the config gives wins."""
 
 
+def _preset_beside(given: Mapping[str, Any]) -> dict[str, JSON]:
+    """What the preset sets, without what a given value takes the meaning from."""
+    preset = dict(PRESETS.get(str(given.get("preset")), {}))
+    if given.get("weights"):
+        preset.pop("likelihood_weight", None)
+    return preset
+
+
+def _merged_weights(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the preset and the given ones, each by its name.
+
+    A question of the preset that a given `reflection` does not ask has no weight.
+    """
+    preset = PRESETS.get(str(given.get("preset")), {})
+    weights, own = preset.get("weights"), given.get("weights", {})
+    if not isinstance(weights, Mapping) or not isinstance(own, Mapping):
+        return {}
+    asked = given.get("reflection", weights)
+    kept = {name: w for name, w in weights.items() if name in asked or name not in WORDINGS}
+    return {"weights": {**kept, **own}}
+
+
 class Score(Sampling):
     """BSDetector confidence of every row's own response, in [0, 1]; higher is better.
 
@@ -66,7 +88,7 @@ class Score(Sampling):
     """
 
     name: ClassVar[str] = "score"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     kind: Literal["score"] = "score"
     preset: Literal["fast", "paper", "best", "likelihood"] = "fast"
@@ -107,7 +129,7 @@ class Score(Sampling):
     def _fill(cls, data: Any) -> Any:  # noqa: ANN401 - what pydantic hands over
         if not isinstance(data, Mapping):
             return data
-        return {**PRESETS.get(str(data.get("preset")), {}), **data}
+        return {**_preset_beside(data), **data, **_merged_weights(data)}
 
     @field_validator("reflection")
     @classmethod
@@ -119,12 +141,17 @@ class Score(Sampling):
 
     @model_validator(mode="after")
     def _weighted_parts_exist(self) -> Score:
-        drawn = ("consistency",) if self.k else ()
+        asked = (*self.reflection, *(("consistency",) if self.k else ()))
         for name in self.weights:
-            if name not in (*self.reflection, *drawn, "likelihood"):
+            if name not in (*asked, "likelihood"):
                 raise ValueError(
                     f"weights: {name!r} is not computed; name a question of `reflection`, "
                     "consistency (with k > 0) or likelihood"
+                )
+        for name in asked:
+            if self.weights and name not in self.weights:
+                raise ValueError(
+                    f"weights: {name!r} would be asked for and not counted; give it a weight"
                 )
         for name, weight in self.weights.items():
             if weight == 0.0 or not math.isfinite(weight):
@@ -140,9 +167,10 @@ class Score(Sampling):
         if self.weights and self.likelihood_weight:
             raise ValueError("likelihood_weight: weights are given; name likelihood there")
         if not self.weights and self.likelihood_weight == 1.0 and (self.reflection or self.k):
+            whose = ", as preset likelihood sets it," if self.preset == "likelihood" else ""
             raise ValueError(
-                "likelihood_weight: at 1 reflection and k would be asked for and not counted; "
-                "lower it, or leave them out"
+                f"likelihood_weight: at 1{whose} reflection and k would be asked for and not "
+                "counted; lower it, or leave them out"
             )
         return self
 
@@ -215,7 +243,9 @@ class Score(Sampling):
         if not set(self.weights) - {"likelihood"}:
             await require_likelihood(model)
             return True
-        able = await scores_text(model)
+        able = ctx.found.get(model.identity)
+        if able is None:
+            able = ctx.found[model.identity] = await scores_text(model)
         if not able:
             ctx.note_once(
                 f"{model.identity} scores no given text, so the likelihood is left out and the "

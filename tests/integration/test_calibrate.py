@@ -250,7 +250,10 @@ def test_probe_gives_a_ranking_that_runs(
 ) -> None:
     """From a probe to a run: bound to model and settings, a ranking, no probability."""
     settings = ProbeSettings(rows=60, per_corruption=15)
-    scores = [Score(), Score(preset="best", reflection=("yes_no", "belongs"))]
+    scores = [
+        Score(),
+        Score(preset="best", reflection=("yes_no", "belongs"), weights={"belongs": 1.0}),
+    ]
     probe = Probe(config(), scores, settings, models={"scorer": ScriptedChat(script)})
     probe.run(probe.plan(run.path.parent / "rows.jsonl"), out=tmp_path)
     out = tmp_path / "ranking.json"

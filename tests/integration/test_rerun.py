@@ -16,6 +16,7 @@ from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import DamagedRunError, UsageError
 from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion
 from clear_pipeline.llm.scripted import ScriptedChat
+from clear_pipeline.manifest import Manifest
 from clear_pipeline.outputs import export_run
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.run import Run, open_run
@@ -96,6 +97,24 @@ def test_lost_shard_is_computed_anew_and_said_so(data: Path, tmp_path: Path) -> 
     assert "score: 1 of its files are missing or damaged and computed anew" in progress.notes
     assert again.ledger().equals(whole)
     assert models["scorer"].requests == []
+
+
+def test_what_the_user_was_told_outlives_a_kill_behind_the_last_shard(
+    data: Path, tmp_path: Path
+) -> None:
+    """The stage computes nothing any more, and its note is still in the report."""
+    best = build_config(stages=["score", "filter"], preset="best")
+    for _ in range(2):
+        model = ScriptedChat(reply, capabilities=Capabilities(logprobs=True, prompt_logprobs=False))
+        Pipeline(best, models={"scorer": model}).run(data, out=tmp_path / "run")
+        manifest = Manifest.read(tmp_path / "run")
+        assert manifest is not None
+        score = manifest.stage("score")
+        assert score is not None
+        assert any("so the likelihood is left out" in note for note in score.notes)
+        score.fingerprint = ""
+        manifest.save(tmp_path / "run")
+    assert model.requests == []
 
 
 def test_answers_outlive_a_damaged_manifest(data: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from clear_pipeline.errors import CallError, UsageError
+from clear_pipeline.errors import CallError, RunFailedError, UsageError
 from clear_pipeline.llm.base import Capabilities, ChatRequest, Choice, Completion, Token, Usage
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.prompts.forced import parse_scored
@@ -128,14 +128,15 @@ def test_a_server_that_only_talks_is_found_out_by_asking() -> None:
         asyncio.run(require_likelihood(model))
 
 
-@pytest.mark.parametrize("kind", ["outage", "timeout", "rate_limit"])
+@pytest.mark.parametrize("kind", ["outage", "timeout", "rate_limit", "garbled"])
 def test_an_outage_says_nothing_about_what_an_endpoint_can(kind: str) -> None:
-    """The rows will fail or not, each with its own error."""
+    """Half of the rows with the likelihood and half without would not compare; the run waits."""
 
     def script(request: ChatRequest, sample: int) -> Choice:
         raise CallError(kind, "down", transient=True)
 
-    asyncio.run(require_likelihood(ScriptedChat(script)))
+    with pytest.raises(RunFailedError, match=rf"{kind}: down.*the same command asks again"):
+        asyncio.run(require_likelihood(ScriptedChat(script)))
 
 
 class Scoring(ScriptedChat):

@@ -176,7 +176,7 @@ def test_a_noise_rate_corrects_the_auroc(data: Path, tmp_path: Path) -> None:
 
 def test_two_presets_are_compared_side_by_side(data: Path, tmp_path: Path) -> None:
     """Each has its figures, its column in the table and its colour in the picture."""
-    both = (SCORE, Score(preset="best", reflection=("yes_no", "expert")))
+    both = (SCORE, Score(preset="best", reflection=("yes_no", "expert"), weights={"expert": 1.0}))
     probe = probe_of(ScriptedChat(sees_refusals), scores=both)
     report = probe.run(probe.plan(data), out=tmp_path / "out")
     assert [p.preset for p in report.presets] == ["fast", "best"]

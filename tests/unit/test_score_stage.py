@@ -75,6 +75,16 @@ def test_a_given_value_wins_over_the_preset_and_all_values_are_shown() -> None:
     assert Score(**stage.model_dump()) == stage
 
 
+def test_weights_of_a_preset_are_replaced_one_by_one() -> None:
+    """What is not named stays; a question that is not asked any more has no weight."""
+    assert Score(preset="best", weights={"yes_no": 2.0}).weights == {"yes_no": 2, "likelihood": 1}
+    other = Score(preset="best", reflection=("abc",), weights={"abc": 3.0})
+    assert other.weights == {"abc": 3, "likelihood": 1}
+    alone = Score(preset="likelihood", weights={"likelihood": 1.0})
+    assert (alone.likelihood_weight, alone.weights) == (0, {"likelihood": 1})
+    assert Score(**other.model_dump()) == other
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -88,7 +98,9 @@ def test_a_given_value_wins_over_the_preset_and_all_values_are_shown() -> None:
         ({"weights": {"yes_no": 0.0}}, "weights: yes_no: 0 is no weight"),
         ({"weights": {"yes_no": math.inf}}, "weights: yes_no: inf is no weight"),
         ({"weights": {"yes_no": 1.0}, "likelihood_weight": 0.5}, "name likelihood there"),
-        ({"preset": "likelihood", "reflection": ["yes_no"]}, "asked for and not counted"),
+        ({"preset": "likelihood", "reflection": ["yes_no"]}, "as preset likelihood sets it"),
+        ({"preset": "best", "reflection": ["abc"]}, "'abc' would be asked for and not counted"),
+        ({"k": 3, "weights": {"yes_no": 1.0}}, "'consistency' would be asked for"),
         ({"preset": "likelihood", "k": 1}, "asked for and not counted"),
         ({"k": 3, "temperature": 0.0}, "3 draws at temperature 0 are one"),
         ({"colour": 1}, "colour"),
@@ -373,7 +385,7 @@ def test_where_a_row_could_be_left_without_any_part_the_settings_are_refused() -
     with pytest.raises(ValidationError, match="a row without draws would have no confidence"):
         Score(reflection=(), k=3, longest_answer=50)
     with pytest.raises(ValidationError, match="a row without draws would have no confidence"):
-        Score(k=3, longest_answer=50, weights={"consistency": 1.0})
+        Score(reflection=(), k=3, longest_answer=50, weights={"consistency": 1.0})
 
 
 def test_questions_are_asked_in_several_orders_and_averaged() -> None:
