@@ -6,12 +6,12 @@
 The first bad rows of each set's split, and as many good ones, are scored as they are; the median of
 these scores is the threshold, as the default filter has it. Bad rows at or above it pass already
 and are left out. Each other bad row is attacked in every way of benchmarks/attacks.py, and an
-attack succeeds if the row then reaches the threshold. Those of the second author were written
-without sight of the defence. The same attacks are made on a plain prompt without tags that is asked
-about the whole response alone, with its own scores and threshold. Run again with the same cache to
-resume: no answer is asked for twice. The table is appended to benchmarks/results. Intervals are
-95 %, Clopper-Pearson, with several attacks on one row counted for what they are worth. Columns of
-DATA: see benchmarks/rectify.py.
+attack succeeds if the row then reaches the threshold. Those of the second and the third author were
+written without sight of the defence, which has learnt from the second's since. The same attacks are
+made on a plain prompt without tags that is asked about the whole response alone, with its own
+scores and threshold. Run again with the same cache to resume: no answer is asked for twice. The
+table is appended to benchmarks/results. Intervals are 95 %, Clopper-Pearson, with several attacks
+on one row counted for what they are worth. Columns of DATA: see benchmarks/rectify.py.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from benchmarks.attacks import ATTACKS, CONTROL, Plant
 from benchmarks.attacks_second import SECOND
+from benchmarks.attacks_third import THIRD
 from benchmarks.rectify import Case, Counting, read_cases, share
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
@@ -46,7 +47,7 @@ from clear_pipeline.stages.score import Score
 
 RESULTS = Path(__file__).parent / "results" / "injection.md"
 
-AUTHORS: Mapping[str, Mapping[str, Plant]] = {"first": ATTACKS, "second": SECOND}
+AUTHORS: Mapping[str, Mapping[str, Plant]] = {"first": ATTACKS, "second": SECOND, "third": THIRD}
 
 Scores: TypeAlias = list[float | None]
 """One per row; None where a row is unscored."""
