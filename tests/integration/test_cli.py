@@ -27,7 +27,7 @@ def cli(*arguments: str | Path, key: str = SECRET) -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
         env={**os.environ, "OPENAI_API_KEY": key, "COLUMNS": "160"},
     )
 
@@ -194,9 +194,9 @@ def test_killed_run_pays_nothing_twice(tmp_path: Path) -> None:
                    stub.url, "--model", "stub", "--out", str(tmp_path / "run"),
                    "--set", "models.scorer.max_in_flight=4"]  # fmt: skip
         process.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
-        assert process[0].wait(timeout=120) == -signal.SIGKILL
+        assert process[0].wait(timeout=600) == -signal.SIGKILL
         process.clear()
-        again = subprocess.run(command, check=False, capture_output=True, timeout=120)
+        again = subprocess.run(command, check=False, capture_output=True, timeout=600)
         assert again.returncode == 0, again.stderr
         repeats = sum(count - 1 for count in stub.counts().values())
     assert repeats <= 4  # max_in_flight

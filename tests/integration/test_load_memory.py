@@ -51,7 +51,7 @@ def loaded(path: Path) -> tuple[int, str]:
         [sys.executable, "-c", PROGRAM, str(path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -50,7 +50,7 @@ def test_notebook_runs_without_a_model_call(
     last = nbformat.v4.new_code_cell(IMPORTED)  # type: ignore[no-untyped-call]
     notebook.cells.append(last)
 
-    NotebookClient(notebook, kernel_name=kernel, timeout=120).execute()
+    NotebookClient(notebook, kernel_name=kernel, timeout=600).execute()
 
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.outputs for cell in cells)
@@ -74,7 +74,7 @@ def test_marking_notebook_ends_with_a_calibration(
     monkeypatch.setenv("CLEAR_MARKS_FILE", str(tmp_path / "marks.csv"))
     notebook = nbformat.read(NOTEBOOKS / "02_mark.ipynb", as_version=4)  # type: ignore[no-untyped-call]
 
-    NotebookClient(notebook, kernel_name=kernel, timeout=120).execute()
+    NotebookClient(notebook, kernel_name=kernel, timeout=600).execute()
 
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.outputs for cell in cells)

@@ -28,7 +28,7 @@ def probe(data: Path | str, out: Path, *more: str) -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
         env={**os.environ, "COLUMNS": "160"},
     )
 
@@ -47,7 +47,7 @@ def test_killed_probe_pays_nothing_twice(tmp_path: Path) -> None:
         options = ["--base-url", stub.url, "--model", "stub", *SMALL,
                    "--set", "models.scorer.max_in_flight=4"]  # fmt: skip
         process.append(subprocess.Popen(command(DEMO, out, *options), stderr=subprocess.DEVNULL))
-        assert process[0].wait(timeout=120) == -signal.SIGKILL
+        assert process[0].wait(timeout=600) == -signal.SIGKILL
         process.clear()
         assert not (out / "probe.json").exists()
         finished = probe(DEMO, out, *options)

@@ -20,7 +20,7 @@ def scripted_run(out: Path, kill_at: int | None = None) -> int:
     command = [sys.executable, str(TESTS / "scripted_run.py"), str(DEMO), str(out)]
     if kill_at is not None:
         command.append(str(kill_at))
-    return subprocess.run(command, check=False, timeout=120).returncode
+    return subprocess.run(command, check=False, timeout=600).returncode
 
 
 def files(run: Path) -> dict[str, bytes]:
