@@ -5,10 +5,11 @@
         --systems fast best tlm uqlm rating length overlap random --peers PEERS
     python -m benchmarks.confidence report scores.jsonl
 
-Every system scores the first rows of the split on the same server, behind one counting proxy: all
-systems on the first row of each set, then the second row, and so on, so that whatever slows the
-machine slows all alike. Each score is a line of the results file, written before the next begins;
-the same command resumes. The file holds no text of the data. Columns of DATA: see
+Every system scores the first rows of the split (with --balanced the first bad ones and as many good
+ones, which makes AUROC surer for the same number of calls) on the same server, behind one counting
+proxy: all systems on the first row of each set, then the second row, and so on, so that whatever
+slows the machine slows all alike. Each score is a line of the results file, written before the next
+begins; the same command resumes. The file holds no text of the data. Columns of DATA: see
 benchmarks/rectify.py; benchmarks/peers/install.sh makes PEERS.
 """
 
@@ -39,9 +40,21 @@ def in_turn(sets: Mapping[str, Sequence[Case]]) -> Iterator[tuple[str, Case]]:
         yield from ((name, cases[n]) for name, cases in sets.items() if n < len(cases))
 
 
+def alternating(cases: Sequence[Case], rows: int) -> list[Case]:
+    """The first bad row, the first good one, the second bad one, and so on: half of either."""
+    kinds = ([case for case in cases if case.bad is bad][: rows // 2] for bad in (True, False))
+    return [case for pair in zip(*kinds, strict=False) for case in pair]
+
+
+def _rows_of(path: Path, args: argparse.Namespace) -> list[Case]:
+    if args.balanced:
+        return alternating(read_cases(path, split=args.split, rows=None), args.rows)
+    return read_cases(path, split=args.split, rows=args.rows)
+
+
 async def measure(args: argparse.Namespace) -> None:
     """Score what the results file does not have yet."""
-    sets = {path.stem: read_cases(path, split=args.split, rows=args.rows) for path in args.data}
+    sets = {path.stem: _rows_of(path, args) for path in args.data}
     done = {
         (r.system, r.set, r.row)
         for r in read_results(args.results)
@@ -111,6 +124,7 @@ def main() -> None:
     run.add_argument("data", type=Path, nargs="+")
     run.add_argument("--split", choices=["tune", "report"], required=True)
     run.add_argument("--rows", type=int, default=100, help="per file")
+    run.add_argument("--balanced", action="store_true", help="half of the rows bad, half good")
     run.add_argument("--base-url", required=True)
     run.add_argument("--model", required=True)
     run.add_argument("--results", type=Path, required=True)

@@ -40,7 +40,7 @@ Parts = dict[str, float | None]
 
 def rows_of(path: Path, *, split: str, rows: int, balanced: bool) -> list[Case]:
     """The first rows of a split; with `balanced` the first half good and as many bad."""
-    cases = read_cases(path, split=split, rows=1_000_000 if balanced else rows)
+    cases = read_cases(path, split=split, rows=None if balanced else rows)
     if not balanced:
         return cases
     kinds = ([case for case in cases if case.bad is bad][: rows // 2] for bad in (False, True))

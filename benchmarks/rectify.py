@@ -56,8 +56,8 @@ class Counting(SilentProgress):
             print(f"... {self.done} rows", flush=True)
 
 
-def read_cases(path: Path, *, split: str, rows: int) -> list[Case]:
-    """The first rows of a split, in file order."""
+def read_cases(path: Path, *, split: str, rows: int | None) -> list[Case]:
+    """The first rows of a split, in file order; None = all."""
     with path.open(encoding="utf-8") as lines:
         records = ((n, json.loads(line)) for n, line in enumerate(lines, 1))
         wanted = ((n, record) for n, record in records if record["split"] == split)

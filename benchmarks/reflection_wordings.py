@@ -41,7 +41,7 @@ Scores = Mapping[str, "np.typing.NDArray[np.float64]"]
 
 def balanced(path: Path, rows: int) -> list[Case]:
     """The first `rows` / 2 good and as many bad rows of split `tune`, in file order."""
-    cases = read_cases(path, split="tune", rows=1_000_000)
+    cases = read_cases(path, split="tune", rows=None)
     kinds = ([case for case in cases if case.bad is bad][: rows // 2] for bad in (False, True))
     return sorted((case for kind in kinds for case in kind), key=lambda case: case.example.line)
 

@@ -52,6 +52,7 @@ def arguments(server: StubServer, data: Path, *systems: str, rows: int = ROWS) -
         peers=data.parent,
         timeout=1.0,
         again_failed=False,
+        balanced=False,
     )
 
 

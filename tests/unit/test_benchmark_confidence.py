@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.confidence import in_turn
+from benchmarks.confidence import alternating, in_turn
 from benchmarks.confidence_report import Result, ResultsFile, pair, read_results, report
 from benchmarks.peers import worker
 from benchmarks.rectify import Case
@@ -91,7 +91,9 @@ def test_a_line_that_a_kill_cut_is_dropped_and_written_over(tmp_path: Path) -> N
     assert [r.score for r in read_results(path)] == [0.7, 0.2]
 
 
-def case(name: str, *, prompt: str = "Name a fruit", response: str = "A fruit") -> Case:
+def case(
+    name: str, *, prompt: str = "Name a fruit", response: str = "A fruit", bad: bool = False
+) -> Case:
     example = Example(
         id=name,
         file="a",
@@ -101,7 +103,7 @@ def case(name: str, *, prompt: str = "Name a fruit", response: str = "A fruit") 
         target=Message("assistant", response),
         original="{}",
     )
-    return Case(example, bad=False, clean="")
+    return Case(example, bad=bad, clean="")
 
 
 def test_sets_take_turns() -> None:
@@ -132,3 +134,10 @@ def test_a_peer_may_reach_nothing_else(event: str, args: tuple[object, ...]) -> 
     """Neither an address nor a name."""
     with pytest.raises(PermissionError):
         worker._refuse(event, args)
+
+
+def test_balanced_rows_are_bad_and_good_in_turn_in_the_order_of_the_file() -> None:
+    """The surplus of one kind is left out, and fewer rows are a part of more."""
+    cases = [case("a"), case("b", bad=True), case("c"), case("d"), case("e", bad=True)]
+    assert [c.example.id for c in alternating(cases, 100)] == ["b", "a", "e", "c"]
+    assert [c.example.id for c in alternating(cases, 3)] == ["b", "a"]
