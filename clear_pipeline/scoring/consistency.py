@@ -19,6 +19,10 @@ Agreement: TypeAlias = Callable[[Example, str], Awaitable[float]]
 """How far a draw agrees with the row's response: s, in [0, 1]. May raise CallError."""
 
 
+class NoDrawError(CallError):
+    """No draw came to a response."""
+
+
 @dataclass(frozen=True, slots=True)
 class Consistency:
     """Agreement between the dataset's response and what the model says itself.
@@ -48,7 +52,8 @@ async def draw(
     A draw that calls tools is the calls as JSON.
 
     Raises:
-        CallError: The call failed, or no draw came to a response (`bad_reply`).
+        CallError: The call failed.
+        NoDrawError: No draw came to a response (`bad_reply`).
     """
     request = draws_request(
         example, form=form, samples=range(k), temperature=temperature, max_tokens=max_tokens
@@ -58,7 +63,7 @@ async def draw(
     if not draws:
         cut = any(choice.finish_reason == "length" for choice in choices)
         why = f"came to a response within {max_tokens} tokens" if cut else "holds a response"
-        raise CallError("bad_reply", f"none of {k} draws {why}", transient=False)
+        raise NoDrawError("bad_reply", f"none of {k} draws {why}", transient=False)
     return draws
 
 

@@ -12,6 +12,7 @@ from clear_pipeline.prompts.answer import DrawForm, final_answer
 from clear_pipeline.schema import Example
 from clear_pipeline.scoring import bsdetector
 from clear_pipeline.scoring.agreement import Similarity, agreement_by, extra_roles
+from clear_pipeline.scoring.answers import is_value
 from clear_pipeline.scoring.consistency import Consistency, draw, observe
 from clear_pipeline.scoring.cross_encoder import DEFAULT_NLI_MODEL
 from clear_pipeline.stages.base import Settings
@@ -29,6 +30,9 @@ class Sampling(Settings):
     """Of the draws."""
     max_answer_tokens: Annotated[int, Field(ge=1)] = 512
     """Room for one draw, reasoning included."""
+    draw_for: Literal["all", "values"] = "all"
+    """values: only rows whose final answer is a number, a date, a choice, yes or no, or JSON: there
+    a draw says the same or does not. all: every row."""
     longest_answer: Annotated[int, Field(ge=1)] | None = None
     """No draws for a row whose final answer has more characters than this: two long texts hardly
     ever say the same, and cost most. None: draws for every row."""
@@ -53,18 +57,23 @@ class Sampling(Settings):
         """The models that are asked besides the scorer."""
         return extra_roles(self.similarity)
 
+    @property
+    def draws_for_some(self) -> bool:
+        """Whether rows may do without draws."""
+        return self.draw_for != "all" or self.longest_answer is not None
+
     def draws_for(self, example: Example) -> bool:
-        """Whether the row's answer is short enough."""
-        return (
-            self.longest_answer is None
-            or len(final_answer(example.response)) <= self.longest_answer
-        )
+        """Whether draws say anything about this row, by its final answer."""
+        answer = final_answer(example.response)
+        short = self.longest_answer is None or len(answer) <= self.longest_answer
+        return short and (self.draw_for == "all" or is_value(answer))
 
     async def sample(self, model: ChatModel, example: Example, *, k: int) -> list[str]:
         """Up to `k` >= 1 responses by the model itself; those cut short are left out.
 
         Raises:
-            CallError: The call failed, or no draw came to a response.
+            CallError: The call failed.
+            NoDrawError: No draw came to a response.
         """
         return await draw(
             model,

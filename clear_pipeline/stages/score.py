@@ -17,6 +17,7 @@ from clear_pipeline.llm.counted import Counted
 from clear_pipeline.prompts.reflection import WORDINGS
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring import bsdetector
+from clear_pipeline.scoring.consistency import NoDrawError
 from clear_pipeline.scoring.cross_encoder import load_cross_encoder
 from clear_pipeline.scoring.likelihood import (
     Form,
@@ -48,7 +49,13 @@ PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
             "reflection": ("yes_no",),
             "likelihood": "given",
             "likelihood_tokens": 256,
-            "weights": {"yes_no": 1.0, "likelihood": 1.0},
+            "k": 4,
+            "draw_form": "plain",
+            "temperature": 0.7,
+            "max_answer_tokens": 320,
+            "draw_for": "values",
+            "similarity": "lexical",
+            "weights": {"yes_no": 1.0, "likelihood": 1.0, "consistency": 1.0},
         },
         "likelihood": {"reflection": (), "likelihood_weight": 1.0},
     }
@@ -67,14 +74,17 @@ def _preset_beside(given: Mapping[str, Any]) -> dict[str, JSON]:
 def _merged_weights(given: Mapping[str, Any]) -> dict[str, Any]:
     """Of the preset and the given ones, each by its name.
 
-    A question of the preset that a given `reflection` does not ask has no weight.
+    What a given `reflection` or `k` leaves out of the preset has no weight.
     """
     preset = PRESETS.get(str(given.get("preset")), {})
     weights, own = preset.get("weights"), given.get("weights", {})
     if not isinstance(weights, Mapping) or not isinstance(own, Mapping):
         return {}
     asked = given.get("reflection", weights)
-    kept = {name: w for name, w in weights.items() if name in asked or name not in WORDINGS}
+    left_out = {name for name in weights if name in WORDINGS and name not in asked}
+    if given.get("k") == 0:
+        left_out.add("consistency")
+    kept = {name: w for name, w in weights.items() if name not in left_out}
     return {"weights": {**kept, **own}}
 
 
@@ -88,13 +98,14 @@ class Score(Sampling):
     """
 
     name: ClassVar[str] = "score"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     kind: Literal["score"] = "score"
     preset: Literal["fast", "paper", "best", "likelihood"] = "fast"
-    """fast: one question, one token. best: the same question, and how likely the response is where
-    the endpoint scores text. paper: the constants of the paper. likelihood: no question, what the
-    request adds to the probability of the response; needs an endpoint that scores text."""
+    """fast: one question, one token. best: the same question, how likely the response is where the
+    endpoint scores text, and draws where the final answer is a value. paper: the constants of the
+    paper. likelihood: no question, what the request adds to the probability of the response; needs
+    an endpoint that scores text."""
     reflection: tuple[str, ...] = ("yes_no",)
     """Names of the questions, see `prompts.reflection.WORDINGS`; none = no reflection."""
     reflection_via: Literal["logprobs", "text"] = "logprobs"
@@ -178,10 +189,10 @@ class Score(Sampling):
     def _rows_without_draws_have_a_part(self) -> Score:
         by_weight = set(self.weights) - {"consistency"}
         other = by_weight if self.weights else self.reflection or self.likelihood_weight == 1.0
-        if self.k > 0 and self.longest_answer is not None and not other:
+        if self.k > 0 and self.draws_for_some and not other:
             raise ValueError(
-                "longest_answer: a row without draws would have no confidence; add a question to "
-                "`reflection`, or leave longest_answer out"
+                "longest_answer, draw_for: a row without draws would have no confidence; add a "
+                "question to `reflection`, or leave both out"
             )
         return self
 
@@ -307,7 +318,13 @@ class Score(Sampling):
     ) -> None:
         if self.k == 0 or not self.draws_for(example):
             return
-        row.draws = await self.sample(model, example, k=self.k)
+        try:
+            row.draws = await self.sample(model, example, k=self.k)
+        except NoDrawError:
+            if not self.draws_for_some:
+                raise
+            row.draws = []  # the others count, as for a row that is not drawn for
+            return
         models = {**ctx.models, "scorer": model}
         seen = await self.compare(models, example, row.draws, via=self.reflection_via)
         row.consistency = seen.score

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clear_pipeline.scoring.answers import exact_match, same_answer
+from clear_pipeline.scoring.answers import exact_match, is_value, same_answer
 
 BT = "```"
 
@@ -131,6 +131,17 @@ def test_hostile_text_is_compared_as_text(text: str) -> None:
     """Nesting bombs, numbers without end and broken code raise nothing."""
     assert same_answer(text, text + " ")
     assert not same_answer(text, "0")
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [("18", True), ("$1,560.00", True), ("3 May 2021", True), ("(B)", True), ("Yes", True),
+     ('{"a": 1}', True), ("Paris", False), ("18 of them, or so", False), ("x = 1", False),
+     ("", False)],
+)  # fmt: skip
+def test_what_is_a_value(answer: str, *, value: bool) -> None:
+    """Numbers, dates, choices and JSON; neither words nor code."""
+    assert is_value(answer) is value
 
 
 def test_code_and_keys_are_no_answers() -> None:

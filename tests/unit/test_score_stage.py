@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -77,8 +78,9 @@ def test_a_given_value_wins_over_the_preset_and_all_values_are_shown() -> None:
 
 def test_weights_of_a_preset_are_replaced_one_by_one() -> None:
     """What is not named stays; a question that is not asked any more has no weight."""
-    assert Score(preset="best", weights={"yes_no": 2.0}).weights == {"yes_no": 2, "likelihood": 1}
-    other = Score(preset="best", reflection=("abc",), weights={"abc": 3.0})
+    own = Score(preset="best", weights={"yes_no": 2.0})
+    assert own.weights == {"yes_no": 2, "likelihood": 1, "consistency": 1}
+    other = Score(preset="best", k=0, reflection=("abc",), weights={"abc": 3.0})
     assert other.weights == {"abc": 3, "likelihood": 1}
     alone = Score(preset="likelihood", weights={"likelihood": 1.0})
     assert (alone.likelihood_weight, alone.weights) == (0, {"likelihood": 1})
@@ -276,25 +278,47 @@ def test_likelihood_where_no_text_is_scored_is_refused_with_the_way_out() -> Non
     assert model.requests == []
 
 
-def test_best_weighs_one_question_and_how_likely_the_response_is() -> None:
-    """P(Yes) = 0.8 and 1 / (1 + 3) = 0.25 meet at log-odds (ln 4 - ln 3) / 2."""
+def best_of(draws: Sequence[Choice]) -> ScriptedChat:
+    """P(Yes) = 0.8, a likelihood of 1 / (1 + 3) = 0.25, and these draws."""
 
     def script(request: ChatRequest, sample: int) -> Choice:
+        if len(request.samples) > 1:
+            return draws[sample]
         if "Yes or No" not in request.messages[0].text:
             return Choice("4", "stop", (Token("4", -3.0),))
         top = (("Yes", math.log(0.8)), ("No", math.log(0.2)))
         return Choice("Yes", "length", (Token("Yes", top[0][1], top),))
 
-    model = ScriptedChat(script, capabilities=Capabilities(grammar=True))
+    return ScriptedChat(script, capabilities=Capabilities(grammar=True))
+
+
+def test_best_weighs_a_question_the_likelihood_and_draws() -> None:
+    """Odds of 4, 1 / 3 and, three draws of four being the same, (3 + 1/2) / (1 + 1/2) = 7 / 3."""
+    said = [Choice(text, "stop") for text in ("4", "A: 4", "five", "It is simple.\n#### 4")]
+    model = best_of(said)
     (found,) = annotate(Score(preset="best"), model, [example(1)])
-    odds = math.sqrt(4 / 3)
-    assert found["likelihood"] == 0.25
+    odds = (4 * (1 / 3) * (7 / 3)) ** (1 / 3)
+    assert (found["likelihood"], found["consistency"]) == (0.25, 0.75)
     assert found["confidence"] == pytest.approx(odds / (1 + odds))
-    assert len(model.requests) == 2
+    assert len(model.requests) == 3
+    drawn = next(request for request in model.requests if len(request.samples) == 4)
+    assert drawn.messages == example(1).messages
+
+
+def test_draws_that_never_end_do_not_count_in_best() -> None:
+    """The others do: log-odds (ln 4 - ln 3) / 2; the paper's score has nothing left."""
+    endless = [Choice("and so on", "length")] * 4
+    (found,) = annotate(Score(preset="best"), best_of(endless), [example(1)])
+    odds = math.sqrt(4 / 3)
+    assert (found["draws"], found["consistency"]) == ([], None)
+    assert found["confidence"] == pytest.approx(odds / (1 + odds))
+    strict = Score(k=4, draw_form="plain", max_failed_fraction=1.0)
+    (row,) = annotate(strict, best_of(endless), [example(1)])
+    assert row["score_error"] == "bad_reply: none of 4 draws came to a response within 512 tokens"
 
 
 def test_best_does_without_the_likelihood_where_no_text_is_scored_and_says_so_once() -> None:
-    """Two shards of one run, one note; the confidence is that of the question."""
+    """Two shards of one run, one note; the confidence is that of the others."""
     model = ScriptedChat(
         lambda r, i: says("Yes", 0.9), capabilities=Capabilities(prompt_logprobs=False)
     )
@@ -302,7 +326,9 @@ def test_best_does_without_the_likelihood_where_no_text_is_scored_and_says_so_on
     ctx = Context(models={"scorer": model}, progress=progress)
     for line in (1, 2):
         shard = Shard(f"s{line}", rows_table([example(line)]))
-        (row,) = asyncio.run(Score(preset="best").annotate(shard, [True], None, ctx)).to_pylist()
+        (row,) = asyncio.run(
+            Score(preset="best", k=0).annotate(shard, [True], None, ctx)
+        ).to_pylist()
         assert (row["confidence"], row["likelihood"]) == (pytest.approx(0.999999), None)
         assert row["likelihood_usage"] is None
     (note,) = progress.notes
@@ -360,6 +386,15 @@ def test_a_row_with_a_long_answer_is_not_drawn_for() -> None:
     assert scored[0]["confidence"] == scored[2]["confidence"] == pytest.approx(0.3)
 
 
+def test_draws_for_values_alone() -> None:
+    """Words are not drawn for, though they are short; the number behind a mark is."""
+    stage = Score(k=1, draw_for="values", similarity="lexical")
+    texts = ["four, or so it says", "It is 2 + 2.\nA: 4", "(B)", "yes", '{"n": 4}', "3 May 2021"]
+    rows = [example(n, response=text) for n, text in enumerate(texts, 1)]
+    scored = annotate(stage, ScriptedChat(lambda r, i: says("Yes", 0.9)), rows)
+    assert [row["draws"] is not None for row in scored] == [False, True, True, True, True, True]
+
+
 def test_weights_of_parts_that_a_row_does_not_have_are_left_out() -> None:
     """The long answer has the log-odds of its one question."""
 
@@ -384,6 +419,8 @@ def test_where_a_row_could_be_left_without_any_part_the_settings_are_refused() -
     """Consistency alone, and rows that are not drawn for."""
     with pytest.raises(ValidationError, match="a row without draws would have no confidence"):
         Score(reflection=(), k=3, longest_answer=50)
+    with pytest.raises(ValidationError, match="a row without draws would have no confidence"):
+        Score(reflection=(), k=3, draw_for="values")
     with pytest.raises(ValidationError, match="a row without draws would have no confidence"):
         Score(reflection=(), k=3, longest_answer=50, weights={"consistency": 1.0})
 

@@ -26,6 +26,17 @@ KINDS: Final[tuple[Kind, ...]] = (
 """Most specific first: the first kind that both texts are of decides."""
 
 
+_VALUES: Final[tuple[Kind, ...]] = (same_date, same_quantity, same_label, same_structure)
+
+
+def is_value(answer: str) -> bool:
+    """Whether an answer is a date, a number, a letter or yes or no, or JSON, and no other words.
+
+    Two of these say the same or do not; two texts in other words seldom say quite the same.
+    """
+    return any(same(answer, answer) is not None for same in _VALUES)
+
+
 def exact_match(first: str, second: str) -> bool:
     """Whether two responses give the same final answer; the ways to it do not count.
 
