@@ -127,6 +127,8 @@ def report(results: Sequence[Result], names: Collection[str] | None = None) -> l
     sets = _by_set(results, names or SYSTEMS)
     paired = {stem: pair(found) for stem, found in sets.items()}
     lines = [f"## {results[0].model}, split {results[0].split}", "", _LEGEND]
+    if all(rows.comparable for rows in paired.values()):
+        lines += ["", *_overview(sets, paired)]
     for stem, found in sets.items():
         lines += ["", *_set_table(stem, found, paired[stem])]
     fit = {stem: rows for stem, rows in paired.items() if rows.comparable}
@@ -187,6 +189,26 @@ def pair(found: Mapping[str, Sequence[Result]]) -> Paired:
         if name in columns and detection(columns[name], bad, resamples=1).auroc.value < 0.5:
             columns[name] = -columns[name]
     return paired
+
+
+def _overview(sets: Sets, paired: Mapping[str, Paired]) -> list[str]:
+    """AUROC of every system on every set, the mean over the sets, and what a row takes."""
+    rows = [f"{stem}, {len(p.bad)} rows" for stem, p in paired.items()]
+    columns = ["system", *rows, "mean", "tokens a row", "of them cached", "seconds a row"]
+    lines = ["### All sets", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for name in (name for name in SYSTEMS if all(name in found for found in sets.values())):
+        cells = [_cell(detection(p.scores[name], p.bad).auroc) for p in paired.values()]
+        chance = mean_paired_difference(
+            [(p.scores[name], np.zeros(len(p.bad)), p.bad) for p in paired.values()]
+        )
+        mean = Estimate(chance.value + 0.5, chance.low + 0.5, chance.high + 0.5)
+        cost = [
+            np.mean([np.mean([getattr(r, field) for r in found[name]]) for found in sets.values()])
+            for field in ("tokens", "cached_tokens", "seconds")
+        ]
+        figures = f"{cost[0]:,.0f} | {cost[1]:,.0f} | {cost[2]:.1f}"
+        lines.append(f"| {name} | {' | '.join(cells)} | {_cell(mean)} | {figures} |")
+    return lines
 
 
 def _set_table(stem: str, found: Mapping[str, Sequence[Result]], rows: Paired) -> list[str]:

@@ -35,12 +35,25 @@ def test_a_report_shows_auroc_by_hand() -> None:
         results("fast", 0.1, 0.5, 0.4, 0.9, tokens=99)
         + results("tlm", 0.1, 0.9, 0.5, 0.6, tokens=399)
     )
+    lines = lines[lines.index("### set: 4 rows, 2 bad") :]
     fast = next(line for line in lines if line.startswith("| fast | 0.750 "))
     assert fast.endswith("| 0 of 4 | 99.0 | 49.0 | 1.0 | 1.0 | 0.50 |")
     assert any(line.startswith("| tlm | 0.500 ") for line in lines)
     difference = next(line for line in lines if line.startswith("| fast | tlm | +0.250 "))
     # (99 + 1) / (399 + 1), and without the cached half: 51 / 201.
     assert difference.endswith("| 0.25 | 0.25 |")
+
+
+def test_the_mean_over_sets_counts_each_set_alike() -> None:
+    """0.75 on one set and 1 on a set of half the rows: 0.875; tokens likewise, (100 + 400) / 2."""
+    large = results("fast", 0.1, 0.5, 0.4, 0.9, tokens=99)
+    small = [
+        replace(result("fast", row, score, tokens=399), set="other")
+        for row, score in ((1, 0.1), (3, 0.9))
+    ]
+    (line,) = [line for line in report([*large, *small]) if line.startswith("| fast | 0.750")][:1]
+    assert "| 1.000 [1.00, 1.00] | 0.875 [" in line
+    assert line.endswith("| 250 | 124 | 0.5 |")
 
 
 def test_rows_count_only_where_every_system_has_a_score() -> None:
