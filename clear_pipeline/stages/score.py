@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
@@ -27,65 +26,12 @@ from clear_pipeline.scoring.likelihood import (
 )
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import Context, Shard, map_rows
+from clear_pipeline.stages.presets import merged_weights, preset_beside
 from clear_pipeline.stages.sampling import Fraction, Sampling
 from clear_pipeline.stages.score_row import COLUMNS, RowScore, tokens_of
 
 _Part: TypeAlias = Callable[[ChatModel, Example, RowScore], Awaitable[None]]
 """Asks the model about a row and fills columns."""
-
-PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
-    {
-        "fast": {},  # the defaults of the fields
-        "paper": {
-            "reflection": ("abc", "abc_again"),
-            "reflection_via": "text",
-            "in_parts": False,
-            "k": bsdetector.PAPER_K,
-            "temperature": bsdetector.PAPER_TEMPERATURE,
-            "alpha": bsdetector.PAPER_ALPHA,
-            "beta": bsdetector.PAPER_BETA,
-        },
-        "best": {
-            "reflection": ("yes_no",),
-            "likelihood": "given",
-            "likelihood_tokens": 256,
-            "k": 4,
-            "draw_form": "plain",
-            "temperature": 0.7,
-            "max_answer_tokens": 320,
-            "draw_for": "values",
-            "similarity": "lexical",
-            "weights": {"yes_no": 1.0, "likelihood": 1.0, "consistency": 1.0},
-        },
-        "likelihood": {"reflection": (), "likelihood_weight": 1.0},
-    }
-)
-"""What each preset sets; a value that the config gives wins."""
-
-
-def _preset_beside(given: Mapping[str, Any]) -> dict[str, JSON]:
-    """What the preset sets, without what a given value takes the meaning from."""
-    preset = dict(PRESETS.get(str(given.get("preset")), {}))
-    if given.get("weights"):
-        preset.pop("likelihood_weight", None)
-    return preset
-
-
-def _merged_weights(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the preset and the given ones, each by its name.
-
-    What a given `reflection` or `k` leaves out of the preset has no weight.
-    """
-    preset = PRESETS.get(str(given.get("preset")), {})
-    weights, own = preset.get("weights"), given.get("weights", {})
-    if not isinstance(weights, Mapping) or not isinstance(own, Mapping):
-        return {}
-    asked = given.get("reflection", weights)
-    left_out = {name for name in weights if name in WORDINGS and name not in asked}
-    if given.get("k") == 0:
-        left_out.add("consistency")
-    kept = {name: w for name, w in weights.items() if name not in left_out}
-    return {"weights": {**kept, **own}}
 
 
 class Score(Sampling):
@@ -140,7 +86,7 @@ class Score(Sampling):
     def _fill(cls, data: Any) -> Any:  # noqa: ANN401 - what pydantic hands over
         if not isinstance(data, Mapping):
             return data
-        return {**_preset_beside(data), **data, **_merged_weights(data)}
+        return {**preset_beside(data), **data, **merged_weights(data)}
 
     @field_validator("reflection")
     @classmethod

@@ -23,8 +23,9 @@ from clear_pipeline.stages import cascade, second_opinion
 from clear_pipeline.stages.calibrate import Calibrate
 from clear_pipeline.stages.dedup import Dedup
 from clear_pipeline.stages.filter import Filter
+from clear_pipeline.stages.presets import PRESETS
 from clear_pipeline.stages.rectify import Rectify
-from clear_pipeline.stages.score import PRESETS, Score
+from clear_pipeline.stages.score import Score
 from clear_pipeline.stages.score_row import COLUMNS
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,65 @@
+"""What the presets of the score set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from clear_pipeline.prompts.reflection import WORDINGS
+from clear_pipeline.schema import JSON
+from clear_pipeline.scoring import bsdetector
+
+PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
+    {
+        "fast": {},  # the defaults of the fields
+        "paper": {
+            "reflection": ("abc", "abc_again"),
+            "reflection_via": "text",
+            "in_parts": False,
+            "k": bsdetector.PAPER_K,
+            "temperature": bsdetector.PAPER_TEMPERATURE,
+            "alpha": bsdetector.PAPER_ALPHA,
+            "beta": bsdetector.PAPER_BETA,
+        },
+        "best": {
+            "reflection": ("yes_no",),
+            "likelihood": "given",
+            "likelihood_tokens": 256,
+            "k": 4,
+            "draw_form": "plain",
+            "temperature": 0.7,
+            "max_answer_tokens": 320,
+            "draw_for": "values",
+            "similarity": "lexical",
+            "weights": {"yes_no": 1.0, "likelihood": 1.0, "consistency": 1.0},
+        },
+        "likelihood": {"reflection": (), "likelihood_weight": 1.0},
+    }
+)
+"""What each preset sets; a value that the config gives wins."""
+
+
+def preset_beside(given: Mapping[str, Any]) -> dict[str, JSON]:
+    """What the preset sets, without what a given value takes the meaning from."""
+    preset = dict(PRESETS.get(str(given.get("preset")), {}))
+    if given.get("weights"):
+        preset.pop("likelihood_weight", None)
+    return preset
+
+
+def merged_weights(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the preset and the given ones, each by its name.
+
+    What a given `reflection` or `k` leaves out of the preset has no weight.
+    """
+    preset = PRESETS.get(str(given.get("preset")), {})
+    weights, own = preset.get("weights"), given.get("weights", {})
+    if not isinstance(weights, Mapping) or not isinstance(own, Mapping):
+        return {}
+    asked = given.get("reflection", weights)
+    left_out = {name for name in weights if name in WORDINGS and name not in asked}
+    if given.get("k") == 0:
+        left_out.add("consistency")
+    kept = {name: w for name, w in weights.items() if name not in left_out}
+    return {"weights": {**kept, **own}}
