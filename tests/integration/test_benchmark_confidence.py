@@ -83,14 +83,14 @@ def test_each_row_is_asked_about_once_per_system_though_the_run_is_killed(data: 
     assert results[: len(before)] == before
     assert 0 < len(before) < len(results) == ROWS * len(SYSTEMS)
     calls = {name: [r.calls for r in results if r.system == name] for name in SYSTEMS}
-    assert calls == {"fast": [1] * 4, "best": [6] * 4, "length": [0] * 4, "random": [0] * 4}
-    # A row of `best` takes 6 calls, four of them draws, so no more than that are asked twice.
+    assert calls == {"fast": [1] * 4, "best": [2] * 4, "length": [0] * 4, "random": [0] * 4}
+    # A row of `best` takes 2 calls, so no more than that are asked twice.
     assert asked == 8
-    assert 4 * (1 + 6) <= len(server.bodies) <= 4 * (1 + 6) + 6
+    assert 4 * (1 + 2) <= len(server.bodies) <= 4 * (1 + 2) + 2
     assert all(r.prompt_tokens == 10 * r.calls for r in results)
     # The first question of each system about a row profits from no other system's.
-    fresh = [body.get("cache_prompt") for body in server.bodies[:8]]
-    assert fresh == [False, False, None, None, None, None, None, False]
+    fresh = [body.get("cache_prompt") for body in server.bodies[:6]]
+    assert fresh == [False, False, None, False, False, None]
     assert "secret" not in args.results.read_text()
 
 
