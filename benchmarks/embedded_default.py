@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.reflection_wordings import balanced
+from benchmarks.parts import rows_of
 from clear_pipeline.evaluate.statistics import detection
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.budget import Meter
@@ -85,7 +85,9 @@ async def measure(args: argparse.Namespace) -> None:
     model = await open_model(
         ModelSettings(model=DEFAULT_MODEL), cache_path=args.cache, meter=meter, note=print
     )
-    groups = {path.stem: balanced(path, args.rows) for path in args.data}
+    groups = {
+        path.stem: rows_of(path, split="tune", rows=args.rows, balanced=True) for path in args.data
+    }
     lines = [
         f"## {DEFAULT_MODEL}, split tune, {args.rows} rows per set, half of them bad",
         "",

@@ -1,7 +1,7 @@
 """The model is asked whether the dataset's response is right: one question, one word.
 
-Which wording works depends on the model and the data; benchmarks/reflection_wordings.py measures
-all of them, benchmarks/results/reflection_wordings.md holds the figures.
+Which wording works depends on the model and the data; benchmarks/parts.py asks all of them,
+benchmarks/results/ensembles.md and reflection_wordings.md hold the figures.
 """
 
 from __future__ import annotations
