@@ -4,9 +4,10 @@
         --base-url http://127.0.0.1:8099/v1 --model NAME --cache answers.sqlite
 
 Scores every row cheaply, asks every row for draws (band 1), and cuts the cascades of --band out
-of the same answers: they differ in nothing but which draws count. The difference of AUROC is
-paired over the rows. Run again with the same cache to resume, or to read another --band without a
-call. Columns of DATA: see benchmarks/rectify.py.
+of the same answers: they differ in nothing but which draws count. With --first the cheap pass takes
+so many of the k draws of every row. The difference of AUROC is paired over the rows. Run again with
+the same cache to resume, or to read another --band or --first without a call. Columns of DATA: see
+benchmarks/rectify.py.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from benchmarks.rectify import Case, Counting, read_cases
+from benchmarks.parts import rows_of
+from benchmarks.rectify import Case, Counting
 from clear_pipeline.evaluate.statistics import Estimate, detection, paired_difference
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.budget import Meter
@@ -43,16 +45,14 @@ class Comparison:
         use: What the band took.
         auroc: Of the cascade.
         difference: AUROC of the cascade minus that of the full pass, paired.
-        calls_saved: Share of the full pass's calls for draws, in [0, 1].
-        tokens_saved: The same for prompt and completion tokens.
+        draws_saved: Share of the full pass's draws, in [0, 1].
     """
 
     band: float
     use: CascadeUse
     auroc: Estimate
     difference: Estimate
-    calls_saved: float
-    tokens_saved: float
+    draws_saved: float
 
 
 async def compare(
@@ -87,8 +87,7 @@ async def compare(
                 use=use,
                 auroc=detection(scores, bad).auroc,
                 difference=paired_difference(scores, full, bad),
-                calls_saved=1 - use.calls / most.calls,
-                tokens_saved=1 - tokens(use) / tokens(most),
+                draws_saved=(1 - score.k / cascade.k) * (1 - use.asked / most.rows),
             )
         )
     cheap = np.array(shard.table["confidence"].to_pylist())
@@ -108,22 +107,30 @@ def text(estimate: Estimate) -> str:
 async def measure(args: argparse.Namespace, cases: Sequence[Case], model: ChatModel) -> None:
     """Ask and print."""
     ctx = Context({"scorer": model}, Counting(), args.in_flight)
-    score = Score(preset=args.preset, max_failed_fraction=1)
-    cascade = Cascade(k=args.k, similarity=args.similarity, max_failed_fraction=1)
+    shared = {
+        "similarity": args.similarity,
+        "draw_form": args.draw_form,
+        "temperature": args.temperature,
+        "max_answer_tokens": args.max_tokens,
+        "max_failed_fraction": 1,
+    }
+    score = Score.model_validate({"preset": args.preset, "k": args.first, **shared})
+    cascade = Cascade.model_validate({"k": args.k, **shared})
+    if args.first:
+        cascade.go_on_from(score, args.first)
     cheap, full, most, found = await compare(cases, score, cascade, args.band, ctx)
     print(f"{args.model}, {len(cases)} rows of split {args.split}, {most.rows} scored, k {args.k}")
-    print("| pass | rows asked | failed | calls | tokens | AUROC | difference | calls saved |")
-    print("|---|---|---|---|---|---|---|---|")
-    print(f"| {args.preset} alone | 0 | | 0 | 0 | {text(cheap)} | | |")
+    print("| pass | rows asked | failed | tokens | AUROC | difference | draws saved |")
+    print("|---|---|---|---|---|---|---|")
+    draws = f" with {args.first} of {args.k} draws" if args.first else ""
+    print(f"| {args.preset} alone{draws} | 0 | | 0 | {text(cheap)} | | |")
     print(
-        f"| every row sampled | {most.asked} | {most.failed} | {most.calls} | {tokens(most)} | "
-        f"{text(full)} | | |"
+        f"| every row sampled | {most.asked} | {most.failed} | {tokens(most)} | {text(full)} | | |"
     )
     for one in found:
         print(
-            f"| band {one.band:g} | {one.use.asked} | {one.use.failed} | {one.use.calls} | "
-            f"{tokens(one.use)} | {text(one.auroc)} | {text(one.difference)} | "
-            f"{one.calls_saved:.0%}, tokens {one.tokens_saved:.0%} |"
+            f"| band {one.band:g} | {one.use.asked} | {one.use.failed} | {tokens(one.use)} | "
+            f"{text(one.auroc)} | {text(one.difference)} | {one.draws_saved:.0%} |"
         )
 
 
@@ -148,16 +155,22 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--split", choices=["tune", "report"], default="tune")
     parser.add_argument("--rows", type=int, default=100)
+    parser.add_argument("--balanced", action="store_true", help="as many bad rows as good ones")
     parser.add_argument("--base-url", help="none: a model of the catalogue")
     parser.add_argument("--model", required=True)
     parser.add_argument("--cache", type=Path, required=True, help="SQLite file for the answers")
     parser.add_argument("--preset", default="fast", help="of the cheap pass")
     parser.add_argument("--k", type=int, default=2, help="draws per row")
+    parser.add_argument("--first", type=int, default=0, help="of them in the cheap pass")
+    parser.add_argument("--draw-form", choices=["reasoned", "plain"], default="reasoned")
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--max-tokens", type=int, default=512, help="of a draw")
     parser.add_argument("--similarity", choices=["llm", "lexical"], default="llm")
     parser.add_argument("--band", type=float, nargs="+", default=[0.2, 0.3, 0.4, 0.5])
     parser.add_argument("--in-flight", type=int, default=4)
     args = parser.parse_args()
-    asyncio.run(connect(args, read_cases(args.data, split=args.split, rows=args.rows)))
+    cases = rows_of(args.data, split=args.split, rows=args.rows, balanced=args.balanced)
+    asyncio.run(connect(args, cases))
 
 
 if __name__ == "__main__":

@@ -213,6 +213,7 @@ SYSTEMS: Final[Mapping[str, Callable[[Endpoint], System]]] = {
     "fast": lambda at: Ours(at, Score(preset="fast")),
     "tlm": lambda at: Peer(at, "tlm", f"openai/{at.model}"),
     "best": lambda at: Ours(at, Score(preset="best")),
+    "best-no-draws": lambda at: Ours(at, Score(preset="best", k=0)),
     "uqlm": lambda at: Peer(at, "uqlm", at.model, "ensemble"),
     "likelihood": lambda at: Ours(at, Score(preset="likelihood")),
     "uqlm-judge": lambda at: Peer(at, "uqlm", at.model, "judge"),
@@ -229,5 +230,5 @@ SYSTEMS: Final[Mapping[str, Callable[[Endpoint], System]]] = {
 `tlm-logprobs` is TLM under the name of its own default model, for which it asks log-probabilities.
 """
 
-OURS: Final = ("fast", "best", "likelihood", "paper")
+OURS: Final = ("fast", "best", "best-no-draws", "likelihood", "paper")
 PEERS: Final = ("tlm", "tlm-logprobs", "uqlm", "uqlm-judge")

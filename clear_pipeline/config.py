@@ -110,11 +110,9 @@ class Config(Settings):
     def _draws_are_taken_once(self) -> Config:
         stages = {stage.kind: stage for stage in self.stages}
         score = stages.get("score")
-        if isinstance(score, Score) and score.k > 0 and "cascade" in stages:
-            raise ValueError(
-                f"the score takes {score.k} draws of every row, so a cascade would take more of "
-                "some rows and count them twice: leave out the stage cascade, or --set score.k=0"
-            )
+        cascade = stages.get("cascade")
+        if isinstance(score, Score) and isinstance(cascade, Cascade) and score.k > 0:
+            cascade.go_on_from(score, score.k)
         return self
 
     def model_for(self, role: str) -> ModelSettings:

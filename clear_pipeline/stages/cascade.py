@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
@@ -25,9 +25,11 @@ from clear_pipeline.stages.confidence import Key, rank_keys
 from clear_pipeline.stages.filter import AboveMedian, Confidence, Keep, Precision, kept_rows
 from clear_pipeline.stages.sampling import Fraction, Sampling
 
+Tokens: TypeAlias = Mapping[str, int]
 TOKENS: Final = ("prompt", "cached", "completion")
 COST: Final = pa.struct([(name, pa.int64()) for name in ("calls", *TOKENS)])
-"""What the questions about a row took: calls, and tokens as `llm.base.Usage` counts them."""
+"""What the questions about a row took: calls, and tokens as `llm.base.Usage` counts them, without
+those of draws that the cheap pass had taken already."""
 
 COLUMNS: Final = pa.schema(
     [
@@ -63,13 +65,14 @@ class Cascade(Sampling):
 
     With O the observed consistency and c the `confidence` of the cheap pass, a row of the band
     gets low + (high - low) * (beta * O + (1 - beta) * c); low and high are the room that the rows
-    outside leave. Any other row keeps c, and so what the filter decides about it.
+    outside leave. Any other row keeps c, and so what the filter decides about it. Where the cheap
+    pass draws too (`k` of the score, fewer than here), its draws are the first ones of these.
 
     Source: Chen & Mueller 2023 (arXiv 2308.16175) for O and its combination; the band is ours.
     """
 
     name: ClassVar[str] = "cascade"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     kind: Literal["cascade"] = "cascade"
     band: Annotated[float, Field(gt=0, le=1)] = 0.4
@@ -94,6 +97,29 @@ class Cascade(Sampling):
     def _draws_differ(self) -> Cascade:
         self.require_variety(self.k)
         return self
+
+    def go_on_from(self, cheap: Sampling, k: int) -> None:
+        """The draws of the cheap pass are the first ones here, so that none is paid for twice.
+
+        Args:
+            cheap: Its settings.
+            k: Its draws per row, at least one.
+
+        Raises:
+            ValueError: It draws as many, or in another way.
+        """
+        if k >= self.k:
+            raise ValueError(
+                f"the score takes {k} draws of every row and the cascade {self.k}, so that none is "
+                "left to ask for: leave out the stage cascade, or --set score.k=1"
+            )
+        names = ("draw_form", "temperature", "max_answer_tokens")
+        if other := [name for name in names if getattr(self, name) != getattr(cheap, name)]:
+            ways = " ".join(f"--set stages.cascade.{n}={getattr(cheap, n)}" for n in other)
+            raise ValueError(
+                f"the draws of the score could not count as the cascade's first ones, since "
+                f"{' and '.join(other)} differ: {ways}"
+            )
 
     def needs(self) -> tuple[str, ...]:
         """The cheap pass."""
@@ -146,8 +172,8 @@ class Cascade(Sampling):
         if not isinstance(state, dict):
             raise TypeError(f"cascade needs the state that combine returned, got {state!r}")
 
-        async def refine(row: tuple[Example, Key, bool]) -> RowCascade:
-            example, key, lives = row
+        async def refine(row: tuple[Example, Key, bool, Tokens]) -> RowCascade:
+            example, key, lives, paid = row
             if not lives:
                 refined = RowCascade()
             elif (
@@ -155,19 +181,25 @@ class Cascade(Sampling):
                 and tuple(state["last"]) <= key <= tuple(state["first"])
                 and self.draws_for(example)
             ):
-                refined = await self._ask(example, key[0], state, ctx)
+                refined = await self._ask(example, key[0], state, ctx, paid=paid)
             else:
                 refined = RowCascade(cascaded=key[0], cascade_step="cheap")
             ctx.progress.advance()
             return refined
 
-        rows = list(zip(examples(shard.table), _keys(shard), alive, strict=True))
+        rows = list(zip(examples(shard.table), _keys(shard), alive, _paid(shard), strict=True))
         refined = await map_rows(refine, rows, limit=ctx.rows_in_flight)
         lines = [asdict(row) for row in refined]
         return pa.Table.from_pylist(lines, schema=COLUMNS)
 
     async def _ask(
-        self, example: Example, cheap: float, edges: Mapping[str, Any], ctx: Context
+        self,
+        example: Example,
+        cheap: float,
+        edges: Mapping[str, Any],
+        ctx: Context,
+        *,
+        paid: Tokens,
     ) -> RowCascade:
         """A row of the band; if a call fails, its cheap confidence stays."""
         row = RowCascade(cascaded=cheap, cascade_step="cheap")
@@ -182,7 +214,8 @@ class Cascade(Sampling):
             ctx.tally.fail(self.name, row.cascade_error, self.max_failed_fraction)
         finally:
             used = asdict(model.usage or Usage())
-            row.cascade_cost = {"calls": model.calls, **{name: used[name] for name in TOKENS}}
+            tokens = {name: max(used[name] - paid.get(name, 0), 0) for name in TOKENS}
+            row.cascade_cost = {"calls": model.calls, **tokens}
         return row
 
     async def _sampled(
@@ -199,6 +232,13 @@ class Cascade(Sampling):
 
 def _keys(shard: Shard) -> list[Key]:
     return rank_keys(shard.table, shard.table["confidence"])
+
+
+def _paid(shard: Shard) -> list[Tokens]:
+    """Per row: what the draws of the cheap pass took, which are the first ones here."""
+    if "consistency_usage" not in shard.table.column_names:
+        return [{}] * shard.rows
+    return [used or {} for used in shard.table["consistency_usage"].to_pylist()]
 
 
 def _why_none(keys: Sequence[Key], kept: int) -> str:

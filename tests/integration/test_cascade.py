@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,28 @@ def test_rows_that_fail_for_want_of_an_answer_are_asked_again(data: Path, tmp_pa
 OPINION = ("score", "second_opinion", "filter")
 
 
+def test_a_cascade_asks_only_for_the_draws_that_the_score_did_not_take(
+    data: Path, tmp_path: Path
+) -> None:
+    """One draw of each of twenty rows; two of three are left for the band, in one request."""
+    with StubServer() as server:
+        flags = {"models": {"scorer": {"model": "m", "base_url": server.url}}}
+        settings = build_config(
+            preset="fast",
+            flags=flags,
+            stages=["score", "cascade", "filter"],
+            assignments=[
+                *("score.k=1", "score.similarity=lexical"),
+                *("cascade.k=3", "cascade.similarity=lexical", "cascade.band=0.2"),
+            ],
+        )
+        done = Pipeline(settings).run(data, out=tmp_path / "run")
+        asked = sum(row["cascade_step"] == "sampled" for row in done.ledger().to_pylist())
+        draws = Counter(body.get("n", 1) for body in server.bodies if body["max_tokens"] > 1)
+    assert 0 < asked <= 4
+    assert draws == {1: ROWS, 2: asked}
+
+
 def test_another_server_gives_the_second_opinion(data: Path, tmp_path: Path) -> None:
     """It is asked about the surest fifth, by its own name; the scorer is not asked again."""
     out = tmp_path / "run"
@@ -216,7 +239,7 @@ def test_a_second_opinion_of_the_scorer_is_refused(
 @pytest.mark.parametrize(
     ("assigned", "message"),
     [
-        (["score.k=2"], "the score takes 2 draws of every row"),
+        (["score.k=5"], "the score takes 5 draws of every row and the cascade 5"),
         (["cascade.k=2", "cascade.temperature=0"], "2 draws at temperature 0 are one"),
     ],
 )

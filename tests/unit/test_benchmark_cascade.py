@@ -49,5 +49,17 @@ def test_a_third_of_the_calls_finds_what_all_of_them_find() -> None:
     assert [cheap.value, full.value] == pytest.approx([8 / 9, 1.0])
     assert (most.asked, most.calls) == (6, 6)
     assert [one.use.asked for one in found] == [3, 2]
-    assert found[1].calls_saved == pytest.approx(4 / 6)
+    assert found[1].draws_saved == pytest.approx(4 / 6)
     assert (found[1].auroc.value, found[1].difference.value) == (1.0, 0.0)
+
+
+def test_first_draws_of_every_row_count_among_the_draws() -> None:
+    """One of four draws for six rows, three more for two: 12 of 24."""
+    cases = [case(number) for number in range(len(BAD))]
+    score = Score(k=1, similarity="lexical")
+    cascade = Cascade(k=4, similarity="lexical")
+    ctx = Context({"scorer": ScriptedChat(reply)}, rows_in_flight=1)
+    cheap, full, _, (one,) = asyncio.run(compare(cases, score, cascade, [0.34], ctx))
+    assert (cheap.value, full.value) == (1.0, 1.0)
+    assert one.use.asked == 3
+    assert one.draws_saved == pytest.approx(1 - (6 + 3 * 3) / 24)

@@ -16,7 +16,7 @@ from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.stages.band import around, band_around
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
-from clear_pipeline.stages.cascade import COLUMNS, Cascade
+from clear_pipeline.stages.cascade import COLUMNS, TOKENS, Cascade
 from clear_pipeline.stages.confidence import Key
 
 FIVE = [0.1, 0.3, 0.5, 0.7, 0.9]
@@ -135,6 +135,16 @@ def test_the_parts_and_the_cost_of_a_sampled_row_are_columns() -> None:
     assert (cost["calls"], cost["completion"], cost["cached"]) == (1, 6, 0)
     assert cost["prompt"] > 0
     assert row["cascade_error"] is None
+
+
+def test_what_the_cheap_pass_drew_is_not_counted_again() -> None:
+    """It took two of the six words; a row that it did not draw for costs all of them."""
+    used = [{"prompt": 0, "cached": 0, "completion": 2}, None] * 2
+    shard = scored(FIVE)
+    paid = pa.array([*used, None], pa.struct([(name, pa.int64()) for name in TOKENS]))
+    table = shard.table.append_column("consistency_usage", paid)
+    rows = run(STAGE, Shard("s", table), ScriptedChat(four_or_five))
+    assert [rows[n]["cascade_cost"]["completion"] for n in (1, 2)] == [6, 4]
 
 
 def test_a_row_whose_draws_fail_keeps_its_cheap_confidence() -> None:

@@ -214,6 +214,30 @@ def test_a_cascade_that_aims_elsewhere_than_the_filter_must_say_so() -> None:
         assert build_config_again(config) == config
 
 
+@pytest.mark.parametrize(
+    ("assignments", "fix"),
+    [
+        ({"score__k": "5"}, "none is left to ask for: .* --set score.k=1"),
+        (
+            {"score__k": "1", "score__temperature": "0.5", "score__draw_form": "plain"},
+            "temperature differ: .*draw_form=plain --set stages.cascade.temperature=0.5",
+        ),
+    ],
+)
+def test_draws_of_the_score_must_be_first_ones_of_the_cascade(
+    assignments: dict[str, str], fix: str
+) -> None:
+    """As many draws leave none to ask for, and other draws could not be shared."""
+    with pytest.raises(ConfigError, match=fix):
+        chained("score", "cascade", "filter", score__preset="fast", **assignments)
+
+
+def test_a_cascade_may_go_on_from_a_first_draw() -> None:
+    """One draw of every row, four more in the band."""
+    config = chained("score", "cascade", "filter", score__preset="fast", score__k="1")
+    assert kinds(config) == ["score", "cascade", "filter"]
+
+
 def build_config_again(config: Config) -> Config:
     """From the file that a run leaves."""
     return Config.model_validate(yaml.safe_load(config.to_yaml()))
