@@ -213,7 +213,7 @@ SYSTEMS: Final[Mapping[str, Callable[[Endpoint], System]]] = {
     "fast": lambda at: Ours(at, Score(preset="fast")),
     "tlm": lambda at: Peer(at, "tlm", f"openai/{at.model}"),
     "best": lambda at: Ours(at, Score(preset="best")),
-    "best-no-draws": lambda at: Ours(at, Score(preset="best", k=0)),
+    "question": lambda at: Ours(at, Score(reflection=("yes_no",))),
     "uqlm": lambda at: Peer(at, "uqlm", at.model, "ensemble"),
     "likelihood": lambda at: Ours(at, Score(preset="likelihood")),
     "uqlm-judge": lambda at: Peer(at, "uqlm", at.model, "judge"),
@@ -226,9 +226,10 @@ SYSTEMS: Final[Mapping[str, Callable[[Endpoint], System]]] = {
 }
 """By name, in the order in which a row is scored: presets and peers in turn.
 
+`question` is that of `fast` without how likely the response is.
 `rating` is the 1-5 judge: this package's wording, read as the expected digit of one token.
 `tlm-logprobs` is TLM under the name of its own default model, for which it asks log-probabilities.
 """
 
-OURS: Final = ("fast", "best", "best-no-draws", "likelihood", "paper")
+OURS: Final = ("fast", "best", "question", "likelihood", "paper")
 PEERS: Final = ("tlm", "tlm-logprobs", "uqlm", "uqlm-judge")

@@ -86,8 +86,8 @@ class StubServer:
         self._thread.join()
 
     def counts(self) -> Counter[str]:
-        """How often each question came; the key is a hash of its body."""
-        return Counter(question(body) for body in self.bodies)
+        """How often each question about a row came; the key is a hash of its body."""
+        return Counter(question(body) for body in self.bodies if not asks_ability(body))
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -147,6 +147,12 @@ class StubServer:
         return web.json_response(
             {"calls": counts.total(), "most_open": self.most_open, "counts": counts}
         )
+
+
+def asks_ability(body: Body) -> bool:
+    """Whether it asks how likely a "Yes" to nothing is, only to see whether an answer comes."""
+    said = [message["content"] for message in body["messages"]]
+    return body["max_tokens"] == 1 and said in ([""], ["", "Yes"])
 
 
 def question(body: Body) -> str:

@@ -68,7 +68,7 @@ class Dialect:
         thinker = settings.is_openai and _REASONING_NAMES.match(settings.model)
         self._effort = _EFFORTS[0] if thinker else None
         self.per_choice_usage = False
-        self.capabilities = Capabilities()
+        self.capabilities = Capabilities(prompt_logprobs=False if settings.is_openai else None)
 
     def is_llama_cpp(self, slots: int) -> None:
         """The server is a llama.cpp that computes `slots` samples at once, and no more."""
@@ -164,7 +164,8 @@ class Dialect:
             must be asked again, now with room to think.
         """
         if request.score_from is not None:
-            self.capabilities = replace(self.capabilities, prompt_logprobs=True)
+            scored = reply.choices[0].tokens is not None
+            self.capabilities = replace(self.capabilities, prompt_logprobs=scored)
             return False
         self._learn_what_comes(request, reply)
         thinking = [c for c in reply.choices if thought or c.reasoning is not None]

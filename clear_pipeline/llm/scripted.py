@@ -30,7 +30,7 @@ class ScriptedChat:
     ) -> None:
         self._script = script
         self._name = name
-        self._capabilities = capabilities or Capabilities(logprobs=True)
+        self._capabilities = capabilities or Capabilities(logprobs=True, prompt_logprobs=False)
         self.requests: list[ChatRequest] = []
 
     @property

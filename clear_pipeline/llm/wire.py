@@ -94,8 +94,8 @@ def parse_completion(reply: Body, request: ChatRequest, usage: Usage) -> Complet
     message is an answer.
 
     Raises:
-        CallError: `garbled`: there is no usable choice. `bad_reply`: the last message was to be
-            scored, and was not.
+        CallError: `garbled`: there is no usable choice. `bad_reply`: a token of a message that was
+            to be scored was not.
     """
     choices = reply.get("choices")
     listed = choices if isinstance(choices, list) else []
@@ -162,7 +162,8 @@ def _scored(reply: Body, start: int) -> Choice:
     """The prompt's tokens from `start` on, as vLLM lists them.
 
     Each position is a mapping from token id to log-probability and text; the token that stands
-    there comes first. The first position of all is null.
+    there comes first. The first position of all is null. A server that scores no prompts gives
+    none, which is an answer: asked again, it would give none again.
     """
     listed = reply.get("prompt_logprobs")
     positions: Sequence[object] = listed[start:] if isinstance(listed, list) else ()
@@ -174,9 +175,7 @@ def _scored(reply: Body, start: int) -> Choice:
         if logprob is None or not isinstance(text, str):
             raise CallError("bad_reply", "a token of the prompt was not scored", transient=False)
         tokens.append(Token(text, logprob))
-    if not tokens:
-        raise CallError("bad_reply", "the reply holds no prompt_logprobs", transient=False)
-    return Choice("".join(token.text for token in tokens), "stop", tuple(tokens))
+    return Choice("".join(token.text for token in tokens), "stop", tuple(tokens) or None)
 
 
 def _tokens(content: object, keep: int) -> tuple[Token, ...] | None:

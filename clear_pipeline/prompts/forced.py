@@ -100,9 +100,10 @@ def parse_scored(choice: Choice, text: str) -> tuple[Token, ...]:
     those from the first place on where what follows reads as the text, spaces apart.
 
     Raises:
-        CallError: `bad_reply`, if no place does.
+        CallError: `bad_reply`, if no place does, or nothing was scored.
     """
-    tokens = choice.tokens or ()
+    if (tokens := choice.tokens) is None:
+        raise CallError("bad_reply", "the server scores no prompts", transient=False)
     for place in range(min(len(tokens), _PREAMBLE)):
         if _reads_as("".join(token.text for token in tokens[place:]), text):
             return tokens[place:]

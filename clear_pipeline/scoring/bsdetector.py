@@ -50,9 +50,12 @@ def weighted_log_odds(parts: Mapping[str, float], weights: Mapping[str, float]) 
     bad rows.
 
     Args:
-        parts: Each in [0, 1]; those within `CLOSEST` of 0 or 1 count as that close.
+        parts: Each in [0, 1]; those within `CLOSEST` of 0 or 1 count as that close. A part that
+            is alone is the confidence as it is.
         weights: By the name of a part, at least one other than 0; all are among `parts`.
     """
+    if len(weights) == 1 and min(weights.values()) > 0:
+        return parts[next(iter(weights))]
     total = math.fsum(abs(weight) for weight in weights.values())
     mean = math.fsum(w * _logit(parts[name]) for name, w in weights.items()) / total
     return 1 / (1 + math.exp(-mean))

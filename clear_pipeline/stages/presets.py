@@ -12,7 +12,11 @@ from clear_pipeline.scoring import bsdetector
 
 PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
     {
-        "fast": {},  # the defaults of the fields
+        "fast": {
+            "likelihood": "given",
+            "likelihood_tokens": 256,
+            "weights": {"yes_no": 1.0, "likelihood": 1.0},
+        },
         "paper": {
             "reflection": ("abc", "abc_again"),
             "reflection_via": "text",
@@ -40,9 +44,21 @@ PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
 """What each preset sets; a value that the config gives wins."""
 
 
+OWN_PARTS: Final = frozenset({"reflection", "k", "weights", "likelihood_weight", "beta"})
+"""Whoever sets one of these says what the confidence is made of."""
+
+
+def _preset(given: Mapping[str, Any]) -> Mapping[str, JSON]:
+    """By name; `fast` sets nothing where the parts are given."""
+    name = str(given.get("preset", "fast"))
+    if name == "fast" and OWN_PARTS & {*given}:
+        return {}
+    return PRESETS.get(name, {})
+
+
 def preset_beside(given: Mapping[str, Any]) -> dict[str, JSON]:
     """What the preset sets, without what a given value takes the meaning from."""
-    preset = dict(PRESETS.get(str(given.get("preset")), {}))
+    preset = dict(_preset(given))
     if given.get("weights"):
         preset.pop("likelihood_weight", None)
     return preset
@@ -53,7 +69,7 @@ def merged_weights(given: Mapping[str, Any]) -> dict[str, Any]:
 
     What a given `reflection` or `k` leaves out of the preset has no weight.
     """
-    preset = PRESETS.get(str(given.get("preset")), {})
+    preset = _preset(given)
     weights, own = preset.get("weights"), given.get("weights", {})
     if not isinstance(weights, Mapping) or not isinstance(own, Mapping):
         return {}

@@ -44,14 +44,14 @@ class Score(Sampling):
     """
 
     name: ClassVar[str] = "score"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
 
     kind: Literal["score"] = "score"
     preset: Literal["fast", "paper", "best", "likelihood"] = "fast"
-    """fast: one question, one token. best: the same question, how likely the response is where the
-    endpoint scores text, and draws where the final answer is a value. paper: the constants of the
-    paper. likelihood: no question, what the request adds to the probability of the response; needs
-    an endpoint that scores text."""
+    """fast: one question, one token, and how likely the response is where the endpoint scores text.
+    best: the same, and draws where the final answer is a value. paper: the constants of the paper.
+    likelihood: no question, what the request adds to the probability of the response; needs an
+    endpoint that scores text."""
     reflection: tuple[str, ...] = ("yes_no",)
     """Names of the questions, see `prompts.reflection.WORDINGS`; none = no reflection."""
     reflection_via: Literal["logprobs", "text"] = "logprobs"
@@ -178,7 +178,9 @@ class Score(Sampling):
             UsageError: The endpoint cannot do what the preset needs.
         """
         model = ctx.models["scorer"]
-        able = await self._scores_text(model, ctx)
+        rows = list(zip(examples(shard.table), alive, strict=True))
+        asked = any(lives and example.unscorable is None for example, lives in rows)
+        able = asked and await self._scores_text(model, ctx)
         if self.k > 0 and self.similarity == "nli":
             load_cross_encoder(self.nli_model)  # what is missing shows before the first call
 
@@ -188,7 +190,6 @@ class Score(Sampling):
             ctx.progress.advance()
             return scored
 
-        rows = list(zip(examples(shard.table), alive, strict=True))
         scored = await map_rows(score, rows, limit=ctx.rows_in_flight)
         columns = {name: [getattr(row, name) for row in scored] for name in COLUMNS.names}
         return pa.table(columns, schema=COLUMNS)

@@ -83,27 +83,28 @@ def test_each_row_is_asked_about_once_per_system_though_the_run_is_killed(data: 
     assert results[: len(before)] == before
     assert 0 < len(before) < len(results) == ROWS * len(SYSTEMS)
     calls = {name: [r.calls for r in results if r.system == name] for name in SYSTEMS}
-    assert calls == {"fast": [1] * 4, "best": [2] * 4, "length": [0] * 4, "random": [0] * 4}
-    # A row of `best` takes 2 calls, so no more than that are asked twice.
+    assert calls == {"fast": [2] * 4, "best": [2] * 4, "length": [0] * 4, "random": [0] * 4}
+    # A row of either takes 2 calls, so no more than that are asked twice.
     assert asked == 8
-    assert 4 * (1 + 2) <= len(server.bodies) <= 4 * (1 + 2) + 2
+    assert 4 * (2 + 2) <= len(server.bodies) <= 4 * (2 + 2) + 2
     assert all(r.prompt_tokens == 10 * r.calls for r in results)
     # The first question of each system about a row profits from no other system's.
     fresh = [body.get("cache_prompt") for body in server.bodies[:6]]
-    assert fresh == [False, False, None, False, False, None]
+    assert fresh == [False, None] * 3
     assert "secret" not in args.results.read_text()
 
 
 def test_a_row_without_a_score_keeps_the_reason_and_is_asked_again_on_order(data: Path) -> None:
     """An error is a result and not asked about again, unless `--again-failed` is given."""
     with StubServer(answer) as server:
-        server.faults.append(status(400, message="no such luck"))
+        server.faults.extend([answer, answer, status(400, message="no such luck")])
         args = arguments(server, data, "fast", rows=2)
         for again, scored in ((False, [False, True]), (False, [False, True]), (True, [True, True])):
             args.again_failed = again
             asyncio.run(measure(args))
             assert [r.score is not None for r in read_results(args.results)] == scored
-        assert len(server.bodies) == 3
+        # Three about rows, and whether the server scores text in either process that asks.
+        assert len(server.bodies) == 3 + 2 * 2
     assert "no such luck" in json.loads(args.results.read_text().splitlines()[0])["error"]
 
 

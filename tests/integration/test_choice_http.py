@@ -367,7 +367,7 @@ def test_a_row_longer_than_the_window_is_unscored_with_its_token_count(
 ) -> None:
     """As the server counted them; asked once."""
     with StubServer(fault) as server:
-        (row,) = scored(server, Score(max_failed_fraction=1.0))
+        (row,) = scored(server, Score(reflection=("yes_no",), max_failed_fraction=1.0))
     assert row["score_status"] == "unscored"
     assert row["score_error"].startswith("context: ")
     assert said in row["score_error"]

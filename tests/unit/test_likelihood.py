@@ -123,7 +123,7 @@ def test_an_endpoint_that_scores_no_text_cannot_give_likelihoods() -> None:
 
 def test_a_server_that_only_talks_is_found_out_by_asking() -> None:
     """Unknown parameters are ignored by many; the reply shows it."""
-    model = ScriptedChat(lambda r, i: "Sure!")
+    model = ScriptedChat(lambda r, i: "Sure!", capabilities=Capabilities())
     with pytest.raises(UsageError, match="--preset fast"):
         asyncio.run(require_likelihood(model))
 
@@ -136,7 +136,7 @@ def test_an_outage_says_nothing_about_what_an_endpoint_can(kind: str) -> None:
         raise CallError(kind, "down", transient=True)
 
     with pytest.raises(RunFailedError, match=rf"{kind}: down.*the same command asks again"):
-        asyncio.run(require_likelihood(ScriptedChat(script)))
+        asyncio.run(require_likelihood(ScriptedChat(script, capabilities=Capabilities())))
 
 
 class Scoring(ScriptedChat):

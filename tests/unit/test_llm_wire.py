@@ -10,6 +10,7 @@ from clear_pipeline.llm.base import OMIT, ChatRequest, Token, Usage
 from clear_pipeline.llm.dialect import REASONING_BUDGET, Dialect
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.wire import parse_completion, parse_usage, request_body
+from clear_pipeline.prompts.forced import parse_scored
 from clear_pipeline.schema import Message
 
 ASK = ChatRequest((Message("user", "q"),), 1, 0.0)
@@ -243,9 +244,17 @@ def test_a_scored_prompt_is_read_from_the_given_position() -> None:
     assert (choice.text, choice.tokens) == ("Yes", (Token("Y", -1.0), Token("es", -2.0)))
 
 
-@pytest.mark.parametrize(
-    "listed", [None, [], [None], [None, {}, {}], [None, None, position("Y", None)], "no"]
-)
+@pytest.mark.parametrize("listed", [None, [], [None], "no"])
+def test_a_server_that_scores_no_prompts_has_answered(listed: object) -> None:
+    """So the answer is kept, and not asked for in every process."""
+    asked = ChatRequest(ASK.messages, 1, 0.0, score_from=2)
+    (choice,) = parse_completion(reply() | {"prompt_logprobs": listed}, asked, Usage()).choices
+    assert (choice.text, choice.tokens) == ("", None)
+    with pytest.raises(CallError, match="bad_reply: the server scores no prompts"):
+        parse_scored(choice, "Yes")
+
+
+@pytest.mark.parametrize("listed", [[None, {}, {}], [None, None, position("Y", None)]])
 def test_a_prompt_that_was_not_scored_is_a_final_error(listed: object) -> None:
     """Asking again would not change it."""
     asked = ChatRequest(ASK.messages, 1, 0.0, score_from=2)

@@ -329,7 +329,7 @@ def test_best_does_without_the_likelihood_where_no_text_is_scored_and_says_so_on
         (row,) = asyncio.run(
             Score(preset="best", k=0).annotate(shard, [True], None, ctx)
         ).to_pylist()
-        assert (row["confidence"], row["likelihood"]) == (pytest.approx(0.999999), None)
+        assert (row["confidence"], row["likelihood"]) == (row["reflection"], None)
         assert row["likelihood_usage"] is None
     (note,) = progress.notes
     assert "so the likelihood is left out and the confidence is that of yes_no" in note
