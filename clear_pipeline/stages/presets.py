@@ -44,14 +44,14 @@ PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
 """What each preset sets; a value that the config gives wins."""
 
 
-OWN_PARTS: Final = frozenset({"reflection", "k", "weights", "likelihood_weight", "beta"})
+OWN_PARTS: Final = ("reflection", "k", "weights", "likelihood_weight", "beta")
 """Whoever sets one of these says what the confidence is made of."""
 
 
 def _preset(given: Mapping[str, Any]) -> Mapping[str, JSON]:
     """By name; `fast` sets nothing where the parts are given."""
     name = str(given.get("preset", "fast"))
-    if name == "fast" and OWN_PARTS & {*given}:
+    if name == "fast" and any(given.get(part) not in (None, 0) for part in OWN_PARTS):
         return {}
     return PRESETS.get(name, {})
 
