@@ -143,12 +143,13 @@ class Probe:
         pool = ModelPool(self.config, self._models, cache_path=cache, spent={}, note=note)
         scored = []
         try:
-            models = await pool.open([_ROLE])
+            roles = tuple(dict.fromkeys(role for stage in self.scores for role in stage.roles()))
+            models = await pool.open(roles)
             for stage in self.scores:
                 ctx = Context(
                     models=models,
                     progress=ShownProgress(self._progress, pool.spend),
-                    rows_in_flight=pool.rows_in_flight([_ROLE]),
+                    rows_in_flight=pool.rows_in_flight(roles),
                 )
                 scored.append(
                     await score_plan(

@@ -98,7 +98,7 @@ async def score_plan(
         RunFailedError: Too many rows failed, or the server is gone.
     """
     model = Counted(ctx.models["scorer"])
-    counted = replace(ctx, models={"scorer": model})
+    counted = replace(ctx, models={**ctx.models, "scorer": model})
     before, began = totals(), time.monotonic()
     originals = await _scored(stage, plan.originals, counted, f"{stage.preset}: rows")
     seconds = time.monotonic() - began

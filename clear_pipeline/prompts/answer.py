@@ -107,7 +107,9 @@ def final_answer(text: str) -> str:
     found = [(m.start("answer"), _answer_of(m, text)) for m in _ANSWER_LINE.finditer(text)]
     if (line := _LAST_LINE.search(text.rstrip())) is not None:
         found.append((line.start("answer"), line["answer"]))
-    found += [(m.end(), _in_braces(text, m.end())) for m in _BOXED.finditer(text)]
+    found += [
+        (m.end(), _in_braces(text, m.end())) for m in [*_BOXED.finditer(text)][-_MOST_STARTS:]
+    ]
     return max(((at, said) for at, said in found if said), default=(0, text))[1]
 
 

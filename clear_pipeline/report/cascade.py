@@ -45,11 +45,11 @@ class CascadeUse:
     def of(cls, lines: Sequence[Mapping[str, Any]]) -> CascadeUse:
         """Add up ledger lines; those that the cascade did not see do not count."""
         seen = [line for line in lines if line["cascade_step"] is not None]
-        costs = [line["cascade_cost"] for line in seen if was_asked(line)]
+        costs = [line["cascade_cost"] for line in seen if in_band(line)]
         tokens = {name: sum(c[name] for c in costs) for name in ("prompt", "cached", "completion")}
         return cls(
             rows=len(seen),
-            asked=len(costs),
+            asked=sum(cost["calls"] > 0 for cost in costs),
             failed=sum(line["cascade_error"] is not None for line in seen),
             calls=sum(c["calls"] for c in costs),
             usage=Usage(**tokens),
@@ -67,8 +67,8 @@ class CascadeUse:
         return {**asdict(self), "saved_calls": calls, "saved_tokens": tokens}
 
 
-def was_asked(line: Mapping[str, Any]) -> bool:
-    """Whether the cascade asked about the row of a ledger line."""
+def in_band(line: Mapping[str, Any]) -> bool:
+    """Whether the row of a ledger line was to be asked; without a call if draws say nothing."""
     return line["cascade_cost"] is not None
 
 
@@ -147,13 +147,17 @@ def threshold_warning(
         None where the rows at the threshold were asked, or nothing was asked at all.
     """
     ranked = sorted(lines, key=lambda r: (r["id"] in stays, r["confidence"], r["id"]), reverse=True)
-    rows = cheap_rows_near([was_asked(line) for line in ranked], kept=len(stays))
+    rows = cheap_rows_near([in_band(line) for line in ranked], kept=len(stays))
     if rows == 0:
         return None
     use = CascadeUse.of(ranked)
     calls, tokens = use.for_rows(rows)
     prices = _prices(run)
-    price = "" if prices is None else f", ${cost(use.usage, prices) * rows / use.asked:,.4f}"
+    price = (
+        ""
+        if prices is None or not use.asked
+        else f", ${cost(use.usage, prices) * rows / use.asked:,.4f}"
+    )
     (form,) = keep.items()
     return (
         f"{rows:,} rows near the threshold were scored by reflection only, since the cascade's "

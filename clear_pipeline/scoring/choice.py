@@ -88,7 +88,9 @@ async def ask_choice(
         if reply is not None and model.capabilities.grammar:
             return await _by_grammar(model, messages, choices)
         if reply is not None and model.capabilities.schema is not False:
-            constrained = await _by_schema(model, messages, choices, mass=reply.mass)
+            constrained = await _by_schema(
+                model, messages, choices, mass=reply.mass, prose=text_samples == 1
+            )
             if constrained is not None:
                 return constrained
     return await _by_text(model, messages, choices, text_samples)
@@ -171,8 +173,12 @@ async def _by_schema(
     choices: Sequence[str],
     *,
     mass: float | None,
+    prose: bool,
 ) -> ChoiceReply | None:
-    """The choices as an enum of a JSON schema; None where the endpoint does not keep to it."""
+    """The choices as an enum of a JSON schema; None where the endpoint does not keep to it.
+
+    With `prose`, a verdict in words is taken as it is: asked for words, the model would say it too.
+    """
     request = ChatRequest(
         messages,
         SCHEMA_TOKENS,
@@ -189,7 +195,7 @@ async def _by_schema(
     found = schema_probabilities(choice, choices)
     if found is not None:
         return ChoiceReply(_shares(found), mass, "schema")
-    chosen = parse_verdict(choice.text, choices)
+    chosen = parse_verdict(choice.text, choices) if prose else None
     return None if chosen is None else _certain(chosen, choices)
 
 

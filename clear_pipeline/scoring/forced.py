@@ -67,7 +67,9 @@ async def _force(
 ) -> Forced:
     request = forced_request(messages, text, max_tokens=max_tokens, llguidance=llguidance)
     choice = (await model.complete(request)).choices[0]
-    return _summed(parse_forced(choice, text), cut=choice.finish_reason == "length")
+    tokens = parse_forced(choice, text)
+    # A model that thinks is given more room than that.
+    return _summed(tokens[:max_tokens], cut=len(tokens) > max_tokens or choice.text != text)
 
 
 async def _score(

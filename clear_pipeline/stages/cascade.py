@@ -19,6 +19,7 @@ from clear_pipeline.llm.base import ChatModel, Usage
 from clear_pipeline.llm.counted import Counted
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring import bsdetector
+from clear_pipeline.scoring.cross_encoder import load_cross_encoder
 from clear_pipeline.stages.band import Band, band_around, into_band
 from clear_pipeline.stages.base import Context, Shard, map_rows
 from clear_pipeline.stages.confidence import Key, rank_keys
@@ -30,6 +31,9 @@ TOKENS: Final = ("prompt", "cached", "completion")
 COST: Final = pa.struct([(name, pa.int64()) for name in ("calls", *TOKENS)])
 """What the questions about a row took: calls, and tokens as `llm.base.Usage` counts them, without
 those of draws that the cheap pass had taken already."""
+
+NOTHING: Final = {"calls": 0, **dict.fromkeys(TOKENS, 0)}
+"""What a row of the band took for which draws say nothing (`draw_for`, `longest_answer`)."""
 
 COLUMNS: Final = pa.schema(
     [
@@ -149,9 +153,10 @@ class Cascade(Sampling):
         if band is None or not self._undecided(band, kept):
             ctx.progress.note(f"cascade asks no row: {_why_none(keys, kept)}")
             return [{}] * len(partials)
+        most = "at most " if self.draws_for_some else ""
         ctx.progress.note(
-            f"cascade asks {len(band.ranks)} of {len(keys)} rows, those with a confidence from "
-            f"{band.last[0]:.3f} to {band.first[0]:.3f}, around the threshold ({self.keep})"
+            f"cascade asks {most}{len(band.ranks)} of {len(keys)} rows, those with a confidence "
+            f"from {band.last[0]:.3f} to {band.first[0]:.3f}, around the threshold ({self.keep})"
         )
         edges = asdict(band)
         del edges["ranks"]
@@ -176,17 +181,17 @@ class Cascade(Sampling):
             example, key, lives, paid = row
             if not lives:
                 refined = RowCascade()
-            elif (
-                state
-                and tuple(state["last"]) <= key <= tuple(state["first"])
-                and self.draws_for(example)
-            ):
-                refined = await self._ask(example, key[0], state, ctx, paid=paid)
-            else:
+            elif not state or not tuple(state["last"]) <= key <= tuple(state["first"]):
                 refined = RowCascade(cascaded=key[0], cascade_step="cheap")
+            elif self.draws_for(example):
+                refined = await self._ask(example, key[0], state, ctx, paid=paid)
+            else:  # in the band, and asked nothing
+                refined = RowCascade(cascaded=key[0], cascade_step="cheap", cascade_cost=NOTHING)
             ctx.progress.advance()
             return refined
 
+        if state and self.similarity == "nli":
+            load_cross_encoder(self.nli_model)  # what is missing shows before the first call
         rows = list(zip(examples(shard.table), _keys(shard), alive, _paid(shard), strict=True))
         refined = await map_rows(refine, rows, limit=ctx.rows_in_flight)
         lines = [asdict(row) for row in refined]

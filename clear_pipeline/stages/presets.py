@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -44,14 +44,15 @@ PRESETS: Final[Mapping[str, Mapping[str, JSON]]] = MappingProxyType(
 """What each preset sets; a value that the config gives wins."""
 
 
-OWN_PARTS: Final = ("reflection", "k", "weights", "likelihood_weight", "beta")
-"""Whoever sets one of these says what the confidence is made of."""
+_OWN_PARTS: Final = ("reflection", "k", "likelihood_weight")
+"""Whoever sets one of these, k = 0 aside, says what the confidence is made of."""
 
 
 def _preset(given: Mapping[str, Any]) -> Mapping[str, JSON]:
     """By name; `fast` sets nothing where the parts are given."""
     name = str(given.get("preset", "fast"))
-    if name == "fast" and any(given.get(part) not in (None, 0) for part in OWN_PARTS):
+    own = [part for part in _OWN_PARTS if part in given]
+    if name == "fast" and own and not (own == ["k"] and given["k"] == 0):
         return {}
     return PRESETS.get(name, {})
 
@@ -74,6 +75,8 @@ def merged_weights(given: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(weights, Mapping) or not isinstance(own, Mapping):
         return {}
     asked = given.get("reflection", weights)
+    if not isinstance(asked, Mapping | Sequence):
+        return {}
     left_out = {name for name in weights if name in WORDINGS and name not in asked}
     if given.get("k") == 0:
         left_out.add("consistency")

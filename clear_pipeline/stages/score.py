@@ -133,7 +133,7 @@ class Score(Sampling):
 
     @model_validator(mode="after")
     def _rows_without_draws_have_a_part(self) -> Score:
-        by_weight = set(self.weights) - {"consistency"}
+        by_weight = set(self.weights) - {"consistency", "likelihood"}  # not every endpoint has it
         other = by_weight if self.weights else self.reflection or self.likelihood_weight == 1.0
         if self.k > 0 and self.draws_for_some and not other:
             raise ValueError(

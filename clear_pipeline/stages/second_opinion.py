@@ -51,7 +51,7 @@ class SecondOpinion(Settings):
     """
 
     name: ClassVar[str] = "second_opinion"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     kind: Literal["second_opinion"] = "second_opinion"
     fraction: Annotated[float, Field(gt=0, le=1)] = 0.2
@@ -76,17 +76,21 @@ class SecondOpinion(Settings):
         return [key for key, lives in zip(_keys(shard), alive, strict=True) if lives]
 
     def combine(self, partials: Sequence[Any], ctx: Context) -> list[JSON]:
-        """The key of the last row that is asked, the same for each shard; empty without rows."""
+        """The key of the last row that is asked, empty without rows, and how the scorer was asked.
+
+        The same for each shard.
+        """
         keys: list[Key] = sorted((key for keys in partials for key in keys), reverse=True)
         rows = math.ceil(Fraction(str(self.fraction)) * len(keys))
+        how: JSON = dict(_asked_how(ctx))
         if rows == 0:
-            return [[]] * len(partials)
+            return [{"last": [], "how": how}] * len(partials)
         last = keys[rows - 1]
         ctx.progress.note(
             f"second opinion on {rows} of {len(keys)} rows, those with a confidence of "
             f"{last[0]:.3f} or more"
         )
-        return [list(last)] * len(partials)
+        return [{"last": list(last), "how": how}] * len(partials)
 
     async def annotate(
         self, shard: Shard, alive: Sequence[bool], state: JSON, ctx: Context
@@ -96,7 +100,7 @@ class SecondOpinion(Settings):
         Raises:
             TooManyFailuresError: More rows failed than `max_failed_fraction` allows.
         """
-        if not isinstance(state, list):
+        if not isinstance(state, dict):
             raise TypeError(f"second_opinion needs the state that combine returned, got {state!r}")
 
         async def ask(row: tuple[Example, bool, float, tuple[str, ...]]) -> RowOpinion:
@@ -107,8 +111,7 @@ class SecondOpinion(Settings):
             ctx.progress.advance()
             return opinion
 
-        how = _asked_how(ctx)
-        last = tuple(state)
+        how, last = state["how"], tuple(state["last"])
         sure = [
             bool(last) and lives and key >= last
             for key, lives in zip(_keys(shard), alive, strict=True)

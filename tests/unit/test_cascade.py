@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from clear_pipeline.errors import CallError, NoSurvivorsError, TooManyFailuresError
 from clear_pipeline.llm.base import ChatRequest
 from clear_pipeline.llm.scripted import ScriptedChat
-from clear_pipeline.schema import Example, Message, rows_table
+from clear_pipeline.schema import Example, Message, examples, rows_table
 from clear_pipeline.stages.band import around, band_around
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
 from clear_pipeline.stages.cascade import COLUMNS, TOKENS, Cascade
@@ -145,6 +146,26 @@ def test_what_the_cheap_pass_drew_is_not_counted_again() -> None:
     table = shard.table.append_column("consistency_usage", paid)
     rows = run(STAGE, Shard("s", table), ScriptedChat(four_or_five))
     assert [rows[n]["cascade_cost"]["completion"] for n in (1, 2)] == [6, 4]
+
+
+def test_a_row_of_the_band_without_a_value_takes_nothing_and_stays_in_it() -> None:
+    """Its answer is words; the note promises no more than the rows of the band."""
+    progress = SilentProgress()
+    shard = scored(FIVE)
+    said = Message("assistant", "some words")
+    words = [replace(example, target=said) for example in examples(shard.table)]
+    table = rows_table(words)
+    for name in ("confidence", "score_status"):
+        table = table.append_column(name, shard.table[name])
+    stage = Cascade(k=2, similarity="lexical", draw_for="values")
+    model = ScriptedChat(four_or_five)
+    rows = run(stage, Shard("s", table), model, notes=progress)
+    assert [row["cascaded"] for row in rows] == FIVE
+    assert [row["cascade_cost"] and row["cascade_cost"]["calls"] for row in rows] == [
+        None, 0, 0, None, None,
+    ]  # fmt: skip
+    assert model.requests == []
+    assert "asks at most 2 of 5 rows" in progress.notes[0]
 
 
 def test_a_row_whose_draws_fail_keeps_its_cheap_confidence() -> None:

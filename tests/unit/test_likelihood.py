@@ -13,7 +13,14 @@ from clear_pipeline.llm.base import Capabilities, ChatRequest, Choice, Completio
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.prompts.forced import parse_scored
 from clear_pipeline.schema import Example, Message
-from clear_pipeline.scoring.likelihood import Form, Likelihood, likelihood, require_likelihood
+from clear_pipeline.scoring.forced import force
+from clear_pipeline.scoring.likelihood import (
+    ALONE,
+    Form,
+    Likelihood,
+    likelihood,
+    require_likelihood,
+)
 
 
 def row(response: str) -> Example:
@@ -187,3 +194,22 @@ def test_other_text_than_the_response_is_no_score_of_it(tokens: list[str]) -> No
     scored = tuple(Token(t, -1.0) for t in tokens)
     with pytest.raises(CallError, match="bad_reply"):
         parse_scored(Choice("", "stop", scored), "Yes")
+
+
+def test_more_tokens_than_were_asked_for_do_not_count() -> None:
+    """A model that thinks is given more room; its rows must compare with those of before."""
+    tokens = tuple(Token(letter, -1.0) for letter in "abcd")
+    model = ScriptedChat(
+        lambda r, i: Choice("abcd", "stop", tokens), capabilities=Capabilities(grammar=True)
+    )
+    found = asyncio.run(force(model, ALONE, "abcd", max_tokens=3))
+    assert (found.logprob, found.tokens, found.cut) == (-3.0, 3, True)
+
+
+def test_a_text_that_ends_at_the_limit_is_not_cut() -> None:
+    """The server says "length" for it as well."""
+    tokens = tuple(Token(letter, -1.0) for letter in "abc")
+    model = ScriptedChat(
+        lambda r, i: Choice("abc", "length", tokens), capabilities=Capabilities(grammar=True)
+    )
+    assert asyncio.run(force(model, ALONE, "abc", max_tokens=3)).cut is False

@@ -447,3 +447,36 @@ def test_verdicts_in_words_can_be_the_share_of_several() -> None:
     stage = Score(reflection_via="text", text_samples=4)
     (row,) = annotate(stage, model, [example(1)])
     assert (row["confidence"], row["reflection_via"]) == (0.75, "text")
+
+
+def test_draws_for_some_rows_need_a_part_that_every_endpoint_has() -> None:
+    """Without text scored and without a draw, a row would have no confidence."""
+    with pytest.raises(ValidationError, match="a row without draws would have no confidence"):
+        Score.model_validate({"preset": "best", "reflection": []})
+
+
+def test_weights_beside_fast_are_merged_by_name() -> None:
+    """The likelihood stays what the preset makes of it."""
+    stage = Score(weights={"likelihood": 2.0})
+    assert dict(stage.weights) == {"yes_no": 1.0, "likelihood": 2.0}
+    assert (stage.likelihood, stage.likelihood_tokens) == ("given", 256)
+
+
+@pytest.mark.parametrize(
+    "own", [{"reflection": ("yes_no",)}, {"k": 2}, {"likelihood_weight": 0.0}], ids=str
+)
+def test_whoever_says_what_counts_replaces_fast(own: dict[str, Any]) -> None:
+    """The question alone, and the constants of the paper."""
+    stage = Score.model_validate({"preset": "fast", **own})
+    assert (dict(stage.weights), stage.wants_likelihood) == ({}, False)
+
+
+def test_no_draws_beside_fast_is_fast() -> None:
+    """It has none."""
+    assert Score(preset="fast", k=0) == Score(preset="fast")
+
+
+def test_an_empty_setting_is_an_error_with_a_name() -> None:
+    """As `reflection:` without a value in a YAML file."""
+    with pytest.raises(ValidationError, match="reflection"):
+        Score.model_validate({"preset": "best", "reflection": None})
