@@ -29,16 +29,33 @@ def _lines(
 ) -> Iterator[str]:
     # Unknown keys first: a misspelt one also makes its right name a missing one.
     for problem in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden"):
-        location = [part for part in problem["loc"] if part not in kinds]
+        location = _without_tags(problem["loc"], kinds)
         name = _path(problem["loc"]) or "config"
         place = source.place(location)
         if problem["type"] == "extra_forbidden":
             key = str(location[-1])
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            yield f"{place}: {name}: unknown key {key!r}{hint}"
+            yield f"{place}: {name}: unknown key {key!r}{_hint(key, kinds, known)}"
         else:
             yield f"{place}: {name}: {problem['msg']}{_found(location, problem.get('input'))}"
+
+
+def _without_tags(location: Sequence[str | int], kinds: Sequence[str]) -> list[str | int]:
+    """A stage in the list is followed by its kind, which is no key of the file."""
+    before = (None, *location)
+    return [
+        part
+        for part, last in zip(location, before, strict=False)
+        if not (part in kinds and isinstance(last, int))
+    ]
+
+
+def _hint(key: str, kinds: Sequence[str], known: Collection[str]) -> str:
+    if key in kinds:
+        return f"; its settings stand in the list of stages: - {{kind: {key}, ...}}"
+    if key in known:
+        return f"; {key!r} is a key of another place"
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _path(location: Sequence[str | int]) -> str:

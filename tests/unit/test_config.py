@@ -73,6 +73,8 @@ def test_preset_paper_sets_the_whole_chain() -> None:
         ("stages:\n  - {kind: dedup, treshold: 0.8}", r":2:19: .*did you mean 'threshold'"),
         ("stages:\n  - {kind: dedup, threshold: 8}", r":2:19: stages\.dedup\.threshold: .*found 8"),
         ("models: {scorer: {model: m}}\nmodles: {}", r":2:1: modles: unknown key"),
+        ("score:\n  k: 2", r":1:1: score: unknown key 'score'; .*list of stages: - {kind: score"),
+        ("\nscope: all", r":2:1: scope: unknown key 'scope'; 'scope' is a key of another place"),
         ("load: {shard_rows: x}", r":1:8: load\.shard_rows: "),
         ("stages:\n  - {kind: wash}", r":2:5: stages\.0: Input tag 'wash' .* 'dedup', 'score'"),
         ("stages:\n  - {kind: filter}", r"'filter' needs column 'confidence'"),
