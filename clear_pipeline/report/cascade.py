@@ -29,13 +29,16 @@ class CascadeUse:
 
     Attributes:
         rows: Rows that the cheap pass scored.
-        asked: Rows of the band.
-        failed: Rows among them that kept the score of the cheap pass.
+        band: Rows of the band.
+        asked: Rows among them that were asked; the others do without draws (`draw_for`,
+            `longest_answer`).
+        failed: Rows among those asked that kept the score of the cheap pass.
         calls: Questions for them, answers from the cache included.
         usage: Tokens for them, as they cost when they were asked.
     """
 
     rows: int
+    band: int
     asked: int
     failed: int
     calls: int
@@ -49,6 +52,7 @@ class CascadeUse:
         tokens = {name: sum(c[name] for c in costs) for name in ("prompt", "cached", "completion")}
         return cls(
             rows=len(seen),
+            band=len(costs),
             asked=sum(cost["calls"] > 0 for cost in costs),
             failed=sum(line["cascade_error"] is not None for line in seen),
             calls=sum(c["calls"] for c in costs),
@@ -56,14 +60,14 @@ class CascadeUse:
         )
 
     def for_rows(self, rows: int) -> tuple[int, int]:
-        """Estimate: calls and tokens of so many rows at the mean of those asked; 0 if none was."""
-        share = rows / self.asked if self.asked else 0.0
+        """Estimate: calls and tokens of so many rows at the mean of the band; 0 if it is empty."""
+        share = rows / self.band if self.band else 0.0
         tokens = self.usage.prompt + self.usage.completion
         return round(self.calls * share), round(tokens * share)
 
     def to_json(self) -> dict[str, Any]:
         """All figures as plain values, with the estimate of what was saved."""
-        calls, tokens = self.for_rows(self.rows - self.asked)
+        calls, tokens = self.for_rows(self.rows - self.band)
         return {**asdict(self), "saved_calls": calls, "saved_tokens": tokens}
 
 
@@ -94,7 +98,7 @@ def cascade_table(use: CascadeUse) -> Table:
     table.add_row("calls", f"{use.calls:,}")
     table.add_row("tokens", f"{use.usage.prompt + use.usage.completion:,}")
     if use.asked:
-        table.add_row("saved, at the same mean per row", _saved(use))
+        table.add_row("saved on the rows outside the band, at its mean", _saved(use))
     return table
 
 
@@ -105,16 +109,16 @@ def cascade_lines(run: Run) -> tuple[str, ...]:
         return ()
     line = (
         f"cascade: {use.asked:,} of {use.rows:,} rows were asked for draws, with {use.calls:,} "
-        f"calls and {use.usage.prompt + use.usage.completion:,} tokens; saved on the others, at "
-        f"the same mean per row: {_saved(use)}"
+        f"calls and {use.usage.prompt + use.usage.completion:,} tokens; saved on those outside "
+        f"the band, at its mean per row: {_saved(use)}"
     )
     warning = moved_warning(run)
     return (line,) if warning is None else (line, warning)
 
 
 def _saved(use: CascadeUse) -> str:
-    calls, tokens = use.for_rows(use.rows - use.asked)
-    return f"about {calls:,} calls, {tokens:,} tokens ({1 - use.asked / use.rows:.0%})"
+    calls, tokens = use.for_rows(use.rows - use.band)
+    return f"about {calls:,} calls, {tokens:,} tokens ({1 - use.band / use.rows:.0%})"
 
 
 def moved_warning(run: Run) -> str | None:
@@ -155,8 +159,8 @@ def threshold_warning(
     prices = _prices(run)
     price = (
         ""
-        if prices is None or not use.asked
-        else f", ${cost(use.usage, prices) * rows / use.asked:,.4f}"
+        if prices is None or not use.band
+        else f", ${cost(use.usage, prices) * rows / use.band:,.4f}"
     )
     (form,) = keep.items()
     return (

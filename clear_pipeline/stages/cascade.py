@@ -19,6 +19,7 @@ from clear_pipeline.llm.base import ChatModel, Usage
 from clear_pipeline.llm.counted import Counted
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring import bsdetector
+from clear_pipeline.scoring.consistency import NoDrawError
 from clear_pipeline.scoring.cross_encoder import load_cross_encoder
 from clear_pipeline.stages.band import Band, band_around, into_band
 from clear_pipeline.stages.base import Context, Shard, map_rows
@@ -76,7 +77,7 @@ class Cascade(Sampling):
     """
 
     name: ClassVar[str] = "cascade"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     kind: Literal["cascade"] = "cascade"
     band: Annotated[float, Field(gt=0, le=1)] = 0.4
@@ -216,7 +217,8 @@ class Cascade(Sampling):
             row.cascade_step = "sampled"
         except CallError as error:
             row.cascade_error = str(error)
-            ctx.tally.fail(self.name, row.cascade_error, self.max_failed_fraction)
+            if not (self.draws_for_some and isinstance(error, NoDrawError)):
+                ctx.tally.fail(self.name, row.cascade_error, self.max_failed_fraction)
         finally:
             used = asdict(model.usage or Usage())
             tokens = {name: max(used[name] - paid.get(name, 0), 0) for name in TOKENS}
@@ -228,11 +230,18 @@ class Cascade(Sampling):
     ) -> float:
         """BSDetector's confidence, with the cheap one in the place of the reflection."""
         row.cascade_draws = await self.sample(model, example, k=self.k)
-        seen = await self.compare({**ctx.models, "scorer": model}, example, row.cascade_draws)
+        models = {**ctx.models, "scorer": model}
+        seen = await self.compare(models, example, row.cascade_draws, via=_via(ctx))
         row.cascade_consistency = seen.score
         row.cascade_entailment = seen.entailment
         row.cascade_exact_match = seen.exact_match
         return self.beta * seen.score + (1 - self.beta) * cheap
+
+
+def _via(ctx: Context) -> Literal["logprobs", "text"]:
+    """Verdicts on pairs are read as the score read its own, so that none is asked for twice."""
+    scored = ctx.records.get("score")
+    return "text" if scored and scored.settings.get("reflection_via") == "text" else "logprobs"
 
 
 def _keys(shard: Shard) -> list[Key]:

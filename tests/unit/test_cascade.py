@@ -12,8 +12,10 @@ import pytest
 from pydantic import ValidationError
 
 from clear_pipeline.errors import CallError, NoSurvivorsError, TooManyFailuresError
-from clear_pipeline.llm.base import ChatRequest
+from clear_pipeline.llm.base import OMIT, ChatRequest, Choice
 from clear_pipeline.llm.scripted import ScriptedChat
+from clear_pipeline.manifest import StageRecord
+from clear_pipeline.report.cascade import CascadeUse
 from clear_pipeline.schema import Example, Message, examples, rows_table
 from clear_pipeline.stages.band import around, band_around
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
@@ -183,6 +185,18 @@ def test_a_row_whose_draws_fail_keeps_its_cheap_confidence() -> None:
     assert rows[1]["cascade_step"] == "sampled"
 
 
+def test_what_is_saved_goes_by_the_mean_of_the_band() -> None:
+    """Of a band of 4 one row has a value: the 6 outside would have taken 1.5 calls, not 6."""
+    cost = {"calls": 1, "prompt": 80, "cached": 0, "completion": 20}
+    nothing = dict.fromkeys(cost, 0)
+    costs = [cost, nothing, nothing, nothing, *[None] * 6]
+    use = CascadeUse.of(
+        [{"cascade_step": "cheap", "cascade_error": None, "cascade_cost": c} for c in costs]
+    )
+    assert (use.rows, use.band, use.asked, use.calls) == (10, 4, 1, 1)
+    assert use.to_json()["saved_tokens"] == 150
+
+
 def test_more_failures_than_allowed_stop_the_stage() -> None:
     """Only rows that are asked count: five of the band's eight are enough."""
 
@@ -191,6 +205,33 @@ def test_more_failures_than_allowed_stop_the_stage() -> None:
 
     with pytest.raises(TooManyFailuresError, match="cascade: 5 of 5 rows failed"):
         run(STAGE, scored([n / 20 for n in range(20)]), ScriptedChat(script))
+
+
+def test_draws_that_come_to_nothing_stop_no_stage_that_can_do_without_them() -> None:
+    """All of the band's eight draws are cut; the rows keep their cheap confidence and a reason."""
+    confidences = [n / 20 for n in range(20)]
+    stage = Cascade(k=2, similarity="lexical", draw_for="values")
+    cut = Choice("a thought that the limit cut", "length")
+    rows = run(stage, scored(confidences), ScriptedChat(lambda *_: cut))
+    assert [row["cascaded"] for row in rows] == confidences
+    assert sum("none of 2 draws" in (row["cascade_error"] or "") for row in rows) == 8
+
+
+def test_verdicts_on_pairs_are_read_as_the_score_reads_them() -> None:
+    """With a score that parses text, no log-probability is asked for."""
+    model = ScriptedChat(lambda _, sample: f"FINAL RESPONSE: {5 + sample}")
+    shard = scored(FIVE)
+    settings = {"reflection_via": "text"}
+    ctx = Context(
+        {"scorer": model},
+        records={"score": StageRecord(kind="score", version=1, settings=settings)},
+    )
+    stage = Cascade(k=2)
+    (state,) = stage.combine([stage.summarize(shard, [True] * 5)], ctx)
+    asyncio.run(stage.annotate(shard, [True] * 5, state, ctx))
+    pairs = [request for request in model.requests if len(request.samples) == 1]
+    assert pairs
+    assert all(request.top_logprobs is OMIT for request in pairs)
 
 
 def test_dead_rows_are_neither_ranked_nor_asked() -> None:

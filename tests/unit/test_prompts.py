@@ -352,7 +352,7 @@ def test_a_prompt_that_changes_bumps_the_version_of_the_stages_that_ask_it() -> 
     assert digests == {
         ("score", 8): "7365a1db5e17",
         ("second_opinion", 6): "7365a1db5e17",
-        ("cascade", 6): "cebd7282f62e",
+        ("cascade", 7): "cebd7282f62e",
         ("rectify", 5): "de82c24b7a05",
     }
 
