@@ -82,7 +82,7 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
     output.print(summary(report))
     output.print(Text(f"{place}: probe.json, probe.svg, probe.parquet"), soft_wrap=True)
     given = _given({"--map": mapping, "--limit": limit}, assign or ())
-    next_command(_next(data, configs[0], report, config, given))
+    next_command(_fit(report, place) or _next(data, configs[0], report, config, given))
 
 
 def _announce(plan: Plan, asked: Probe) -> None:
@@ -115,13 +115,14 @@ def _next(
     data: Path, settings: Config, report: ProbeReport, file: Path | None, given: list[str]
 ) -> str:
     """The run with the same model; a larger probe; or, where it sees nothing, another model."""
+    from clear_pipeline.probe.verdict import untold_by
+
     scorer = settings.model_for("scorer")
     recommended = report.recommended
     words = ["clear-pipeline", "run" if recommended else "probe", str(data)]
     if file is not None:
         words += ["--config", str(file)]
-    told = any(f.sight in ("blind", "inverted") for p in report.presets for f in p.findings)
-    if not recommended and told:
+    if not recommended and not any(map(untold_by, report.presets)):
         return shlex.join([*words, *given, "--model", "NAME", "--base-url", "URL"])
     words += [*given, "--model", scorer.model]
     if scorer.base_url is not None:
@@ -130,3 +131,15 @@ def _next(
         return shlex.join([*words, "--rows", "200", "--per-corruption", "50"])
     out = str(Path("runs", data.resolve().name))
     return shlex.join([*words, "--out", out, "--preset", recommended])
+
+
+def _fit(report: ProbeReport, place: Path) -> str | None:
+    """Where no preset is recommended since signals are upside down: the command that turns them."""
+    from clear_pipeline.probe.verdict import closest, inverted_by
+
+    shown = closest(report.presets)
+    if report.recommended or not inverted_by(shown):
+        return None
+    words = ["clear-pipeline", "calibrate", str(place / "probe.parquet"), "--out", "ranking.json"]
+    several = ["--preset", shown.preset] if len(report.presets) > 1 else []
+    return shlex.join([*words, *several])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -84,7 +83,6 @@ def make_plan(
     settings: ProbeSettings,
     *,
     progress: Progress | None = None,
-    corruptions: Mapping[str, Corruption] = CORRUPTIONS,
 ) -> Plan:
     """Draw the sample and plant every corruption where it applies. No call is made.
 
@@ -105,7 +103,7 @@ def make_plan(
     sample = Sample(pool)
     found = [
         Planted(spoiled, original_id, corruption.name)
-        for corruption in corruptions.values()
+        for corruption in CORRUPTIONS.values()
         for original_id, spoiled in _planted(corruption, originals, sample, settings)
     ]
     place = {row.id: number for number, row in enumerate(originals)}

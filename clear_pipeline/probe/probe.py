@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from clear_pipeline import __version__
 from clear_pipeline.config import Config
-from clear_pipeline.errors import ClearPipelineError
+from clear_pipeline.errors import ClearPipelineError, UsageError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.budget import Totals
 from clear_pipeline.llm.open import embedded_model
@@ -45,6 +45,9 @@ class Probe:
         models: A ready model as `scorer` instead of the configured one.
         progress: Where long steps report.
 
+    Raises:
+        UsageError: One preset comes twice, with different settings.
+
     Example:
         >>> probe = Probe(build_config(), [Score(preset="likelihood")])
         >>> report = probe.run(probe.plan("data/demo"), out="runs/probe-demo")
@@ -61,7 +64,7 @@ class Probe:
         progress: Progress | None = None,
     ) -> None:
         self.config = config
-        self.scores = tuple({stage.preset: stage for stage in scores}.values())
+        self.scores = _one_per_preset(scores)
         self.settings = settings or ProbeSettings()
         self._models = dict(models or {})
         self._progress = progress or SilentProgress()
@@ -159,6 +162,18 @@ class Probe:
         finally:
             await pool.close()
         return pool.records(self.scores)[_ROLE], scored
+
+
+def _one_per_preset(scores: Sequence[Score]) -> tuple[Score, ...]:
+    """Figures and files know a score by its preset."""
+    by_preset: dict[str, Score] = {}
+    for stage in scores:
+        if by_preset.setdefault(stage.preset, stage) != stage:
+            raise UsageError(
+                f"preset {stage.preset} comes twice, with different settings: a probe tells "
+                "presets apart by name; probe each in a directory of its own"
+            )
+    return tuple(by_preset.values())
 
 
 def _earlier_minutes(directory: Path) -> dict[tuple[str, str], float | None]:

@@ -243,14 +243,71 @@ def test_the_verdict_says_what_the_model_cannot_do() -> None:
         ),
         "It sees loops (0.70) only weakly.",
         "Too few rows to say about cuts (30 rows).",
+        (
+            "clear-pipeline calibrate probe.parquet --out ranking.json fits the parts of the score "
+            "to these rows and turns those that are upside down."
+        ),
     )
 
 
 def test_the_verdict_of_a_blind_model() -> None:
     """A model that sees nothing is to be replaced; too few rows are no verdict on it."""
     assert recommend([preset("fast", swaps="blind")]) is None
-    assert "use a stronger model" in words("m", [preset("fast", swaps="blind")])[0]
+    assert "sees none of the planted faults" in words("m", [preset("fast", swaps="blind")])[0]
     assert "probe more rows" in words("m", [preset("fast", swaps="too few rows to say")])[0]
+    mixed = words("m", [preset("fast", swaps="blind", loops="too few rows to say")])[0]
+    assert "none" not in mixed
+    assert "probe more rows, or use a stronger model" in mixed
+
+
+def test_a_preset_that_is_upside_down_is_not_recommended() -> None:
+    """One fault seen, one inverted: none is recommended, and the command that fits is told."""
+    told = words("m", [preset("fast", swaps="sees it", copies="inverted")])
+    assert told == (
+        (
+            "No preset is recommended: with preset fast m prefers as many kinds of fault as it "
+            "sees, or more."
+        ),
+        "It sees swaps (0.95).",
+        (
+            "m prefers copies (0.10) to the responses that were there: preset fast would keep "
+            "such rows and drop good ones."
+        ),
+        (
+            "clear-pipeline calibrate probe.parquet --out ranking.json fits the parts of the score "
+            "to these rows and turns those that are upside down."
+        ),
+    )
+
+
+def test_inverted_faults_count_against_a_preset() -> None:
+    """Three seen and two inverted is less than two seen."""
+    torn = preset(
+        "fast", a="sees it", b="sees it", c="sees it", d="inverted", e="inverted"
+    )  # fmt: skip
+    steady = preset("best", tokens=900, a="sees it", b="sees it", c="blind", d="blind", e="blind")
+    assert recommend([torn]) is torn
+    assert recommend([torn, steady]) is steady
+
+
+def test_without_a_winner_the_closest_preset_is_named() -> None:
+    """The limits told are those of the second preset here, with its name in the command."""
+    worse = preset("fast", swaps="inverted", loops="inverted")
+    better = preset("best", swaps="inverted", loops="blind")
+    told = words("m", [worse, better])
+    assert told[1] == "Preset best comes closest."
+    assert "preset best would keep such rows" in told[3]
+    assert told[-1].startswith(
+        "clear-pipeline calibrate probe.parquet --out ranking.json --preset best "
+    )
+
+
+def test_one_preset_twice_is_refused_unless_equal() -> None:
+    """Two scores of one name would be told as one; the same score again is the same score."""
+    other = Score(preset="fast", reflection=("expert",))
+    with pytest.raises(UsageError, match="preset fast comes twice, with different settings"):
+        probe_of(ScriptedChat(sees_refusals), scores=(SCORE, other))
+    assert probe_of(ScriptedChat(sees_refusals), scores=(SCORE, SCORE)).scores == (SCORE,)
 
 
 def test_the_better_and_then_the_cheaper_preset_is_recommended() -> None:
