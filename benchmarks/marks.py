@@ -23,7 +23,7 @@ from clear_pipeline.calibration import Calibration, Marks, fit_marks
 from clear_pipeline.calibration.reliability import reliability, wilson
 from clear_pipeline.errors import UsageError
 from clear_pipeline.evaluate import read_labels
-from clear_pipeline.evaluate.labels import match
+from clear_pipeline.evaluate.matching import match
 from clear_pipeline.marking import sample_to_mark, scored_parts
 from clear_pipeline.run import Run, open_run
 from clear_pipeline.scoring.parts import F64

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from clear_pipeline.calibration import Calibration, Marks, ScoredBy, fit_marks
 from clear_pipeline.errors import UsageError
-from clear_pipeline.evaluate.labels import Labels, match
+from clear_pipeline.evaluate.labels import Labels, listed
+from clear_pipeline.evaluate.matching import match
 from clear_pipeline.manifest import StageRecord, write_text_atomically
 from clear_pipeline.run import Run
 from clear_pipeline.scoring.parts import F64
@@ -29,8 +30,6 @@ STRATA: Final = 5
 """Fifths of the scored rows by confidence."""
 FROM_LOWEST: Final = 0.5
 """Share of the sample that comes from the least confident fifth, where bad rows are likeliest."""
-LISTED: Final = 50
-"""Ids that an error lists; the others are counted."""
 
 
 def sample_to_mark(run: Run, n: int = 100, *, seed: int = 0) -> pd.DataFrame:
@@ -106,9 +105,9 @@ def write_marks(path: str | Path, sample: pd.DataFrame, marks: Mapping[str, str]
     """
     weights = dict(zip(sample["id"], sample["weight"], strict=True))
     if unknown := [i for i in marks if i not in weights]:
-        raise UsageError(f"not in the sample: {_listed(unknown)}")
+        raise UsageError(f"not in the sample:\n{listed(unknown)}")
     if wrong := [f"{i}: {label!r}" for i, label in marks.items() if label not in ("good", "bad")]:
-        raise UsageError(f"expected good or bad: {_listed(wrong)}")
+        raise UsageError(f"expected good or bad:\n{listed(wrong)}")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "label", "weight"])
@@ -155,6 +154,7 @@ def calibrate_run(
     calibration, remarks = fit_marks(
         found, marks, score=_own_score(found), ranking=ranking, scored_by=scored_by, seed=seed
     )
+    remarks += labels.remarks()
     if unused := len(labels.bad) - len(marked):
         remarks.append(
             f"{unused} marked rows have no score (duplicates, unscored) and are left out"
@@ -190,13 +190,13 @@ def _matched_column(run: Run, labels: Labels) -> str:
     found = match(run.ledger(["id", "source_id"]), labels)
     if found.unknown:
         raise UsageError(
-            f"{len(found.unknown)} marked ids are not in {run.path}, so nothing is applied: "
-            f"{_listed(found.unknown)}"
+            f"{len(found.unknown):,} marked ids are not in {run.path}, so nothing is applied:\n"
+            f"{listed(found.unknown)}"
         )
     if found.ambiguous:
         raise UsageError(
-            f"{len(found.ambiguous)} marked ids are those of several rows, so nothing is applied; "
-            f"mark by row id (file:line): {_listed(found.ambiguous)}"
+            f"{len(found.ambiguous):,} marked ids are those of several rows, so nothing is "
+            f"applied; mark by row id (file:line):\n{listed(found.ambiguous)}"
         )
     return found.column
 
@@ -226,8 +226,3 @@ def scored_parts(run: Run, column: str = "id") -> tuple[list[str], dict[str, F64
 def _own_score(found: Mapping[str, F64]) -> str:
     """The most refined score that every row has, calibration apart."""
     return next(name for name in REFINED if name in found and bool(np.isfinite(found[name]).all()))
-
-
-def _listed(ids: list[str] | tuple[str, ...]) -> str:
-    more = f" and {len(ids) - LISTED} more" if len(ids) > LISTED else ""
-    return ", ".join(ids[:LISTED]) + more

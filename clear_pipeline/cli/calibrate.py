@@ -29,7 +29,9 @@ def calibrate(  # noqa: PLR0913  # one parameter per option
     ] = None,
     id_column: Annotated[str, typer.Option("--id", help="Its column of row ids.")] = "id",
     column: Annotated[str, typer.Option(help="Its column of labels.")] = "label",
-    weight: Annotated[str, typer.Option(help="Its column of weights, if any.")] = "weight",
+    weight: Annotated[
+        str | None, typer.Option(help="Its column of weights; `weight`, if it has one.")
+    ] = None,
     bad: Annotated[str | None, typer.Option(help="The label of bad rows.")] = None,
     ranking: Annotated[
         Path | None, typer.Option(help="With marks: a file fitted on corruptions, to try too.")
@@ -88,7 +90,12 @@ def _on_corruptions(
 
 
 def _on_marks(
-    run: Path, marks: Path, ranking: Path | None, *, names: tuple[str, str, str], bad: str | None
+    run: Path,
+    marks: Path,
+    ranking: Path | None,
+    *,
+    names: tuple[str, str, str | None],
+    bad: str | None,
 ) -> tuple[Calibration, list[str]]:
     from clear_pipeline.calibration import Calibration
     from clear_pipeline.evaluate import read_labels  # scikit-learn: seconds

@@ -32,7 +32,9 @@ def scores(  # noqa: PLR0913  # one parameter per option
     *,
     id_column: Annotated[str, typer.Option("--id", help="Its column of row ids.")] = "id",
     column: Annotated[str, typer.Option(help="Its column of labels.")] = "label",
-    weight: Annotated[str, typer.Option(help="Its column of weights, if any.")] = "weight",
+    weight: Annotated[
+        str | None, typer.Option(help="Its column of weights; `weight`, if it has one.")
+    ] = None,
     bad: Annotated[str | None, typer.Option(help="The label of bad rows.")] = None,
     where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE, only such rows.")] = None,
     score: Annotated[
@@ -57,7 +59,7 @@ def scores(  # noqa: PLR0913  # one parameter per option
         print_json(report.to_json())
         return
     output.print(_table(report))
-    for line in _remarks(report):
+    for line in [*_remarks(report), *marks.remarks()]:
         output.print(Text(line), soft_wrap=True)
     next_command(f"clear-pipeline report {shlex.quote(str(run))}")
 
@@ -103,7 +105,6 @@ def _remarks(report: ScoreReport) -> list[str]:
         (len(report.unscored), "labelled rows have no such score"),
         (report.unmatched, "labels match no row of the run"),
         (report.ambiguous, "labels match several rows and are left out"),
-        (report.unreadable, "rows of the labels file could not be read"),
     ):
         if count:
             lines.append(f"{count} {what}")

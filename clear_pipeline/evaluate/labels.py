@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Literal
-
-import pyarrow as pa
+from typing import Final, TypeVar
 
 from clear_pipeline.errors import UsageError
 from clear_pipeline.formats import FORMATS, Record
@@ -17,8 +16,21 @@ from clear_pipeline.load.detect import open_source
 from clear_pipeline.load.events import FileError, Raw
 from clear_pipeline.load.settings import LoadSettings
 
+_Value = TypeVar("_Value")
+
 _PAIRS = {"good": False, "bad": True, "1": False, "0": True, "true": False, "false": True}
 """Label -> is it bad, where no value for bad is given. As in good/bad, 1/0, true/false."""
+_OPPOSITE = {"1": "0", "0": "1", "true": "false", "false": "true"}
+"""Labels whose meaning hangs on what their column is called."""
+_NAMES_BAD = re.compile("bad|wrong|error|incorrect|invalid|nois", re.IGNORECASE)
+"""Column names that may mean that 1 and true are the bad rows."""
+_WHOLE = re.compile(r"([+-]?\d+)\.0+")
+"""A whole number as pandas writes it where the column has blanks."""
+_WEIGHT: Final = "weight"
+LISTED: Final = 1000
+"""Ids that an error lists; the others are counted."""
+_SHOWN: Final = 5
+"""Lines, or labels, that a remark gives as examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,64 +39,73 @@ class Labels:
 
     Attributes:
         bad: Per id, whether the row is bad.
-        left_out: Rows of the file without a label, or that the filter excludes.
-        unreadable: Rows of the file that could not be parsed.
         weights: Per id, how many rows the mark stands for; empty where the file says nothing.
+        unlabelled: Lines of rows that have no id or no label.
+        unreadable: Lines of rows that could not be parsed.
+        excluded: How many rows the filter excludes.
     """
 
     bad: Mapping[str, bool]
-    left_out: int = 0
-    unreadable: int = 0
     weights: Mapping[str, float] = field(default_factory=dict)
+    unlabelled: tuple[int, ...] = ()
+    unreadable: tuple[int, ...] = ()
+    excluded: int = 0
+
+    def remarks(self) -> list[str]:
+        """Which rows of the file were of no use, for people. What a filter excludes is no news."""
+        told = (
+            (self.unreadable, "that cannot be read"),
+            (self.unlabelled, "without an id or a label, left out"),
+        )
+        return [f"rows of the labels file {what}: {_counted(n)}" for n, what in told if n]
 
 
-Matched = Literal["source_id", "id"]
+def _counted(lines: Sequence[int]) -> str:
+    more = ", ..." if len(lines) > _SHOWN else ""
+    return f"{len(lines):,} (line {', '.join(map(str, lines[:_SHOWN]))}{more})"
+
+
+def listed(ids: Collection[str]) -> str:
+    """One per line, the first 1,000 of them, then how many more; unprintable ones are quoted."""
+    lines = [f"  {i if i.isprintable() else repr(i)}" for i in islice(ids, LISTED)]
+    if len(ids) > LISTED:
+        lines.append(f"  and {len(ids) - LISTED:,} more")
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """Where the labels' ids stand in a run.
+class _Mark:
+    """A labelled row of the file, as it is written there."""
 
-    Attributes:
-        column: Which column of the ledger they are of.
-        unknown: Ids that no row has.
-        ambiguous: Ids that several rows have.
-    """
-
-    column: Matched
-    unknown: tuple[str, ...]
-    ambiguous: tuple[str, ...]
+    place: str
+    row_id: str
+    label: str
+    weight: str
 
 
-def match(ledger: pa.Table, labels: Labels) -> Match:
-    """Whether the labels' ids are source ids or row ids: whichever matches more, else the former.
+@dataclass(slots=True)
+class _Read:
+    """What stands in the file. Attributes as in `Labels`; `columns` are in order."""
 
-    Raises:
-        UsageError: None is in the run.
-    """
-    counts: dict[Matched, Counter[str]] = {
-        column: Counter(i for i in ledger[column].to_pylist() if i in labels.bad)
-        for column in ("source_id", "id")
-    }
-    column: Matched = "id" if len(counts["id"]) > len(counts["source_id"]) else "source_id"
-    found = counts[column]
-    if not found:
-        raise UsageError(
-            f"none of the {len(labels.bad)} labelled ids is in the run: labels have "
-            f"{next(iter(labels.bad))!r}, the run has source id "
-            f"{_first(ledger['source_id'])!r} and row id {_first(ledger['id'])!r}; "
-            "name the labels' id column: --id"
-        )
-    return Match(
-        column,
-        unknown=tuple(i for i in labels.bad if i not in found),
-        ambiguous=tuple(i for i, count in found.items() if count > 1),
-    )
+    columns: dict[str, None] = field(default_factory=dict)
+    marks: list[_Mark] = field(default_factory=list)
+    unlabelled: list[int] = field(default_factory=list)
+    unreadable: list[int] = field(default_factory=list)
+    excluded: int = 0
 
-
-def _first(column: pa.ChunkedArray) -> str | None:
-    known = column.drop_null()
-    return str(known[0]) if len(known) else None
+    def add(self, raw: Raw, path: Path, names: Sequence[str], where: Mapping[str, str]) -> None:
+        """Sort one row in; `names` are the columns of id, label and weight."""
+        if raw.record is None:
+            self.unreadable.append(raw.line)
+            return
+        self.columns |= dict.fromkeys(raw.record)
+        row_id, label, weight = (_text(raw.record, name) for name in names)
+        if any(_text(raw.record, name) != value for name, value in where.items()):
+            self.excluded += 1
+        elif row_id and label:
+            self.marks.append(_Mark(f"{path}:{raw.line}", row_id, label, weight))
+        else:
+            self.unlabelled.append(raw.line)
 
 
 def read_labels(
@@ -103,64 +124,36 @@ def read_labels(
         id_column: Column of the rows' ids.
         label_column: Column of the labels. A null or empty label is none.
         bad: The label of bad rows, every other one being good. None: good/bad, 1/0 or
-            true/false in any case, so 0 and false are bad.
+            true/false in any case, so 0 and false are bad; the latter two only in a column
+            whose name does not speak of bad rows.
         where: Only rows whose columns have these values.
-        weight_column: Column of how many rows each mark stands for, if the file has it.
+        weight_column: Column of how many rows each mark stands for, which all marks must have.
+            None: `weight`, if the file has it.
 
     Raises:
         UsageError: The file cannot be read, no row of it has a label, a label is neither good
-            nor bad, rows mark one id differently, or only some marks have a weight above 0.
+            nor bad or could be either, no label is `bad`, rows mark or weigh one id differently,
+            there is no such column of weights, or only some marks have a weight above 0.
     """
-    marks: dict[str, bool] = {}
-    columns: dict[str, None] = {}
-    weights: dict[str, float] = {}
-    conflicts: list[str] = []
-    left_out = unreadable = 0
-    for raw in _rows(Path(path), id_column, label_column):
-        if raw.record is None:
-            unreadable += 1
-            continue
-        columns |= dict.fromkeys(raw.record)
-        row_id, label = (_text(raw.record, column) for column in (id_column, label_column))
-        wanted = all(_text(raw.record, c) == value for c, value in (where or {}).items())
-        if not (wanted and row_id and label):
-            left_out += 1
-            continue
-        place = f"{path}:{raw.line}"
-        is_bad = _is_bad(label, bad, place)
-        if marks.setdefault(row_id, is_bad) != is_bad:
-            conflicts.append(f"{place}: id {row_id!r} is marked good and bad")
-        if weight_column is not None and (weight := _text(raw.record, weight_column)):
-            weights[row_id] = _weight(weight, place)
-    if conflicts:
-        raise UsageError("\n".join(conflicts))
-    found = Labels(marks, left_out, unreadable, weights)
-    if not marks:
-        asked = [id_column, label_column, *(f"{c} = {value}" for c, value in (where or {}).items())]
-        raise UsageError(f"{path}: {_none_usable(found, asked, columns)}")
-    if weights and (without := [i for i in marks if i not in weights]):
+    path, wanted, found = Path(path), where or {}, _Read()
+    for raw in _rows(path, id_column, label_column):
+        found.add(raw, path, (id_column, label_column, weight_column or _WEIGHT), wanted)
+    there = f"the columns are {', '.join(found.columns) or 'none'}"
+    if not found.marks:
+        asked = ", ".join([id_column, label_column, *(f"{c} = {v}" for c, v in wanted.items())])
         raise UsageError(
-            f"{path}: {len(without)} marks have no {weight_column}, such as {without[0]!r}; "
-            "give all of them one, or none"
+            f"{path}: no row with {asked}; {len(found.unreadable)} rows unreadable, {there} "
+            "(--id, --column, --where)"
         )
-    return found
-
-
-def _none_usable(found: Labels, asked: Iterable[str], columns: Iterable[str]) -> str:
-    return (
-        f"no row with {', '.join(asked)}; {found.unreadable} rows unreadable, the columns are "
-        f"{', '.join(columns) or 'none'} (--id, --column, --where)"
+    if weight_column is not None and weight_column not in found.columns:
+        raise UsageError(f"{path}: no column {weight_column!r} of weights; {there} (--weight)")
+    return Labels(
+        bad=_verdicts(path, found.marks, label_column, bad),
+        weights=_weights(path, found.marks, weight_column),
+        unlabelled=tuple(found.unlabelled),
+        unreadable=tuple(found.unreadable),
+        excluded=found.excluded,
     )
-
-
-def _weight(text: str, place: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise UsageError(f"{place}: weight {text!r}; expected a number above 0")
-    return value
 
 
 def _rows(path: Path, id_column: str, label_column: str) -> Iterator[Raw]:
@@ -182,13 +175,80 @@ def _text(record: Record, column: str) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _is_bad(label: str, bad: str | None, place: str) -> bool:
-    if bad is not None:
-        return label.casefold() == bad.casefold()
-    known = _PAIRS.get(label.casefold())
-    if known is None:
+def _plain(label: str) -> str:
+    """A label as labels are compared: in lower case, a whole number without decimals."""
+    whole = _WHOLE.fullmatch(label)
+    return whole[1] if whole else label.casefold()
+
+
+def _verdicts(
+    path: Path, marks: Sequence[_Mark], column: str, bad: str | None
+) -> Mapping[str, bool]:
+    """Per id, whether it is bad."""
+    if bad is None:
+        known = ((mark, _is_bad(mark, column)) for mark in marks)
+    else:
+        labels = dict.fromkeys(_plain(mark.label) for mark in marks)
+        if _plain(bad) not in labels:
+            more = ", ..." if len(labels) > _SHOWN else ""
+            raise UsageError(
+                f"{path}: no label is {bad!r}, which is to mark the bad rows; there are "
+                f"{', '.join(islice(labels, _SHOWN))}{more} (--bad, --column)"
+            )
+        known = ((mark, _plain(mark.label) == _plain(bad)) for mark in marks)
+    return _one_each(known, lambda *_: "is marked good and bad")
+
+
+def _is_bad(mark: _Mark, column: str) -> bool:
+    label = _plain(mark.label)
+    if label not in _PAIRS:
         raise UsageError(
-            f"{place}: label {label!r}; expected good/bad, 1/0 or true/false, "
-            f"or name the label of bad rows: --bad {label}"
+            f"{mark.place}: label {mark.label!r}; expected good/bad, 1/0 or true/false, "
+            "or name the label that bad rows have: --bad LABEL"
         )
-    return known
+    if label in _OPPOSITE and _NAMES_BAD.search(column):
+        raise UsageError(
+            f"{mark.place}: {column} is {mark.label!r}, which could mean good or bad: name the "
+            f"label that bad rows have, --bad {label} or --bad {_OPPOSITE[label]}"
+        )
+    return _PAIRS[label]
+
+
+def _weights(path: Path, marks: Sequence[_Mark], asked: str | None) -> Mapping[str, float]:
+    """Per id, its weight; of all marks or, unless weights are asked for, of none."""
+    weights = _one_each(
+        ((mark, _weight(mark)) for mark in marks if mark.weight),
+        lambda first, second: f"has the weights {first:g} and {second:g}",
+    )
+    without = dict.fromkeys(mark.row_id for mark in marks if mark.row_id not in weights)
+    if without and (weights or asked is not None):
+        raise UsageError(
+            f"{path}: {len(without)} marks have no {asked or _WEIGHT}, such as "
+            f"{next(iter(without))!r}; give all of them one, or none"
+        )
+    return weights
+
+
+def _weight(mark: _Mark) -> float:
+    try:
+        value = float(mark.weight)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise UsageError(f"{mark.place}: weight {mark.weight!r}; expected a number above 0")
+    return value
+
+
+def _one_each(
+    told: Iterable[tuple[_Mark, _Value]], conflict: Callable[[_Value, _Value], str]
+) -> Mapping[str, _Value]:
+    """The one value of each id; those that have two are an error."""
+    values: dict[str, _Value] = {}
+    conflicts: list[str] = []
+    for mark, value in told:
+        first = values.setdefault(mark.row_id, value)
+        if first != value:
+            conflicts.append(f"{mark.place}: id {mark.row_id!r} {conflict(first, value)}")
+    if conflicts:
+        raise UsageError(f"{len(conflicts)} marks contradict others:\n{listed(conflicts)}")
+    return values

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from clear_pipeline.errors import UsageError
-from clear_pipeline.evaluate.labels import Labels, Matched, match
+from clear_pipeline.evaluate.labels import Labels
+from clear_pipeline.evaluate.matching import Matched, match
 from clear_pipeline.evaluate.statistics import F64, Detection, Flags, detection
 from clear_pipeline.ledger import LEDGER
 from clear_pipeline.run import Run
@@ -126,8 +127,8 @@ def evaluate_scores(
         unscored=tuple(ids[~scored].tolist()),
         unmatched=len(labels.bad) - rows.num_rows - ambiguous,
         ambiguous=ambiguous,
-        left_out=labels.left_out,
-        unreadable=labels.unreadable,
+        left_out=len(labels.unlabelled) + labels.excluded,
+        unreadable=len(labels.unreadable),
         resamples=resamples,
         seed=seed,
     )

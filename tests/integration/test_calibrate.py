@@ -204,17 +204,36 @@ def test_precision_without_marks_says_what_to_type() -> None:
         config(None, "filter.keep.precision=0.95")
 
 
-def test_unknown_ids_are_listed_and_nothing_is_written(run: Run, tmp_path: Path) -> None:
-    """All of them, exit code 2 by its type, and no file."""
-    ids = [*row_ids(range(1, 61)), "gone.jsonl:1", "gone.jsonl:2"]
-    marks = write(tmp_path / "marks.csv", ids)
+@pytest.mark.parametrize("known", [60, 0])
+def test_unknown_ids_are_all_listed_and_nothing_is_written(
+    run: Run, tmp_path: Path, known: int
+) -> None:
+    """Sixty of them beside known ones or alone: one per line, wrong usage, and no file."""
+    unknown = [f"gone.jsonl:{n}" for n in range(1, 61)]
+    marks = write(tmp_path / "marks.csv", [*row_ids(range(1, known + 1)), *unknown])
     out = tmp_path / "out.json"
     arguments = ["calibrate", str(run.path), "--marks", str(marks), "--out", str(out)]
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, UsageError)
-    assert "2 marked ids are not in" in str(result.exception)
-    assert "gone.jsonl:1, gone.jsonl:2" in str(result.exception)
+    said = str(result.exception).splitlines()
+    assert "60 " in said[0]
+    assert said[1:61] == [f"  {row_id}" for row_id in unknown]
     assert not out.exists()
+
+
+def test_lines_of_marks_that_are_not_used_are_told(run: Run, tmp_path: Path) -> None:
+    """One that cannot be read and one without a label: how many, and where."""
+    path = tmp_path / "marks.jsonl"
+    marks = [
+        json.dumps({"id": i, "label": "bad" if is_bad(i) else "good"})
+        for i in row_ids(range(1, 91))
+    ]
+    path.write_text("\n".join([*marks, "{broken", '{"id": "rows.jsonl:99", "label": ""}']))
+    out = tmp_path / "out.json"
+    arguments = ["calibrate", str(run.path), "--marks", str(path), "--out", str(out)]
+    said = CliRunner().invoke(app, arguments, catch_exceptions=False).output
+    assert "rows of the labels file that cannot be read: 1 (line 91)" in said
+    assert "rows of the labels file without an id or a label, left out: 1 (line 92)" in said
 
 
 def test_conflicting_marks_are_all_listed(tmp_path: Path) -> None:
@@ -223,18 +242,6 @@ def test_conflicting_marks_are_all_listed(tmp_path: Path) -> None:
     path.write_text("id,label\na,good\nb,bad\na,bad\nb,good\nc,good\n")
     with pytest.raises(UsageError, match=r"(?s)csv:4: id 'a' is marked.*csv:5: id 'b' is marked"):
         read_labels(path)
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [("a,good,2\nb,bad,", "1 marks have no weight, such as 'b'"), ("a,good,-1", "weight '-1'")],
-)
-def test_wrong_weights_are_refused(tmp_path: Path, lines: str, message: str) -> None:
-    """All marks have a weight above 0, or none has one."""
-    path = tmp_path / "marks.csv"
-    path.write_text(f"id,label,weight\n{lines}\n")
-    with pytest.raises(UsageError, match=message):
-        read_labels(path, weight_column="weight")
 
 
 def test_marks_without_weights_say_what_they_assume(run: Run, tmp_path: Path) -> None:

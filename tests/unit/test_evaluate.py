@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from clear_pipeline.config import build_config
@@ -19,7 +15,6 @@ from clear_pipeline.evaluate import (
     detection,
     evaluate_scores,
     paired_difference,
-    read_labels,
 )
 from clear_pipeline.evaluate.scores import prompt_overlap
 from clear_pipeline.llm.base import ChatRequest, Choice, Token
@@ -128,70 +123,6 @@ def test_prompt_overlap_is_a_share_of_distinct_words() -> None:
     assert prompt_overlap("Name it", "!") == 0.0
 
 
-MARKS = [{"id": "x", "label": "good"}, {"id": "y", "label": "Bad"}, {"id": "z", "label": None}]
-JSONL = "\n".join(json.dumps(mark) for mark in MARKS)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.jsonl", JSONL.encode()),
-        ("a.json", json.dumps(MARKS).encode()),
-        ("a.csv", b"id,label\nx,good\ny,Bad\nz,\n"),
-        ("a.jsonl.gz", gzip.compress(JSONL.encode())),
-    ],
-)
-def test_labels_are_read_from_every_container(tmp_path: Path, name: str, content: bytes) -> None:
-    """JSONL, JSON, CSV, compressed: the same marks; a row without a label is counted."""
-    (tmp_path / name).write_bytes(content)
-    assert read_labels(tmp_path / name) == Labels({"x": False, "y": True}, left_out=1)
-
-
-def test_labels_are_read_from_parquet(tmp_path: Path) -> None:
-    """Numbers are ids as well as words are; 1 is good and 0 bad, as true and false are."""
-    table = pa.table({"key": [7, 8], "ok": [True, False], "stars": [1, 0]})
-    pq.write_table(table, tmp_path / "a.parquet")
-    for column in ("ok", "stars"):
-        labels = read_labels(tmp_path / "a.parquet", id_column="key", label_column=column)
-        assert labels.bad == {"7": False, "8": True}
-
-
-def test_the_label_of_bad_rows_can_be_named(tmp_path: Path) -> None:
-    """Every other label is good then, and a filter leaves rows out."""
-    path = tmp_path / "a.csv"
-    path.write_text("id,verdict,split\na,spam,report\nb,ham,report\nc,eggs,report\nd,spam,tune\n")
-    labels = read_labels(path, label_column="verdict", bad="spam", where={"split": "report"})
-    assert labels == Labels({"a": True, "b": False, "c": False}, left_out=1)
-
-
-def test_unreadable_rows_are_counted(tmp_path: Path) -> None:
-    """A broken line costs its own label only."""
-    path = tmp_path / "a.jsonl"
-    path.write_text(JSONL + "\n{broken\n")
-    assert read_labels(path).unreadable == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.jsonl", '{"id": "a", "label": "spam"}', r"a\.jsonl:1: label 'spam'.*--bad spam"),
-        ("a.jsonl", '{"id": "a", "label": 1}\n{"id": "a", "label": 0}', "a.jsonl:2: id 'a' is"),
-        ("a.jsonl", '{"key": "a", "label": 1}', "the columns are key, label"),
-        ("a.jsonl", "no JSON", "1 rows unreadable"),
-        ("a.jsonl", "", "no labels: empty"),
-        ("a.csv", "key,label\na,1\n", "with the columns id and label"),
-    ],
-)
-def test_wrong_labels_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
-    """With the place, what was found and the option to use."""
-    path = tmp_path / name
-    path.write_text(content)
-    with pytest.raises(UsageError, match=message):
-        read_labels(path)
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_labels(tmp_path / "missing.csv")
-
-
 def yes_unless_wrong(request: ChatRequest, sample: int) -> Choice:
     """A judge that says Yes with 0.9 - 0.01 per letter x, and 0.2 to answers with `wrong`."""
     text = request.messages[-1].text
@@ -224,7 +155,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_run_is_measured_against_source_ids(run: Run) -> None:
     """Confidence finds both bad rows; what is left out is counted or listed."""
     marks = {f"r{i}": False for i in range(10)} | {"bad1": True, "bad2": True}
-    labels = Labels(marks | {"copy": False, "twice": False, "gone": True}, left_out=3)
+    labels = Labels(
+        marks | {"copy": False, "twice": False, "gone": True}, unlabelled=(2, 5), excluded=1
+    )
     report = evaluate_scores(run, labels, resamples=50)
     confidence = report.scores[0]
     assert confidence.name == "confidence"
@@ -255,7 +188,7 @@ def test_a_run_is_measured_against_row_ids(run: Run) -> None:
     ("marks", "message"),
     [
         ({"r0": False, "r1": False}, "all 2 labelled rows with a confidence are good.*--bad"),
-        ({"gone": True}, "none of the 1 labelled ids is in the run.*'gone'.*'r0'"),
+        ({"gone": True}, r"none of the 1 labelled ids is in the run:\n  gone\n.*'r0'.*--id"),
         ({"copy": True}, "none of the 1 labelled rows has a confidence"),
     ],
 )
