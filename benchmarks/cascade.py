@@ -26,7 +26,7 @@ from benchmarks.parts import rows_of
 from benchmarks.rectify import Case, Counting
 from clear_pipeline.evaluate.statistics import Estimate, detection, paired_difference
 from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.llm.budget import Meter
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.report.cascade import CascadeUse

@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks.parts import rows_of
 from clear_pipeline.evaluate.statistics import detection
 from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.llm.budget import Meter
 from clear_pipeline.llm.catalog import DEFAULT_MODEL
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import rows_table

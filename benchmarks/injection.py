@@ -35,7 +35,7 @@ from benchmarks.attacks_third import THIRD
 from benchmarks.rectify import Case, Counting, read_cases, share
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.llm.budget import Meter
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.prompts.base import ask

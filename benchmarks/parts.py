@@ -25,7 +25,7 @@ from typing import get_args
 from benchmarks.rectify import Case, Counting, read_cases
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel, Usage
-from clear_pipeline.llm.budget import Meter
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.prompts.answer import DrawForm, draws_request, final_answer, parse_draw

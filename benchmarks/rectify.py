@@ -24,7 +24,7 @@ import pyarrow as pa
 from scipy.stats import beta
 
 from clear_pipeline.formats import FORMATS
-from clear_pipeline.llm.budget import Meter
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import Example, rows_table

@@ -19,7 +19,7 @@ from benchmarks.rectify import Case
 from clear_pipeline.errors import UsageError
 from clear_pipeline.evaluate.scores import prompt_overlap
 from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.llm.budget import Meter
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import rows_table

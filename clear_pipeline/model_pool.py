@@ -9,8 +9,8 @@ from typing import Any
 from clear_pipeline.config import EMBEDDER, Config
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.llm.budget import Meter, Totals
 from clear_pipeline.llm.cache import Cached
+from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import embedded_model, model_identity, open_model
 from clear_pipeline.manifest import ModelRecord
 from clear_pipeline.stages.base import Stage

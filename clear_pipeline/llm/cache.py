@@ -30,7 +30,7 @@ from clear_pipeline.llm.base import (
     Token,
     Usage,
 )
-from clear_pipeline.llm.budget import Meter
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.schema import JSON, canonical_json
 
 logger = logging.getLogger(__name__)

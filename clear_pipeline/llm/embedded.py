@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 
 from clear_pipeline.errors import MissingExtraError
 from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion
-from clear_pipeline.llm.budget import Meter
 from clear_pipeline.llm.catalog import CatalogModel
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.openai_chat import OpenAIChat
 from clear_pipeline.llm.pull import Note, obtain
 from clear_pipeline.llm.settings import ModelSettings, Prices

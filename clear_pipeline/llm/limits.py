@@ -10,7 +10,7 @@ from tenacity.wait import wait_base, wait_random_exponential
 
 from clear_pipeline.errors import CallError, UnreachableError
 from clear_pipeline.llm.base import Capabilities, ChatModel, ChatRequest, Completion
-from clear_pipeline.llm.budget import Meter
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.settings import ModelSettings
 
 MAX_WAIT_S: Final = 120.0

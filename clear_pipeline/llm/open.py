@@ -7,10 +7,10 @@ from pathlib import Path
 
 from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.llm.budget import Meter
 from clear_pipeline.llm.cache import Cached
 from clear_pipeline.llm.catalog import CATALOG, CatalogModel
 from clear_pipeline.llm.limits import Limited
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.pull import Note
 from clear_pipeline.llm.settings import ModelSettings
 

@@ -20,8 +20,8 @@ from clear_pipeline.errors import (
     UsageError,
 )
 from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion, Usage
-from clear_pipeline.llm.budget import Meter
 from clear_pipeline.llm.dialect import Dialect, too_long
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.pricing import cost
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.wire import (

@@ -13,7 +13,7 @@ from clear_pipeline import __version__
 from clear_pipeline.config import Config
 from clear_pipeline.errors import ClearPipelineError, UsageError
 from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.llm.budget import Totals
+from clear_pipeline.llm.meter import Totals
 from clear_pipeline.llm.open import embedded_model
 from clear_pipeline.llm.settings import Prices
 from clear_pipeline.load import Data

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.base import Capabilities, ChatModel, ChatRequest, Completion, Usage
-from clear_pipeline.llm.budget import Totals
+from clear_pipeline.llm.meter import Totals
 from clear_pipeline.probe.plan import Plan
 from clear_pipeline.schema import Example, rows_table
 from clear_pipeline.stages.base import Context, Progress, Shard

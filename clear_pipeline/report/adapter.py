@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from clear_pipeline.llm.budget import Totals
+from clear_pipeline.llm.meter import Totals
 from clear_pipeline.report.cascade import cascade_lines
 from clear_pipeline.report.data import (
     Histogram,

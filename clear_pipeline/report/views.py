@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clear_pipeline.errors import UsageError
-from clear_pipeline.llm.budget import Totals
+from clear_pipeline.llm.meter import Totals
 from clear_pipeline.report.adapter import (
     fate_counts,
     next_commands,

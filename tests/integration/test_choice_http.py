@@ -14,7 +14,7 @@ from aiohttp import web
 import stub_server as stub
 from clear_pipeline.errors import CallError, UsageError
 from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.llm.budget import Meter
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import Example, Message, rows_table

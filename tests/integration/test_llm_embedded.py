@@ -7,9 +7,9 @@ import pytest
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel, ChatRequest
-from clear_pipeline.llm.budget import Meter
 from clear_pipeline.llm.catalog import DEFAULT_MODEL
 from clear_pipeline.llm.embedded import CONTEXT, SLOTS
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.open import model_identity, open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import Message

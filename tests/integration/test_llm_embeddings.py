@@ -10,7 +10,7 @@ import pytest
 import stub_server as stub
 from clear_pipeline.errors import CallError, UsageError
 from clear_pipeline.llm.base import OMIT, ChatRequest, Usage
-from clear_pipeline.llm.budget import Meter, Totals
+from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import model_identity, open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import Message

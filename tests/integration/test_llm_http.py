@@ -12,8 +12,8 @@ import pytest
 import stub_server as stub
 from clear_pipeline.errors import CallError, RunFailedError, UnreachableError, UsageError
 from clear_pipeline.llm.base import OMIT, ChatModel, ChatRequest, Completion, Usage
-from clear_pipeline.llm.budget import Meter, Totals
 from clear_pipeline.llm.limits import GONE_AFTER
+from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import Message

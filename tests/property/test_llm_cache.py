@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clear_pipeline.llm.base import ChatRequest
-from clear_pipeline.llm.budget import Meter
 from clear_pipeline.llm.cache import Cached
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.schema import Message
 

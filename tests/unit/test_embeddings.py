@@ -9,8 +9,8 @@ import pytest
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import CallError, ConfigError, UsageError
 from clear_pipeline.llm.base import Usage
-from clear_pipeline.llm.budget import Meter
 from clear_pipeline.llm.catalog import DEFAULT_MODEL
+from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.llm.settings import ModelSettings

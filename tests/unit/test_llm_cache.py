@@ -12,9 +12,9 @@ import pytest
 
 from clear_pipeline.errors import CallError, DamagedRunError
 from clear_pipeline.llm.base import OMIT, ChatRequest, Choice, Completion, Token, Usage
-from clear_pipeline.llm.budget import Meter, Totals
 from clear_pipeline.llm.cache import Cached, question_hash
 from clear_pipeline.llm.counted import Counted
+from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.scripted import ScriptedChat, uniform
 from clear_pipeline.schema import Message
 

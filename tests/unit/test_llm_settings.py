@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from clear_pipeline.llm.base import Usage
-from clear_pipeline.llm.budget import Meter, Totals
 from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
+from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import model_identity
 from clear_pipeline.llm.pricing import cost
 from clear_pipeline.llm.settings import ModelSettings, Prices

@@ -11,7 +11,7 @@ import pytest
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.base import Usage
-from clear_pipeline.llm.budget import Totals
+from clear_pipeline.llm.meter import Totals
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import ReportData, report_data, report_html, write_report
 from clear_pipeline.report.adapter import MAX_ROWS, part_tokens, usage_lines
