@@ -15,7 +15,9 @@ DrawForm: TypeAlias = Literal["reasoned", "plain"]
 
 _MARK: Final = "FINAL RESPONSE:"
 _MARK_PATTERN = re.compile(
-    r"(?:^[*_# \t]*(?i:final response)|[*_]*FINAL RESPONSE(?=:)):?[*_]*:?[ \t]*", re.MULTILINE
+    r"(?:^[*_# \t]*(?i:final response)(?:[*_]*:|[*_]*(?=[ \t]*$))|[*_]*FINAL RESPONSE[*_]*:)"
+    r"[*_]*[ \t]*",
+    re.MULTILINE,
 )
 """At the start of a line in any case; within one exactly as it was asked for."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -31,16 +33,27 @@ _THOUGHT_END = re.compile(r"</(?:think(?:ing)?|thought|reasoning)>\s*", re.IGNOR
 
 _ANSWER_LINE = re.compile(
     r"^[^\w\n]*"
-    r"(?:(?i:(?:so |thus |therefore,? |hence,? )?(?:the )?(?:final |correct )?answer(?: is)?)"
-    r"[*_]*\s*[:=]|A[*_]*\s*:)"  # in small letters, or with "=", it may be code
+    r"(?:(?i:(?:so |thus |therefore,? |hence,? )?(?:the )?(?:final |correct )?answer(?: is)?"
+    r"|(?:la )?respuesta(?: final)?(?: es)?|(?:la )?r\u00e9ponse(?: finale)?(?: est)?"
+    r"|(?:die )?antwort(?: ist| lautet)?|(?:\u6700\u7ec8)?\u7b54\u6848[\u662f\u4e3a]?)"
+    r"[*_]*\s*[:\uff1a=]|(?P<a>A)[*_]*\s*:)"  # in small letters, or with "=", it may be code
     r"[*_ \t]*(?P<answer>.*?)[*_ \t]*$",
     re.MULTILINE,
 )
 _LAST_LINE = re.compile(
-    r"(?:\A|\n)[^\n]*(?:\banswer is|####)[*_:\s]+(?P<answer>[^\n]*?)[*_\s]*\Z", re.IGNORECASE
+    r"(?:\A|\n)[^\n]*(?:(?:\banswer is|\brespuesta(?: final)? es|\br\u00e9ponse(?: finale)? est"
+    r"|\bantwort(?: ist| lautet)|####)[*_:\s]+|\u7b54\u6848[\u662f\u4e3a][*_:\uff1a\s]*)"
+    r"(?P<answer>[^\n]*?)[*_\s]*\Z",
+    re.IGNORECASE,
 )
+"""In English, Spanish, French, German and Chinese, as above."""
+_SECOND_SPEAKER = re.compile(r"^[^\w\n]*B[*_]*\s*:", re.MULTILINE)
+"""Where B has a line, A is a speaker or an option, and no answer."""
 _BOXED = re.compile(r"\\boxed\s*\{")
 _JSON_START = re.compile(r"^(?:```(?:json)?[ \t]*\n)?(?=[{\[])", re.MULTILINE)
+_PART_OF_MORE = re.compile(r"```|\b(?:output|outputs|prints|returns)\W*\Z", re.IGNORECASE)
+"""Before JSON at the end of a text: a program, of which it is the output."""
+_REFERENCE = re.compile(r"\[\d+\]")
 _MOST_STARTS: Final = 16
 """Lines that are tried as the start of JSON at the end of a text."""
 
@@ -77,8 +90,7 @@ def parse_draw(choice: Choice) -> str | None:
     Returns:
         The tool calls as JSON if there are any. Else the text after the last mark, or the whole
         text without its block of thoughts if the model wrote no mark but came to an end. None if
-        that is empty, refused, holds half of a character, or was cut by the token limit before
-        the response began.
+        that is empty, refused, holds half of a character, or was cut by the token limit.
     """
     cut = choice.finish_reason == "length"
     if choice.finish_reason == "content_filter" or (choice.tool_calls and cut):
@@ -89,9 +101,8 @@ def parse_draw(choice: Choice) -> str | None:
         return choice.tool_calls
     text = _without_thoughts(choice.text)
     marks = list(_MARK_PATTERN.finditer(text))
-    if marks:
-        return text[marks[-1].end() :].strip() or None
-    return None if cut else text.strip() or None
+    response = text[marks[-1].end() :] if marks else text
+    return None if cut else response.strip() or None
 
 
 def final_answer(text: str) -> str:
@@ -104,7 +115,12 @@ def final_answer(text: str) -> str:
     text = _without_thoughts(text) or text
     if (ending := _json_ending(text)) is not None:
         return ending
-    found = [(m.start("answer"), _answer_of(m, text)) for m in _ANSWER_LINE.finditer(text)]
+    spoken = _SECOND_SPEAKER.search(text) is not None
+    found = [
+        (m.start("answer"), _answer_of(m, text))
+        for m in _ANSWER_LINE.finditer(text)
+        if not (m["a"] and spoken)
+    ]
     if (line := _LAST_LINE.search(text.rstrip())) is not None:
         found.append((line.start("answer"), line["answer"]))
     found += [
@@ -150,5 +166,7 @@ def _json_ending(text: str) -> str | None:
         except (ValueError, RecursionError):
             continue
         if isinstance(value, dict | list):
-            return ending
+            before = end[: start.start()]
+            listed = _REFERENCE.fullmatch(ending) and _REFERENCE.search(before)
+            return None if listed or _PART_OF_MORE.search(before.rstrip()) else ending
     return None

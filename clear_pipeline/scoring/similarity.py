@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from decimal import Decimal
+from typing import Final
 
 from clear_pipeline.schema import normalise
 
-_ARTICLES = frozenset({"a", "an", "the"})
-_WORD = re.compile(
-    r"(?:(?<![\w)])[-\u2212])?\d[\d,]*(?:\.\d+)?"  # a number, with sign, thousands and decimals
+_ARTICLES: Final = frozenset({"a", "an", "the"})
+_MARKS: Final = "".join(
+    char
+    for char in map(chr, range(0x300, 0xFE00))  # what follows only chooses a glyph
+    if unicodedata.category(char) in ("Mn", "Mc")
+)
+"""Marks that go on with a word: the vowels of Hindi and Thai among them."""
+_SIGNS: Final = "".join(
+    re.escape(char) for char in map(chr, range(0x10000)) if unicodedata.category(char) == "Sm"
+)
+"""Signs of mathematics and logic: a + b is not a / b, and "p and q" is not "p or q"."""
+_WORD: Final = re.compile(
+    # A number, with sign, thousands and decimals.
+    r"(?:(?<![\w)])[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
     r"|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"  # scripts without spaces: one character each
-    r"|[^\W\d_]+(?:\+\+|#)?"  # C is not C++
-    r"|[$€£¥%<>=+/^\u2264\u2265\u00b1\u00f7\u00d7]"  # $5 is not €5, a + b is not a / b
+    rf"|[^\W\d_]+(?:[{_MARKS}]+[^\W\d_]*)*(?:\+\+|#)?"  # C is not C++
+    rf"|[$\u20ac\u00a3\u00a5%/^&{_SIGNS}]"
+    r"|!(?=[\w(=])|(?<=\d)!"  # not p, and the factorial of 5
+    r"|(?<=(?<!\w)[^\W\d_])(?:-(?=\d)|'(?=\())"  # x-1 is not x1, f'(x) is not f(x)
     r"|(?<=[\w)])\*{1,2}(?=[\w(])|(?<=\s)[-*](?=\s)"
 )
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+)(?:\.\d+)?")
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+)(?:\.\d+)?")
+_LETTER_A: Final = re.compile(r"(?<=\w )A(?=\W*$)")
+"""The letter at the end of a name, as in "vitamin A"."""
 
 
 def words(text: str) -> list[str]:
     """The words and signs of `text`: no case, punctuation or articles; numbers by value."""
-    found = map(_by_value, _WORD.findall(normalise(text).casefold()))
-    return [word for word in found if word not in _ARTICLES]
+    line = normalise(text)
+    found = [_by_value(word) for word in _WORD.findall(line.casefold())]
+    kept = [word for word in found if word not in _ARTICLES]
+    return [*kept, "a"] if _LETTER_A.search(line) else kept
 
 
 def canonical_text(text: str) -> str:

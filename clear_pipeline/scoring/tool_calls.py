@@ -72,7 +72,8 @@ def _facts(call: JSON) -> Call | None:
     if not isinstance(function, Mapping):
         return None
     name = function.get("name")
-    arguments = function.get("arguments", function.get("parameters"))
+    none: JSON = {} if "function" in call else None  # an object with a name alone may be anything
+    arguments = function.get("arguments", function.get("parameters", none))
     if not isinstance(name, str) or arguments is None:
         return None
     if isinstance(arguments, str):

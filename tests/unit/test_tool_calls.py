@@ -59,6 +59,12 @@ def test_a_call_without_arguments_is_the_same_in_every_form(arguments: str) -> N
     assert compared(calls(("now", {})), written) == (True, 1.0)
 
 
+def test_a_call_may_leave_its_arguments_out() -> None:
+    """A row's call `now` is the draw's `now({})`; an object with a name alone is no call."""
+    assert compared('[{"function": {"name": "now"}}]', calls(("now", {}))) == (True, 1.0)
+    assert read_calls('{"name": "Bob"}') is None
+
+
 @pytest.mark.parametrize(
     ("other", "agreement"),
     [

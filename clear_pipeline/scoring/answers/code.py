@@ -101,11 +101,14 @@ def _drop_docstring(
 
 def _tokens(source: str, language: str) -> list[str]:
     from pygments.lexers import get_lexer_by_name
-    from pygments.token import Comment, Keyword, Name, Whitespace
+    from pygments.token import Comment, Keyword, Name, String, Whitespace
 
     found: list[str] = []
     for kind, text in get_lexer_by_name(language).get_tokens(source):
         if kind in Comment and kind not in Comment.Preproc and kind not in Comment.PreprocFile:
+            continue
+        if kind in String:  # white space counts there
+            found.append(text)
             continue
         if not text.strip() and (kind in Whitespace or text.isspace()):
             if language in _LINES and "\n" in text and found and found[-1] != "\n":

@@ -26,10 +26,14 @@ _REWRITES: Final = tuple(
 )
 
 
+_END: Final = re.compile(r"(?:[.;,:\s]|(?<!\d)!)+$")
+"""What ends a sentence; "5!" is a factorial."""
+
+
 def plain(text: str) -> str:
     """`text` in one line, without marks of emphasis and mathematics; "" if it is too long."""
     if len(text) > MAX_SHORT:
         return ""
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text.strip())
-    return normalise(text).rstrip(".!;,: ")
+    return _END.sub("", normalise(text))

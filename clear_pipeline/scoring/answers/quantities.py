@@ -11,27 +11,34 @@ from typing import Final
 
 from clear_pipeline.scoring.answers.plain import plain
 
-_CURRENCY: Final = {"$": "usd", "€": "eur", "£": "gbp", "¥": "jpy"}
+_CURRENCY: Final = {"$": "usd", "us$": "usd", "€": "eur", "£": "gbp", "¥": "jpy"}
 _WHOLE = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
 _QUANTITY = re.compile(
-    rf"(?:=\s*)?(?P<sign>[-+]?)\s?(?P<before>[$€£¥]|(?:USD|EUR|GBP|JPY)\b)?\s?(?P<inner>[-+]?)"
+    rf"(?:=\s*|[-*\u2022]\s+)?(?P<sign>[-+]?)(?P<before>(?:US)?\$|[€£¥]|(?:USD|EUR|GBP|JPY)\b)?\s?(?P<inner>[-+]?)"
     rf"(?:(?P<mixed>\d+)\s+)?(?:(?P<above>\d+)\s?/\s?(?P<below>\d+)"
     rf"|(?P<number>{_WHOLE}(?:\.\d+)?|\.\d+)"
     rf"(?:e(?P<e>[-+]?\d{{1,3}})(?![a-z])|\s?\*\s?10\^\{{?(?P<ten>-?\d{{1,3}})\}}?)?)"
     rf"(?:\s*(?P<unit>[^\d\s=<>+*/^(][^\d=<>+*^(]*))?",
     re.IGNORECASE,
 )
-_SCALES: Final = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_NAMES: Final = {
-    name: str(value)
-    for value, name in enumerate(
-        [
-            "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
-            "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen",
-            "seventeen", "eighteen", "nineteen", "twenty",
-        ]
-    )
+_SCALES: Final = {
+    "thousand": 3, "k": 3, "million": 6, "mn": 6, "billion": 9, "bn": 9, "trillion": 12,
 }  # fmt: skip
+_GLUED_SCALES: Final = {"K": 3, "M": 6, "B": 9}
+"""Scales where they stand at the number itself; apart from it they are units or names."""
+_LETTERS: Final = frozenset("ACFHJKNTVW")
+"""Units of one letter that may be left out; any other letter is a variable, 3x is not 3."""
+_UNITS: Final = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
+    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen",
+    "seventeen", "eighteen", "nineteen",
+]  # fmt: skip
+_TENS: Final = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_NAMES: Final = {name: str(value) for value, name in enumerate(_UNITS)} | {
+    f"{tens}-{_UNITS[unit]}" if unit else tens: str(10 * number + unit)
+    for number, tens in enumerate(_TENS, start=2)
+    for unit in range(10)
+}
 _MAX_UNIT_WORDS: Final = 3
 _SYMBOL_LENGTH: Final = 3
 """Longest unit whose case counts and which has no plural: mW is not MW."""
@@ -96,14 +103,13 @@ def read_quantity(text: str) -> Quantity | None:
     value = _value(found)
     if value is None:
         return None
-    unit = _unit(found["unit"] or "")
+    power, unit = _scaled(found)
     if unit is None:
         return None
-    scale, _, rest = unit.partition(" ")
-    if scale in _SCALES:
-        value, unit = value * 10 ** _SCALES[scale], _SYMBOLS.get(rest, rest)
+    value *= 10**power
     if found["before"]:
-        currency = _CURRENCY.get(found["before"], found["before"].casefold())
+        currency = found["before"].casefold()
+        currency = _CURRENCY.get(currency, currency)
         if unit not in ("", currency):
             return None
         unit = currency
@@ -139,15 +145,30 @@ def _value(found: re.Match[str]) -> Fraction | None:
     return Fraction(Decimal(f"{number.replace(',', '')}e{exponent}"))
 
 
+def _scaled(found: re.Match[str]) -> tuple[int, str | None]:
+    """The power of ten that stands behind the number, and its unit as `_unit` has it."""
+    written = found["unit"] or ""
+    glued = bool(written) and found.string[found.start("unit") - 1].isdigit()
+    if glued and written[0] in _GLUED_SCALES and not written[1:2].isalpha():
+        return _GLUED_SCALES[written[0]], _unit(written[1:])
+    unit = _unit(written)
+    scale, _, rest = (unit or "").partition(" ")
+    if scale in _SCALES:
+        return _SCALES[scale], _SYMBOLS.get(rest, rest)
+    return 0, unit
+
+
 def _unit(text: str) -> str | None:
-    """The unit in one form, or None if `text` is a name ("7 Eleven") or a sentence."""
+    """The unit in one form, or None if `text` is a name ("7 Eleven"), a sentence or a variable."""
     said = text.strip(" -").split()
     if len(said) > _MAX_UNIT_WORDS:
         return None
     if any(len(word) > _SYMBOL_LENGTH and not word.islower() for word in said):
         return None
     unit = " ".join(word if word in _SYMBOLS else _singular(word) for word in said)
-    return _SYMBOLS.get(unit, unit)
+    unit = _SYMBOLS.get(unit, unit)
+    letter = len(unit) == 1 and unit not in {*_SYMBOLS.values(), *_SCALES, *_LETTERS}
+    return None if letter or unit.startswith("\\") else unit
 
 
 def _singular(word: str) -> str:
