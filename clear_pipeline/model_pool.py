@@ -10,8 +10,9 @@ from clear_pipeline.config import EMBEDDER, Config
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.cache import Cached
+from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.meter import Meter, Totals
-from clear_pipeline.llm.open import embedded_model, model_identity, open_model
+from clear_pipeline.llm.open import model_identity, open_model
 from clear_pipeline.manifest import ModelRecord
 from clear_pipeline.stages.base import Stage
 
@@ -151,7 +152,7 @@ class ModelPool:
         if total.cached_samples:
             words.append(f"{total.cached_samples:,} answers from the cache")
         words.append(f"{total.usage.prompt + total.usage.completion:,} tokens")
-        if total.usd is not None:
+        if total.usd:
             words.append(f"${total.usd:,.4f}")
         return ", ".join(words)
 

@@ -16,7 +16,8 @@ from clear_pipeline.cli.console import errors, next_command, output
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import UsageError
-from clear_pipeline.llm.open import embedded_model
+from clear_pipeline.llm.catalog import embedded_model
+from clear_pipeline.llm.pricing import price_source, prices
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import views
 from clear_pipeline.run import Run
@@ -133,20 +134,15 @@ def introduce(config: Config, *, yes: bool, work: str = "run") -> None:
         else:
             errors.print(Text(f"model: {settings.model}, embedded, for {entry.good_for}."))
             errors.print(Text(f"{entry.limits} For more: --model NAME, or --base-url URL"))
-    paid = [m for m in models if embedded_model(m) is None and (m.price_per_mtok or m.is_openai)]
+    known = {settings: prices(settings) for settings in models}
+    paid = [settings for settings, its in known.items() if its is None or not its.is_free]
     if paid and not yes:
-        known = (
-            "at the configured prices"
-            if all(m.price_per_mtok for m in paid)
-            else (
-                "at prices that are not configured (price_per_mtok), so the spend will not be shown"
-            )
-        )
+        where = "; ".join(f"{m.model} at prices {price_source(m)}" for m in paid)
         if not sys.stdin.isatty():
             raise UsageError(
-                f"this {work} costs money, {known}; add --yes to start it without a terminal"
+                f"this {work} costs money: {where}. Add --yes to start it without a terminal"
             )
-        typer.confirm(f"This {work} costs money, {known}. Start it?", abort=True)
+        typer.confirm(f"This {work} costs money: {where}. Start it?", abort=True)
 
 
 def _key_table(report: KeyReport) -> Table:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from clear_pipeline.llm.settings import ModelSettings
+
 
 @dataclass(frozen=True, slots=True)
 class WheelMember:
@@ -82,3 +84,8 @@ CATALOG: Final[Mapping[str, CatalogModel]] = MappingProxyType({m.name: m for m i
 
 DEFAULT_MODEL: Final = "smollm2-135m"
 """Serves when the user names no model."""
+
+
+def embedded_model(settings: ModelSettings) -> CatalogModel | None:
+    """The model of the catalogue that these settings mean, or None if a server answers."""
+    return CATALOG.get(settings.model) if settings.base_url is None else None

@@ -17,7 +17,7 @@ from clear_pipeline.llm.catalog import CatalogModel
 from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.openai_chat import OpenAIChat
 from clear_pipeline.llm.pull import Note, obtain
-from clear_pipeline.llm.settings import ModelSettings, Prices
+from clear_pipeline.llm.settings import ModelSettings
 
 SLOTS: Final = 4
 """Requests computed at once."""
@@ -46,12 +46,7 @@ class EmbeddedChat:
         _require_xllamacpp()
         path = await asyncio.to_thread(obtain, model, note=note)
         server = await asyncio.to_thread(_serve, path, model.name)
-        local = settings.model_copy(
-            update={
-                "base_url": f"{server.listening_address}/v1",
-                "price_per_mtok": Prices(input=0.0, output=0.0),
-            }
-        )
+        local = settings.model_copy(update={"base_url": f"{server.listening_address}/v1"})
         client = OpenAIChat(local, meter=meter, identity=model.identity)
         await client.probe()
         return cls(client, server)

@@ -8,18 +8,13 @@ from pathlib import Path
 from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.cache import Cached
-from clear_pipeline.llm.catalog import CATALOG, CatalogModel
+from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.limits import Limited
 from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.pull import Note
 from clear_pipeline.llm.settings import ModelSettings
 
 logger = logging.getLogger(__name__)
-
-
-def embedded_model(settings: ModelSettings) -> CatalogModel | None:
-    """The catalogue's model that these settings mean, or None if a server answers."""
-    return CATALOG.get(settings.model) if settings.base_url is None else None
 
 
 def model_identity(settings: ModelSettings, *, embeds: bool = False) -> str:

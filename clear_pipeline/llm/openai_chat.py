@@ -22,7 +22,7 @@ from clear_pipeline.errors import (
 from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion, Usage
 from clear_pipeline.llm.dialect import Dialect, too_long
 from clear_pipeline.llm.meter import Meter
-from clear_pipeline.llm.pricing import cost
+from clear_pipeline.llm.pricing import cost, prices
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.wire import (
     Body,
@@ -60,6 +60,7 @@ class OpenAIChat:
         self._settings = settings
         self._meter = meter
         self._identity = identity or settings.identity
+        self._prices = prices(settings)
         self._dialect = Dialect(settings)
         self._key = _key(settings)
         self._key_worked = False
@@ -168,8 +169,8 @@ class OpenAIChat:
         return parse_completion(reply, asked, usage)
 
     def _bill(self, usage: Usage) -> None:
-        prices = self._settings.price_per_mtok
-        self._meter.billed(usage, usd=None if prices is None else cost(usage, prices))
+        known = self._prices
+        self._meter.billed(usage, usd=None if known is None else cost(usage, known))
 
     def _translated(  # noqa: C901, PLR0911 -- a table: one line per class of failure
         self, error: openai.APIError | ValueError

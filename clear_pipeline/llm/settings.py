@@ -32,6 +32,11 @@ class Prices(BaseModel):
     batch_discount: float = Field(default=0.5, ge=0, le=1)
     """Part of the price that a batch job saves."""
 
+    @property
+    def is_free(self) -> bool:
+        """Whether no token costs anything."""
+        return not any((self.input, self.output, self.cached, self.cache_write))
+
 
 class ModelSettings(BaseModel):
     """One model of a run. What changes its answers is in `identity`, the rest is not."""
@@ -60,7 +65,7 @@ class ModelSettings(BaseModel):
     max_samples_per_request: int | None = Field(default=None, ge=1)
     """Upper bound of `n`; None = learned from the server."""
     price_per_mtok: Prices | None = None
-    """Prices; None = spend is unknown and not shown."""
+    """Prices; None = 0 on machines of one's own, else as listed, see `llm.pricing`."""
 
     @property
     def is_openai(self) -> bool:

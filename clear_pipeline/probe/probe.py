@@ -13,8 +13,9 @@ from clear_pipeline import __version__
 from clear_pipeline.config import Config
 from clear_pipeline.errors import ClearPipelineError, UsageError
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.meter import Totals
-from clear_pipeline.llm.open import embedded_model
+from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.settings import Prices
 from clear_pipeline.load import Data
 from clear_pipeline.manifest import ModelRecord, write_text_atomically
@@ -71,12 +72,8 @@ class Probe:
 
     @property
     def prices(self) -> Prices | None:
-        """What the model costs; 0 in this process, None where it is not known."""
-        if _ROLE in self._models:
-            return None
-        settings = self.config.model_for(_ROLE)
-        free = embedded_model(settings) is not None
-        return Prices(input=0, output=0) if free else settings.price_per_mtok
+        """What the model costs; None where it is not known."""
+        return None if _ROLE in self._models else prices(self.config.model_for(_ROLE))
 
     def plan(self, data: Data) -> Plan:
         """Read DATA, draw the sample and plant the corruptions; no call is made.

@@ -192,7 +192,7 @@ def usage_lines(totals: Totals) -> dict[str, str]:
         "completion tokens": totals.usage.completion,
     }
     shown = {label: f"{n:,}" for label, n in lines.items() if n or not label.startswith(("…", "q"))}
-    shown["spend"] = "no price configured" if totals.usd is None else f"${totals.usd:,.4f}"
+    shown["spend"] = "price not known" if totals.usd is None else f"${totals.usd:,.4f}"
     return shown
 
 

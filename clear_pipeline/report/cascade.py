@@ -13,7 +13,7 @@ from rich.table import Table
 
 from clear_pipeline.config import Config
 from clear_pipeline.llm.base import Usage
-from clear_pipeline.llm.pricing import cost
+from clear_pipeline.llm.pricing import cost, prices
 from clear_pipeline.llm.settings import Prices
 from clear_pipeline.run import Run
 from clear_pipeline.stages.band import around
@@ -156,11 +156,11 @@ def threshold_warning(
         return None
     use = CascadeUse.of(ranked)
     calls, tokens = use.for_rows(rows)
-    prices = _prices(run)
+    known = _prices(run)
     price = (
         ""
-        if prices is None or not use.band
-        else f", ${cost(use.usage, prices) * rows / use.band:,.4f}"
+        if known is None or known.is_free or not use.band
+        else f", ${cost(use.usage, known) * rows / use.band:,.4f}"
     )
     (form,) = keep.items()
     return (
@@ -188,10 +188,10 @@ def cheap_rows_near(asked: Sequence[bool], *, kept: int) -> int:
 
 
 def _prices(run: Run) -> Prices | None:
-    """Of the scorer, as this run's config has them."""
+    """Of the scorer that this run's config names."""
     try:
         text = (run.path / CONFIG).read_text(encoding="utf-8")
         scorer = Config.model_validate(yaml.safe_load(text)).models.get("scorer")
     except (OSError, yaml.YAMLError, ValidationError):
         return None  # an edited file takes the price away, not the warning
-    return None if scorer is None else scorer.price_per_mtok
+    return None if scorer is None else prices(scorer)

@@ -59,7 +59,7 @@ def test_killed_probe_pays_nothing_twice(tmp_path: Path) -> None:
     assert repeats <= 4  # max_in_flight
     assert json.loads(again.stdout) == json.loads((out / "probe.json").read_text())
     assert "win rate [95 %]" in finished.stdout
-    assert "price not known" in finished.stdout
+    assert "free of charge" in finished.stdout
     assert finished.stdout.splitlines()[-1].startswith("next: clear-pipeline ")
     assert (out / "probe.svg").stat().st_size > 0
 

@@ -1,4 +1,4 @@
-"""Model settings, prices and counts."""
+"""Model settings and counts."""
 
 import logging
 
@@ -9,8 +9,7 @@ from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
 from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import model_identity
-from clear_pipeline.llm.pricing import cost
-from clear_pipeline.llm.settings import ModelSettings, Prices
+from clear_pipeline.llm.settings import ModelSettings
 
 
 def local(**fields: object) -> ModelSettings:
@@ -63,15 +62,6 @@ def test_a_base_url_is_a_plain_http_address(url: str) -> None:
     """Missing or foreign schemes and secrets in the URL are refused."""
     with pytest.raises(ValidationError):
         local(base_url=url)
-
-
-def test_cost_charges_each_kind_of_token_once() -> None:
-    """1M tokens: 0.5M fresh, 0.3M cached, 0.2M written; a batch job costs half."""
-    prices = Prices(input=2.0, cached=0.5, cache_write=2.5, output=8.0)
-    usage = Usage(prompt=1_000_000, cached=300_000, cache_write=200_000, completion=100_000)
-    assert cost(usage, prices) == pytest.approx(1.0 + 0.15 + 0.5 + 0.8)
-    assert cost(usage, prices, batch=True) == pytest.approx(cost(usage, prices) / 2)
-    assert cost(usage, Prices(input=2.0, output=8.0)) == pytest.approx(2.8)
 
 
 def test_totals_add_up_and_survive_json() -> None:

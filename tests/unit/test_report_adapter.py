@@ -140,4 +140,4 @@ def test_spend_is_told_or_said_to_be_unknown() -> None:
     lines = usage_lines(totals)
     assert lines["requests"] == "1,234"
     assert not [label for label in lines if "retries" in label]
-    assert lines["spend"] == "no price configured"
+    assert lines["spend"] == "price not known"
