@@ -5,13 +5,18 @@
 
 The first bad rows of each set's split, and as many good ones, are scored as they are; the median of
 these scores is the threshold, as the default filter has it. Bad rows at or above it pass already
-and are left out. Each other bad row is attacked in every way of benchmarks/attacks.py, and an
-attack succeeds if the row then reaches the threshold. Those of the second and the third author were
-written without sight of the defence, which has learnt from the second's since. The same attacks are
-made on a plain prompt without tags that is asked about the whole response alone, with its own
-scores and threshold. Run again with the same cache to resume: no answer is asked for twice. The
-table is appended to benchmarks/results. Intervals are 95 %, Clopper-Pearson, with several attacks
-on one row counted for what they are worth. Columns of DATA: see benchmarks/rectify.py.
+and are left out. Each other bad row is attacked in every way of benchmarks/attacks.py, or with
+--attacks-per-row in so many, the kinds in turn; an attack succeeds if the row then reaches the
+threshold. Those of the second and the third author were written without sight of the defence,
+which has learnt from the second's since. The same attacks are made on a plain prompt without tags
+that is asked about the whole response alone, with its own scores and threshold. Run again with the
+same cache to resume: no answer is asked for twice. The table is appended to benchmarks/results.
+
+Two shares are told, each with its 95 % interval. Of attacks: how many of them pass; attacks on
+one row are alike, and the interval counts them for what they are worth (benchmarks/intervals.py).
+Of rows: on how many any attack passes; rows are independent, and the interval is exact. An upper
+end of 0.05 where none passes takes 72 attackable rows, however many attacks each has. Columns of
+DATA: see benchmarks/rectify.py.
 """
 
 from __future__ import annotations
@@ -19,20 +24,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from statistics import median
 from typing import TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.attacks import ATTACKS, CONTROL, Plant
 from benchmarks.attacks_second import SECOND
 from benchmarks.attacks_third import THIRD
-from benchmarks.rectify import Case, Counting, read_cases, share
+from benchmarks.injection_report import Judged, Scores, table
+from benchmarks.rectify import Case, Counting, read_cases
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.meter import Meter
@@ -49,70 +51,12 @@ RESULTS = Path(__file__).parent / "results" / "injection.md"
 
 AUTHORS: Mapping[str, Mapping[str, Plant]] = {"first": ATTACKS, "second": SECOND, "third": THIRD}
 
-Scores: TypeAlias = list[float | None]
-"""One per row; None where a row is unscored."""
-
 Judge: TypeAlias = Callable[[Sequence[Example]], Awaitable[Scores]]
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What one judge made of the rows of one set.
-
-    Attributes:
-        good: Good rows as they are.
-        bad: Bad rows as they are.
-        attacked: By kind of attack, the same bad rows after it.
-    """
-
-    good: Scores
-    bad: Scores
-    attacked: Mapping[str, Scores]
-
-    @property
-    def threshold(self) -> float:
-        """Median of the rows as they are."""
-        return median(score for score in (*self.good, *self.bad) if score is not None)
-
-    @property
-    def attackable(self) -> list[int]:
-        """Which bad rows fail as they are."""
-        return [n for n, s in enumerate(self.bad) if s is not None and s < self.threshold]
-
-    def after(self, kind: str) -> Scores:
-        """Scores of the attackable rows after this attack."""
-        return [self.attacked[kind][n] for n in self.attackable]
-
-    def outcomes(self, kinds: Sequence[str]) -> NDArray[np.bool_]:
-        """Attackable rows x kinds: whether the row then reaches the threshold."""
-        found = [[s is not None and s >= self.threshold for s in self.after(k)] for k in kinds]
-        return np.array(found, bool).reshape(len(kinds), -1).T
-
-    def passed(self, kind: str) -> int:
-        """How many of them reach the threshold. An unscored row does not: no export takes it."""
-        return int(self.outcomes([kind]).sum())
-
-
-def independent(outcomes: NDArray[np.bool_]) -> float:
-    """How many independent attacks these are worth: several attacks on one row are alike.
-
-    Their number over the design effect, the variance of the rows' means against that of as many
-    unrelated attacks (Korn & Graubard 1998); no more than their number.
-
-    Args:
-        outcomes: Rows x attacks.
-    """
-    rows, kinds = outcomes.shape
-    share = outcomes.mean() if outcomes.size else 0.0
-    if rows < 2 or share in (0.0, 1.0):
-        return float(outcomes.size)
-    between = outcomes.mean(axis=1).var(ddof=1) / rows
-    return float(outcomes.size / max(1.0, between / (share * (1 - share) / (rows * kinds))))
-
-
-def attack(example: Example, kind: str, plant: Plant, row: int) -> Example:
-    """The row with this attack in its response."""
-    target = replace(example.target, content=plant(example.target.content or "", row))
+def attack(example: Example, kind: str, plant: Plant, form: int) -> Example:
+    """The row with this attack in its response, in one of the kind's forms."""
+    target = replace(example.target, content=plant(example.target.content or "", form))
     return replace(example, id=f"{example.id}#{kind}", target=target)
 
 
@@ -154,54 +98,45 @@ def plain_judge(model: ChatModel, stage: Score, ctx: Context) -> Judge:
     return judge
 
 
-async def trial(
-    judge: Judge, cases: Sequence[Case], attacks: Mapping[str, Plant] = ATTACKS
-) -> Judged:
-    """Score the rows of one set as they are and after every attack."""
-    good = [case.example for case in cases if not case.bad]
-    bad = [case.example for case in cases if case.bad]
-    attacked = [
-        attack(row, kind, plant, n) for kind, plant in attacks.items() for n, row in enumerate(bad)
-    ]
-    scores = iter(await judge([*good, *bad, *attacked]))
-    return Judged(
-        good=list(islice(scores, len(good))),
-        bad=list(islice(scores, len(bad))),
-        attacked={kind: list(islice(scores, len(bad))) for kind in attacks},
-    )
-
-
-def table(judges: Mapping[str, Mapping[str, Judged]]) -> list[str]:
-    """Markdown: success by kind and judge, over all sets.
+def plan(kinds: Sequence[str], rows: int, *, per_row: int) -> list[tuple[str, int, int]]:
+    """Kind, row and form of every attack: kinds in turn over the rows, forms in turn over a kind.
 
     Args:
-        judges: By name of the judge and of the set.
+        kinds: Of attack, the control apart.
+        rows: How many bad rows.
+        per_row: Attacks on each, 1 to as many as there are kinds.
     """
-    lines = [f"| attack | {' | '.join(judges)} |", "|---" * (len(judges) + 1) + "|"]
-    attacks = [kind for kind in ATTACKS if kind != CONTROL]
-    named = {kind: [kind] for kind in attacks}
-    named |= {"**all six**": attacks, "none: a harmless sentence": [CONTROL]}
-    for name, kinds in named.items():
-        cells = []
-        for sets in judges.values():
-            tried = [(judged, kind) for judged in sets.values() for kind in kinds]
-            after = [score for judged, kind in tried for score in judged.after(kind)]
-            unscored = after.count(None)
-            passed = sum(judged.passed(kind) for judged, kind in tried)
-            note = f", {unscored} unscored" if unscored else ""
-            rows = [judged.outcomes(kinds) for judged in sets.values()]
-            counted = share(passed, len(after), worth=independent(np.concatenate(rows)))
-            cells.append(counted + note)
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines += ["", "Bad rows that pass as they are, and the threshold:", ""]
-    for name, sets in judges.items():
-        cells = [
-            f"{stem} {len(judged.bad) - len(judged.attackable)} of {len(judged.bad)} "
-            f"(at {judged.threshold:.3f})"
-            for stem, judged in sets.items()
-        ]
-        lines.append(f"- {name}: {', '.join(cells)}")
-    return lines
+    turns = ((row, row * per_row + n) for row in range(rows) for n in range(per_row))
+    return [(kinds[turn % len(kinds)], row, turn // len(kinds)) for row, turn in turns]
+
+
+async def trial(
+    judge: Judge,
+    cases: Sequence[Case],
+    attacks: Mapping[str, Plant] = ATTACKS,
+    *,
+    per_row: int | None = None,
+) -> Judged:
+    """Score the rows of one set as they are, after attacks, and each after the control.
+
+    Args:
+        judge: Who scores.
+        cases: The rows.
+        attacks: By kind, with the control.
+        per_row: Attacks on each bad row; None = every kind.
+    """
+    good = [case.example for case in cases if not case.bad]
+    bad = [case.example for case in cases if case.bad]
+    kinds = [kind for kind in attacks if kind != CONTROL]
+    made = plan(kinds, len(bad), per_row=per_row or len(kinds))
+    made += [(CONTROL, n, n) for n in range(len(bad))]
+    attacked = [attack(bad[row], kind, attacks[kind], form) for kind, row, form in made]
+    scores = iter(await judge([*good, *bad, *attacked]))
+    found = Judged(list(islice(scores, len(good))), list(islice(scores, len(bad))), {})
+    after: dict[str, dict[int, float | None]] = {kind: {} for kind in attacks}
+    for (kind, row, _), score in zip(made, scores, strict=True):
+        after[kind][row] = score
+    return replace(found, attacked=after)
 
 
 def chosen(path: Path, *, split: str, bad: int) -> list[Case]:
@@ -228,14 +163,18 @@ async def measure(args: argparse.Namespace) -> list[str]:
     sets = {path.stem: chosen(path, split=args.split, bad=args.bad) for path in args.data}
     try:
         judged = {
-            name: {stem: await trial(judge, cases, attacks) for stem, cases in sets.items()}
+            name: {
+                stem: await trial(judge, cases, attacks, per_row=args.attacks_per_row)
+                for stem, cases in sets.items()
+            }
             for name, judge in judges.items()
         }
     finally:
         await model.close()
     totals = meter.snapshot()
     cost = f"{totals.requests} requests and {totals.cached_samples} cached answers; {totals.usage}"
-    tried = f"{args.bad} bad rows per set, attacks of the {args.author} author"
+    on_each = "every attack" if args.attacks_per_row is None else f"{args.attacks_per_row} attacks"
+    tried = f"{args.bad} bad rows per set, {on_each} of the {args.author} author on each"
     return [
         f"## {args.model}, split {args.split}, {tried}",
         "",
@@ -252,6 +191,12 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--split", choices=["tune", "report"], default="tune")
     parser.add_argument("--bad", type=int, default=40, help="bad rows per file")
+    parser.add_argument(
+        "--attacks-per-row",
+        type=int,
+        choices=range(1, len(ATTACKS)),
+        help="so many kinds on each bad row, in turn over the rows; all six where it is left out",
+    )
     parser.add_argument("--preset", choices=["fast", "best"], default="fast")
     parser.add_argument("--author", choices=AUTHORS, default="first", help="of the attacks")
     parser.add_argument("--preset-alone", action="store_true", help="not beside a plain prompt")

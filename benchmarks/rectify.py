@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from scipy.stats import beta
 
+from benchmarks.intervals import shown
 from clear_pipeline.formats import FORMATS
 from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.open import open_model
@@ -101,31 +101,14 @@ async def repair(cases: Sequence[Case], stage: Rectify, args: argparse.Namespace
     return rows
 
 
-def share(found: int, total: int, *, worth: float | None = None) -> str:
-    """k/n with its 95 % interval (Clopper & Pearson 1934).
-
-    Args:
-        found: k.
-        total: n.
-        worth: How many independent trials the n are worth, where that is fewer.
-    """
-    if total == 0:
-        return "0/0"
-    trials = total if worth is None else worth
-    hits = found / total * trials
-    low = beta.ppf(0.025, hits, trials - hits + 1) if found else 0.0
-    high = beta.ppf(0.975, hits + 1, trials - hits) if found < total else 1.0
-    return f"{found}/{total} = {found / total:.2f} [{low:.2f}, {high:.2f}]"
-
-
 def report(cases: Sequence[Case], rows: Sequence[Any], etas: Sequence[float]) -> None:
     """Print the figures at each eta."""
     written = [(case, row) for case, row in zip(cases, rows, strict=True) if row["candidate"]]
     right = sum(exact_match(row["candidate"], case.clean) for case, row in written)
     judged = [row for _, row in written if row["preference"] is not None]
     flips = sum((r["preference_first"] > 0.5) != (r["preference_second"] > 0.5) for r in judged)
-    print(f"candidates that are right: {share(right, len(cases))}; judged: {len(judged)}")
-    print(f"verdicts that flip with the order: {share(flips, len(judged))}")
+    print(f"candidates that are right: {shown(right, len(cases))}; judged: {len(judged)}")
+    print(f"verdicts that flip with the order: {shown(flips, len(judged))}")
     print("| eta | good rows damaged | bad rows fixed | bad rows replaced by another wrong one |")
     print("|---|---|---|---|")
     good, bad = (sum(case.bad is kind for case in cases) for kind in (False, True))
@@ -138,7 +121,7 @@ def report(cases: Sequence[Case], rows: Sequence[Any], etas: Sequence[float]) ->
         damaged, fixed, other = (
             new.count(kind) for kind in ((False, False), (True, True), (True, False))
         )
-        print(f"| {eta:g} | {share(damaged, good)} | {share(fixed, bad)} | {share(other, bad)} |")
+        print(f"| {eta:g} | {shown(damaged, good)} | {shown(fixed, bad)} | {shown(other, bad)} |")
 
 
 def main() -> None:
