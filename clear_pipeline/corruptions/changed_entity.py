@@ -19,7 +19,8 @@ def _change(example: Example, sample: Sample, rng: Random) -> str | None:
     told = [name for name in names if name.casefold() not in prompt]
     old = rng.choice(told or names)
     here = f"{prompt}\n{example.response.casefold()}"
-    strangers = [name for name in sample.names if name.casefold() not in here]
+    others = sample.names_for(old, example.response)
+    strangers = [name for name in others if name.casefold() not in here]
     if not strangers:
         return None
     new = rng.choice(strangers)

@@ -11,6 +11,8 @@ from clear_pipeline.schema import Example
 
 _MIN_CHARS: Final = 20
 """A shorter response cannot be cut so that a reader would notice."""
+_ENDS: Final = " \t\r\n.!?;:,\u2026\u3000\u3001\u3002\uff01\uff0c\uff0e\uff1a\uff1b\uff1f\uff61"
+"""A cut that ends like a sentence would be none; the Chinese and Japanese signs with the others."""
 
 
 def _change(example: Example, _sample: Sample, rng: Random) -> str | None:
@@ -21,7 +23,7 @@ def _change(example: Example, _sample: Sample, rng: Random) -> str | None:
     to_a_space = kept.rfind(" ")
     if to_a_space > len(kept) // 2:
         kept = kept[:to_a_space]
-    return kept.rstrip(" \t\r\n.!?;:,")  # a cut that ends like a sentence would be none
+    return kept.rstrip(_ENDS)
 
 
 CUT_OFF = Corruption(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from clear_pipeline.corruptions.json_text import is_json
 from clear_pipeline.schema import Example, Role, content_hash
+from clear_pipeline.scoring.answers import is_value
 from clear_pipeline.scoring.similarity import canonical_text, token_f1, words
 
 SAME: Final = 0.7
@@ -20,9 +22,9 @@ SAME: Final = 0.7
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _CAPITALISED: Final = r"[A-Z][\w'-]+(?: [A-Z][\w'-]+){0,3}"
 _NAME: Final = re.compile(
-    rf"(?<=[a-z,;] ){_CAPITALISED}"  # in the middle of a sentence
-    rf'|(?<="){_CAPITALISED}(?="(?!\s*:))'  # all of a value of JSON, and no key
-    rf"|\A{_CAPITALISED}(?=\.?\s*\Z)"  # all of a response
+    rf"(?<=[a-z,;] )(?P<inside>{_CAPITALISED})"  # in the middle of a sentence
+    rf'|(?<=")(?P<value>{_CAPITALISED})(?="(?!\s*:))'  # all of a value of JSON, and no key; a quote
+    rf"|\A(?P<whole>{_CAPITALISED})(?=\.?\s*\Z)"  # all of a response
 )
 
 
@@ -67,19 +69,53 @@ class Sample:
         """Capitalised names of a text, each once, in order; a rule without a model.
 
         A name is a run of capitalised words in the middle of a sentence, or all of a response or
-        of a JSON string, of which no word stands anywhere in the sample in small letters.
+        of a JSON string, of which no word stands anywhere in the sample in small letters. What
+        stands alone in several rows is a label, such as "Positive", and no name.
         """
-        found = (match.group() for match in _NAME.finditer(text))
-        return list(dict.fromkeys(name for name in found if self._is_name(name)))
+        found = self._found(text)
+        kept = (name for name, alone in found if not alone or name in self._alone)
+        return list(dict.fromkeys(kept))
+
+    def names_for(self, name: str, text: str) -> list[str]:
+        """The names of all responses that may take the place of one in `text`, sorted.
+
+        Those that only ever stand alone can stand in no sentence.
+        """
+        in_a_sentence = (name, False) in self._found(text)
+        return sorted(self._inside if in_a_sentence else self._inside | self._alone)
 
     @cached_property
-    def names(self) -> list[str]:
-        """The names of all responses, sorted."""
-        return sorted({name for row in self.rows for name in self.names_in(row.response)})
+    def _inside(self) -> frozenset[str]:
+        found = (pair for row in self.rows for pair in self._found(row.response))
+        return frozenset(name for name, alone in found if not alone)
+
+    @cached_property
+    def _alone(self) -> frozenset[str]:
+        """What stands alone in one row; nothing if most of what stands alone comes again.
+
+        A closed set of labels may have one that is rare.
+        """
+        found = (set(self._found(row.response)) for row in self.rows)
+        counts = Counter(name for pairs in found for name, alone in pairs if alone)
+        once = frozenset(name for name, rows in counts.items() if rows == 1)
+        return once if 2 * len(once) > counts.total() else frozenset()
+
+    def _found(self, text: str) -> list[tuple[str, bool]]:
+        """Each name with whether it stands alone there, and is not part of a sentence."""
+        structured = is_json(text)
+        found = (
+            (
+                match.group(),
+                match.lastgroup == "whole" or (structured and match["value"] is not None),
+            )
+            for match in _NAME.finditer(text)
+        )
+        return [(name, alone) for name, alone in found if self._is_name(name)]
 
     def _is_name(self, name: str) -> bool:
         parts = _WORD.findall(name)
-        return bool(parts) and not any(part.lower() in self._small_words for part in parts)
+        small = any(part.lower() in self._small_words for part in parts)
+        return bool(parts) and not small and not is_value(name)
 
     @cached_property
     def _small_words(self) -> frozenset[str]:

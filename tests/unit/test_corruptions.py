@@ -97,8 +97,30 @@ def test_no_number_no_change() -> None:
 
 def test_changed_entity_changes_what_was_asked_for() -> None:
     """Canada stands in the prompt, so Ottawa is the fact; the new name is another row's."""
-    assert spoiled("changed_entity", CAPITAL) == "The capital of Canada is Gustave Eiffel."
+    sample = Sample([CAPITAL, TOWER, row(5, "Who?", "It was drawn by Marie Curie.")])
+    assert spoiled("changed_entity", CAPITAL, sample) == "The capital of Canada is Marie Curie."
     assert json.loads(spoiled("changed_entity", TOWER))["by"] in {"Ottawa", "Canada"}
+
+
+def test_what_only_stands_alone_enters_no_sentence() -> None:
+    """Among answers of one word a sentence keeps its name; an answer of one word takes any."""
+    author = row(
+        5, "Who wrote it, and in which city?", "It was written by Johann Goethe in Weimar."
+    )
+    rome, oslo = row(6, "Capital of Italy?", "Rome"), row(7, "Capital of Norway?", "Oslo.")
+    sample = Sample([author, rome, oslo])
+    assert plant(CORRUPTIONS["changed_entity"], author, sample, seed=0) is None
+    answers = {spoiled("changed_entity", rome, sample, seed=seed) for seed in range(20)}
+    assert answers == {"Johann Goethe", "Weimar", "Oslo"}
+
+
+def test_labels_are_no_names() -> None:
+    """Yes and No, and a closed set of words, rare ones as well, stay; and none enters a name."""
+    labels = [*["Positive", "Negative"] * 4, "Neutral", "Yes", "No", "No"]
+    rows = [row(n, f"Review {n}: so?", label) for n, label in enumerate(labels)]
+    sample = Sample([*rows, row(20, "Capital?", "The capital of it is Ottawa, not Toronto.")])
+    assert [plant(CORRUPTIONS["changed_entity"], r, sample, seed=0) for r in rows] == [None] * 12
+    assert sample.names_for("Ottawa", "The capital is Ottawa.") == ["Ottawa", "Toronto"]
 
 
 def test_a_capital_letter_is_not_yet_a_name() -> None:
@@ -117,6 +139,47 @@ def test_cut_off_ends_in_the_middle() -> None:
         json.loads(spoiled("cut_off", TOWER))
 
 
+@pytest.mark.parametrize(
+    "response",
+    [
+        "今日は東京で大きな祭りがありました。とても楽しかったです。",
+        "他在一九八九年出生于北京。他的父亲是一名老师。",
+    ],
+)
+def test_cut_off_ends_in_no_sign_of_an_end(response: str) -> None:
+    """Full stops of Chinese and Japanese are taken off as others are."""
+    example = row(9, "?", response)
+    for seed in range(40):
+        assert spoiled("cut_off", example, seed=seed)[-1] not in "。、"
+
+
+def test_a_loop_keeps_the_layout() -> None:
+    """Lines and indents stay as they are: what is wrong with the text is the loop alone."""
+    code = "def f(x):\n    if x:\n        return 1\n    return 2\n\n\nprint(f(1))\nprint(f(0))"
+    loops = {
+        (code[:end] + code[start:end] * 8).rstrip()
+        for end in range(1, len(code) + 1)
+        for start in range(end)
+    }
+    for seed in range(8):
+        assert spoiled("repetition_loop", row(9, "?", code), seed=seed) in loops
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "今日は東京で大きな祭りがありました。とても楽しかったです。",
+        "วันนี้อากาศดีมากเราไปเดินเล่นที่สวนสาธารณะกันเถอะ",
+    ],
+)
+def test_a_script_without_spaces_loops_by_its_characters(response: str) -> None:
+    """Nine times three to eight characters after 30 to 70 % of the text, not the whole of it."""
+    for seed in range(8):
+        looped = spoiled("repetition_loop", row(9, "?", response), seed=seed)
+        assert any(looped[-n:] * 9 == looped[-9 * n :] for n in range(3, 9))
+        assert len(looped) < 0.7 * len(response) + 8 * 8 + 1
+
+
 def test_repetition_loop_repeats() -> None:
     """The last words that are left stand nine times in a row."""
     looped = spoiled("repetition_loop", CAPITAL).split()
@@ -131,12 +194,30 @@ def test_refusal_and_language_take_the_place_of_the_answer() -> None:
 
 
 def test_wrong_language_is_not_the_row_s() -> None:
-    """A German row never gets German; a row whose language cannot be told never gets English."""
+    """A German row never gets German; one whose language cannot be told gets none."""
     german = row(9, "Wie tief?", "Das ist nicht tief, und der Boden ist die Grenze.")
-    unknown = row(9, "天気", "晴れ")
-    for seed in range(20):
-        assert spoiled("wrong_language", german, seed=seed) != SENTENCES["German"]
-        assert spoiled("wrong_language", unknown, seed=seed) != SENTENCES["English"]
+    found = {spoiled("wrong_language", german, seed=seed) for seed in range(40)}
+    assert found == set(SENTENCES.values()) - {SENTENCES["German"]}
+    for unknown in (row(9, "天気", "晴れ"), row(9, "Madrid?", "Buenos dias, amigo.")):
+        assert plant(CORRUPTIONS["wrong_language"], unknown, SAMPLE, seed=0) is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "named"),
+    [
+        ("How do you say 'good morning' in Spanish?", "Spanish"),
+        ("Tell me how to say this en español.", "Spanish"),
+        ("Wie sagt man das auf Spanisch?", "Spanish"),
+        ("What is this in italiano, and why?", "Italian"),
+        ("How would you say it in NEDERLANDS?", "Dutch"),
+    ],
+)
+def test_a_language_that_was_asked_for_is_not_wrong(prompt: str, named: str) -> None:
+    """Named in English, by its own name or by that in another language, it is never planted."""
+    example = row(9, prompt, "Buenos dias, amigo.")
+    found = {spoiled("wrong_language", example, seed=seed) for seed in range(60)}
+    assert len(found) >= 2
+    assert SENTENCES[named] not in found
 
 
 def test_malformed_json_lacks_one_sign() -> None:
