@@ -115,6 +115,15 @@ class Config(Settings):
             cascade.go_on_from(score, score.k)
         return self
 
+    @model_validator(mode="after")
+    def _calibration_knows_the_cascade(self) -> Config:
+        """Draws that no weight falls on change nothing, and are not paid for."""
+        stages = {stage.kind: stage for stage in self.stages}
+        calibrate = stages.get("calibrate")
+        if "cascade" in stages and isinstance(calibrate, Calibrate):
+            calibrate.require_signal_of_cascade()
+        return self
+
     def model_for(self, role: str) -> ModelSettings:
         """Settings of the model that serves a role.
 

@@ -31,6 +31,7 @@ from clear_pipeline.load import (
     nothing_readable,
 )
 from clear_pipeline.manifest import (
+    IN_MEMORY,
     FileRecord,
     Manifest,
     SkippedFile,
@@ -241,8 +242,8 @@ def _manifest_for(data: Data, digests: Mapping[str, str], directory: Path) -> Ma
         RunMismatchError: The directory belongs to something else.
     """
     is_path = isinstance(data, str | Path)
-    source = str(Path(str(data)).resolve()) if is_path else "memory"
-    name = Path(source).name if is_path else next(iter(digests), "memory")
+    source = str(Path(str(data)).resolve()) if is_path else IN_MEMORY
+    name = Path(source).name if is_path else next(iter(digests), IN_MEMORY)
     manifest = Manifest.read(directory)
     if manifest is None:
         ours = (".lock", CACHE)  # answers may be brought along from a damaged run

@@ -19,6 +19,8 @@ from clear_pipeline.errors import DamagedRunError
 from clear_pipeline.schema import JSON, canonical_json
 
 MANIFEST = "manifest.json"
+IN_MEMORY = "memory"
+"""`Manifest.source` of data that was no file."""
 
 
 class Part(BaseModel):

@@ -17,6 +17,22 @@ from clear_pipeline.manifest import ModelRecord
 from clear_pipeline.stages.base import Stage
 
 
+def identity_of(role: str, config: Config, given: Mapping[str, ChatModel]) -> str:
+    """What tells the model of a role apart from others, before any is opened.
+
+    Args:
+        role: One of `config.ROLES`.
+        config: Settings by role.
+        given: Ready models by role, used instead.
+
+    Raises:
+        ConfigError: No model serves the role.
+    """
+    if role in given:
+        return given[role].identity
+    return model_identity(config.model_for(role), embeds=role == EMBEDDER)
+
+
 class ModelPool:
     """Opens each model once, shares it between the roles that it serves, and sums the spend.
 
@@ -50,9 +66,7 @@ class ModelPool:
         return {role: self._identity(role) for role in roles}
 
     def _identity(self, role: str) -> str:
-        if role in self._given:
-            return self._given[role].identity
-        return model_identity(self._config.model_for(role), embeds=role == EMBEDDER)
+        return identity_of(role, self._config, self._given)
 
     def _name(self, role: str) -> str:
         if role in self._given:

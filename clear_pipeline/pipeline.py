@@ -18,7 +18,7 @@ from clear_pipeline.ingest import ingest
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.load import Data
 from clear_pipeline.manifest import Manifest, StageRecord, write_text_atomically
-from clear_pipeline.model_pool import ModelPool
+from clear_pipeline.model_pool import ModelPool, identity_of
 from clear_pipeline.outputs import write_outputs
 from clear_pipeline.resume import (
     StageInputs,
@@ -33,6 +33,7 @@ from clear_pipeline.resume import (
 from clear_pipeline.run import Run
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Context, DatasetStage, Progress, SilentProgress, Stage
+from clear_pipeline.stages.calibrate import Calibrate
 from clear_pipeline.store import CACHE, CONFIG, Store
 
 T = TypeVar("T")
@@ -96,6 +97,7 @@ class Pipeline:
         return Run(out)
 
     async def _run(self, data: Data, out: Path) -> None:
+        _refuse_other_scorer(self.config, self._models)
         store = Store(out)
         with store.locked():
             manifest = ingest(data, self.config.load, store, self._progress)
@@ -117,6 +119,17 @@ class Pipeline:
                 await pool.close()
                 work.save()
             write_outputs(self.config, manifest, store, self._progress)
+
+
+def _refuse_other_scorer(config: Config, given: Mapping[str, ChatModel]) -> None:
+    """A calibration holds for one model: say so before another is asked, and nothing is written.
+
+    Raises:
+        UsageError: The file was fitted for another model than the scorer.
+    """
+    for stage in config.stages:
+        if isinstance(stage, Calibrate):
+            stage.refuse_other_scorer(identity_of("scorer", config, given))
 
 
 async def _run_stage(stage: Stage, earlier: list[str], work: _Work) -> None:

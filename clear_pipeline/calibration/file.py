@@ -110,6 +110,12 @@ class Calibration(Settings):
         """The intercept, then the weight of each feature."""
         return np.array([self.intercept, *(feature.weight for feature in self.features)])
 
+    def tried(self, signal: str) -> bool:
+        """Whether the fit weighs this signal, or could have and found others better."""
+        candidates = () if self.marks is None else self.marks.candidates
+        names = {feature.name for feature in self.features}
+        return signal in names.union(*(candidate.signals for candidate in candidates))
+
     def calibrated(self, parts: Mapping[str, F64]) -> F64:
         """The combined score of each row, in [0, 1]; higher is better.
 

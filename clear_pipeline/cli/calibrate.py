@@ -12,7 +12,9 @@ from rich.text import Text
 
 from clear_pipeline.cli.console import Json, next_command, output, print_json
 from clear_pipeline.errors import UsageError
+from clear_pipeline.manifest import IN_MEMORY
 from clear_pipeline.run import open_run
+from clear_pipeline.store import CONFIG
 
 if TYPE_CHECKING:
     from clear_pipeline.calibration import Calibration
@@ -45,6 +47,7 @@ def calibrate(  # noqa: PLR0913  # one parameter per option
     as_json: Json = False,
 ) -> None:
     """Fit how the parts of a score combine: on a run's human marks, or on a probe's corruptions."""
+    _check_out(out)
     if marks is None:
         if source.is_dir():
             raise UsageError(f"{source}: a run needs --marks FILE; a probe is a Parquet file")
@@ -66,11 +69,31 @@ def calibrate(  # noqa: PLR0913  # one parameter per option
     _show(fitted)
     for remark in [*remarks, f"written: {out}"]:
         output.print(Text(remark), soft_wrap=True)
-    run = shlex.quote(str(source)) if marks is not None else "RUN"
-    precision = " --set filter.keep.precision=0.95" if marks is not None else ""
-    next_command(
-        f"clear-pipeline run DATA --out {run} --calibration {shlex.quote(str(out))}{precision}"
-    )
+    next_command(_run_command(source if marks is not None else None, out))
+
+
+def _check_out(out: Path) -> None:
+    if out.is_dir():
+        raise UsageError(
+            f"--out {out} is a directory; name a file: --out {out / 'calibration.json'}"
+        )
+    if out.suffix.lower() == ".svg":
+        raise UsageError(
+            f"--out {out}: the plot is written under that name, beside the file; "
+            f"name the file: --out {out.with_suffix('.json')}"
+        )
+
+
+def _run_command(run: Path | None, out: Path) -> str:
+    """The command that uses the file; `run` is the marked run, whose config keeps its scores."""
+    data, folder, config, keep = "DATA", "RUN", "RUN/config.yaml", ""
+    if run is not None:
+        manifest = open_run(run).manifest
+        data = data if manifest.source == IN_MEMORY else shlex.quote(manifest.source)
+        folder, config = shlex.quote(str(run)), shlex.quote(str(run / CONFIG))
+        keep = " --set filter.keep.precision=0.95" if "filter" in manifest.chain else ""
+    calibration = f"--calibration {shlex.quote(str(out))}{keep}"
+    return f"clear-pipeline run {data} --out {folder} --config {config} {calibration}"
 
 
 def _on_corruptions(

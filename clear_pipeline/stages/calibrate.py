@@ -43,6 +43,39 @@ class Calibrate(Settings):
     file: Annotated[Calibration, BeforeValidator(_content)]
     """Path of a calibration file, or its content."""
 
+    def refuse_other_scorer(self, scorer: str) -> None:
+        """Compare the model that the file was fitted for with the one that scores.
+
+        Args:
+            scorer: Identity of the run's scorer.
+
+        Raises:
+            UsageError: They differ; names both.
+        """
+        fitted = self.file.scored_by
+        if fitted is not None and fitted.model != scorer:
+            raise UsageError(
+                f"calibrate: the file was fitted for {fitted.model}, but {scorer} would score this "
+                "run: name the model that it was fitted for (--model and --base-url, or --config "
+                "RUN/config.yaml of the run that was marked), or fit it for this one: "
+                "clear-pipeline calibrate"
+            )
+
+    def require_signal_of_cascade(self) -> None:
+        """`calibrated` takes the place of `cascaded`, so the file must have seen it.
+
+        Raises:
+            ValueError: The draws of a cascade would have no effect; says what to do instead.
+        """
+        if not self.file.tried("cascaded"):
+            whose = "a ranking from corruptions" if self.file.corruptions else "the marks' fit"
+            raise ValueError(
+                f"the draws of the cascade would be paid for and change nothing: {whose} never "
+                "weighs `cascaded`, and `calibrated` takes its place. Leave one of the two stages "
+                "out, or run the cascade without a calibration and fit one on marks of that run: "
+                "clear-pipeline calibrate RUN --marks FILE --out calibration.json"
+            )
+
     def needs(self) -> tuple[str, ...]:
         """The columns of score."""
         return ("confidence", "score_status")
@@ -69,14 +102,13 @@ class Calibrate(Settings):
         """Check that the file fits this run. No shard needs a state.
 
         Raises:
-            UsageError: The file was fitted for another model, or the run lacks a signal.
+            UsageError: The run lacks a signal.
         """
         counts: Counter[str] = Counter()
         for partial in partials:
             counts.update(partial)
         score = ctx.records.get("score")
         if score is not None:
-            self._check_model(score.models)
             self._tell_settings(score.settings, ctx)
         rows = counts.pop("")
         for feature in self.file.features:
@@ -95,14 +127,6 @@ class Calibrate(Settings):
         if self.file.kind == "ranking-only":
             ctx.progress.note("calibrate: fitted on corruptions; an order of rows, no probability")
         return [None] * len(partials)
-
-    def _check_model(self, models: Mapping[str, str]) -> None:
-        fitted, here = self.file.scored_by, models.get("scorer")
-        if fitted is not None and here != fitted.model:
-            raise UsageError(
-                f"calibrate: the file was fitted for {fitted.model}, this run was scored by "
-                f"{here}; fit it for this model: clear-pipeline calibrate"
-            )
 
     def _tell_settings(self, settings: Mapping[str, Any], ctx: Context) -> None:
         fitted = {} if self.file.scored_by is None else self.file.scored_by.settings

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import shlex
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from aiohttp.web import StreamResponse, json_response
 from typer.testing import CliRunner
 
 from benchmarks.marks import figures, read
@@ -22,9 +25,10 @@ from clear_pipeline.marking import calibrate_run, sample_to_mark, write_marks
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.probe import Probe, ProbeSettings
 from clear_pipeline.report.notebook import move_threshold
-from clear_pipeline.run import Run
+from clear_pipeline.run import Run, open_run
 from clear_pipeline.stages.base import SilentProgress
 from clear_pipeline.stages.score import Score
+from stub_server import Body, StubServer, completion, text_choice, uniform
 
 
 @pytest.fixture(scope="module")
@@ -161,15 +165,82 @@ def test_a_precision_can_be_previewed(run: Run, again: Callable[..., Run], file:
 
 
 def test_file_of_another_model_is_refused(
-    again: Callable[..., Run], file: Path, tmp_path: Path
+    run: Run, again: Callable[..., Run], file: Path, tmp_path: Path
 ) -> None:
-    """Both models are named."""
+    """Both models are named, before a row is scored anew and before the run is touched."""
     fitted = Calibration.read(file)
     assert fitted.scored_by is not None
     other = fitted.scored_by.model_copy(update={"model": "elsewhere:big"})
     fitted.model_copy(update={"scored_by": other}).save(tmp_path / "other.json")
-    with pytest.raises(UsageError, match="fitted for elsewhere:big, this run was scored by script"):
-        again(config(tmp_path / "other.json"))
+    preset = build_config(
+        preset="best", stages=["score", "filter"], calibration=tmp_path / "other.json"
+    )
+    with pytest.raises(UsageError, match=r"for elsewhere:big, but scripted:scripted would score"):
+        again(preset)
+    for name in ("config.yaml", "manifest.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (run.path / name).read_bytes()
+
+
+async def yes_to_right_answers(body: Body) -> StreamResponse:
+    """As `script`, from a server: by the answer that is asked about, but for noise by prompt."""
+    side = -1.5 if "wrong answer" in body["messages"][-1]["content"] else 1.5
+    share = 1 / (1 + math.exp(-(side + 4 * (uniform(body, "noise") - 0.5))))
+    top = [{"token": w, "logprob": math.log(p)} for w, p in (("Yes", share), ("No", 1 - share))]
+    logprobs = {"content": [{**top[0], "top_logprobs": top}]}
+    return json_response(completion(body, [text_choice("Yes", logprobs=logprobs)]))
+
+
+def test_the_next_command_asks_nothing_anew(run: Run, tmp_path: Path) -> None:
+    """Typed as printed: the run's own model and preset, no request, and the precision is kept."""
+    data, out = run.path.parent / "rows.jsonl", tmp_path / "my run"
+    marks = write(tmp_path / "marks.csv", row_ids(range(1, 121)))
+    with StubServer(yes_to_right_answers) as server:
+        first = ["run", str(data), "--out", str(out), "--stages", "score,filter"]
+        first += ["--preset", "best", "--set", "score.k=0"]
+        first += ["--model", "stub", "--base-url", server.url]
+        assert CliRunner().invoke(app, first, catch_exceptions=False).exit_code == 0
+        asked = len(server.bodies)
+        fit = ["calibrate", str(out), "--marks", str(marks), "--out", str(tmp_path / "c.json")]
+        printed = CliRunner().invoke(app, fit, catch_exceptions=False).output
+        (line,) = [text for text in printed.splitlines() if text.startswith("next: ")]
+        program, *words = shlex.split(line.removeprefix("next: "))
+        result = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert (program, result.exit_code) == ("clear-pipeline", 0)
+        assert asked > 0
+        assert len(server.bodies) == asked
+    assert "score: up to date" in result.output
+    kept = open_run(out).ledger(fate="kept")["id"].to_pylist()
+    assert len(kept) > 50
+    assert sum(map(is_bad, kept)) / len(kept) <= 0.05
+    assert set(open_run(out).manifest.models) == {"scorer"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("", "is a directory; name a file"), ("plot.svg", "name the file: --out .*plot.json")],
+)
+def test_a_name_that_cannot_hold_the_file_is_refused(
+    run: Run, tmp_path: Path, name: str, message: str
+) -> None:
+    """A folder, and the name of the plot, which would overwrite what was fitted."""
+    marks = write(tmp_path / "marks.csv", row_ids(range(1, 91)))
+    arguments = ["calibrate", str(run.path), "--marks", str(marks), "--out", str(tmp_path / name)]
+    with pytest.raises(UsageError, match=message):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["marks.csv"]
+
+
+def test_a_cascade_whose_draws_would_not_count_is_refused(file: Path, tmp_path: Path) -> None:
+    """A file that never saw `cascaded` takes its place: refused before a call, with what to do."""
+    stages = ["score", "cascade", "filter"]
+    with pytest.raises(ConfigError, match=r"change nothing.*never weighs `cascaded`.*--marks FILE"):
+        build_config(preset="fast", stages=stages, calibration=file)
+    fitted = Calibration.read(file)
+    assert fitted.marks is not None
+    tried = fitted.marks.candidates[0].model_copy(update={"signals": ("cascaded",)})
+    marks = fitted.marks.model_copy(update={"candidates": (tried,)})
+    fitted.model_copy(update={"marks": marks}).save(tmp_path / "after_the_cascade.json")
+    build_config(preset="fast", stages=stages, calibration=tmp_path / "after_the_cascade.json")
 
 
 def test_file_of_other_signals_is_refused(
@@ -255,7 +326,7 @@ def test_marks_without_weights_say_what_they_assume(run: Run, tmp_path: Path) ->
 def test_probe_gives_a_ranking_that_runs(
     run: Run, again: Callable[..., Run], tmp_path: Path
 ) -> None:
-    """From a probe to a run: bound to model and settings, a ranking, no probability."""
+    """From a probe to a run: bound to model and settings, a ranking, no probability, no cascade."""
     settings = ProbeSettings(rows=60, per_corruption=15)
     scores = [
         Score(),
@@ -281,6 +352,8 @@ def test_probe_gives_a_ranking_that_runs(
     assert not any("other settings" in note for note in progress.notes)
     with pytest.raises(ConfigError, match="needs probabilities"):
         config(out, "filter.keep.precision=0.95")
+    with pytest.raises(ConfigError, match="a ranking from corruptions never weighs `cascaded`"):
+        build_config(preset="fast", stages=["score", "cascade", "filter"], calibration=out)
 
 
 def test_the_benchmark_judges_marks_on_rows_that_were_not_marked(run: Run, tmp_path: Path) -> None:
