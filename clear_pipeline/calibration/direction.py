@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import numpy as np
+
 from clear_pipeline.calibration.features import Feature
 from clear_pipeline.scoring.parts import F64, Flags
 
@@ -33,9 +35,20 @@ def upside_down(values: F64, good: Flags) -> bool:
 def upside_down_among(
     features: Iterable[Feature], values: Mapping[str, F64], good: Flags
 ) -> tuple[str, ...]:
-    """The features with a negative weight that are `upside_down` alone too."""
+    """The features with a negative weight that are `upside_down` alone too, on rows that have them.
+
+    The absence of a part has no right way up.
+    """
     return tuple(
         feature.name
         for feature in features
-        if feature.weight < 0 and upside_down(values[feature.name], good)
+        if feature.weight < 0
+        and feature.transform != "missing"
+        and _upside_down_where_known(values[feature.name], good)
     )
+
+
+def _upside_down_where_known(values: F64, good: Flags) -> bool:
+    there = np.isfinite(values)
+    both = bool(good[there].any()) and not bool(good[there].all())
+    return both and upside_down(values[there], good[there])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -11,7 +11,8 @@ from pydantic import Field
 from clear_pipeline.scoring.parts import F64
 from clear_pipeline.settings import Settings
 
-Transform = Literal["logit", "none"]
+Transform = Literal["logit", "none", "missing"]
+"""`missing` is 1 where there is no value, else 0."""
 
 CLIP: Final = 1e-6
 """A probability nearer to 0 or 1 than this counts as this: log-probabilities of a server are no
@@ -34,6 +35,11 @@ class Feature(Settings):
     scale: float = Field(gt=0)
     weight: float
 
+    @property
+    def label(self) -> str:
+        """The name, told apart from that of the absence of the same part."""
+        return f"{self.name} missing" if self.transform == "missing" else self.name
+
 
 def transform_of(name: str) -> Transform:
     """How a part of that name enters: probabilities as log-odds, else as it is."""
@@ -41,7 +47,9 @@ def transform_of(name: str) -> Transform:
 
 
 def transformed(values: F64, transform: Transform) -> F64:
-    """The values on the scale that is weighed; NaN stays NaN."""
+    """The values on the scale that is weighed; NaN stays NaN, but for `missing`."""
+    if transform == "missing":
+        return np.isnan(values).astype(np.float64)
     if transform == "none":
         return values
     return log_odds(values)
@@ -60,12 +68,17 @@ def sigmoid(odds: F64) -> F64:
     return probability
 
 
-def standard(name: str, values: F64) -> Feature:
+def standard(name: str, values: F64, *, transform: Transform | None = None) -> Feature:
     """The feature of that name with the mean and scale of these rows and weight 1.
 
     A part that is the same in every row has scale 1, so that it says nothing.
+
+    Args:
+        name: Of the part.
+        values: Of rows of which at least one has it.
+        transform: None = that of the name.
     """
-    transform = transform_of(name)
+    transform = transform or transform_of(name)
     known = transformed(values, transform)
     spread = float(np.nanstd(known))
     return Feature(
@@ -91,18 +104,7 @@ def design(features: tuple[Feature, ...], parts: Mapping[str, F64]) -> F64:
     return np.column_stack([np.ones(rows), *columns])
 
 
-def complete(parts: Mapping[str, F64]) -> tuple[dict[str, F64], dict[str, int]]:
-    """Parts that every row has, by name in order, and for the others how many rows lack them.
-
-    Parts that no row has were never asked for; they are left out without a word.
-    """
-    missing = {name: int(np.isnan(values).sum()) for name, values in sorted(parts.items())}
-    whole = {name: parts[name] for name, count in missing.items() if count == 0}
-    partial = {name: n for name, n in missing.items() if 0 < n < len(parts[name])}
-    return whole, partial
-
-
-def finest(names: Mapping[str, F64]) -> list[str]:
+def finest(names: Sequence[str]) -> list[str]:
     """The parts that are no average of others that are there."""
     drop = set()
     if any(name.startswith("reflection.") for name in names):
@@ -112,7 +114,7 @@ def finest(names: Mapping[str, F64]) -> list[str]:
     return [name for name in names if name not in drop]
 
 
-def coarsest(names: Mapping[str, F64]) -> list[str]:
+def coarsest(names: Sequence[str]) -> list[str]:
     """The averages instead of what they are made of, where they are there."""
     drop = set()
     if "reflection" in names:

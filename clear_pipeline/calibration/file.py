@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from clear_pipeline.calibration.features import Feature, design, sigmoid
+from clear_pipeline.calibration.missing import remarks_on_missing
 from clear_pipeline.calibration.reliability import Interval, Reliability
 from clear_pipeline.errors import UsageError
 from clear_pipeline.manifest import write_text_atomically
@@ -45,7 +46,7 @@ class CorruptionFit(Settings):
     auroc: float
     """Of the corruptions used together, out of fold, in [0, 1]."""
     signals: dict[str, float]
-    """AUROC of each signal alone."""
+    """AUROC of each signal alone, on the rows that have it, where these are of both kinds."""
     turned: tuple[str, ...]
     """Signals that were upside down and are used with a negative weight."""
     corruptions: tuple[LeftOut, ...]
@@ -179,9 +180,11 @@ def weighed(features: tuple[Feature, ...], coefficients: F64) -> tuple[Feature, 
     )
 
 
-def remarks_on(partial: Mapping[str, int], turned: Sequence[str]) -> list[str]:
+def remarks_on(
+    features: Sequence[Feature], parts: Mapping[str, F64], turned: Sequence[str]
+) -> list[str]:
     """What a fit has to say: signals that some rows lack, and those that were upside down."""
-    remarks = [f"{name} is left out: {rows} rows have none" for name, rows in partial.items()]
+    remarks = list(remarks_on_missing(features, parts))
     if turned:
         remarks.append(f"upside down here, and turned: {', '.join(turned)}")
     return remarks

@@ -20,11 +20,9 @@ from clear_pipeline.calibration.direction import upside_down_among
 from clear_pipeline.calibration.features import (
     Feature,
     coarsest,
-    complete,
     design,
     finest,
     sigmoid,
-    standard,
 )
 from clear_pipeline.calibration.file import (
     Calibration,
@@ -35,6 +33,7 @@ from clear_pipeline.calibration.file import (
     weighed,
 )
 from clear_pipeline.calibration.logistic import fit_logistic
+from clear_pipeline.calibration.missing import features_of, gaps, known
 from clear_pipeline.calibration.reliability import Interval, reliability, resampled_counts
 from clear_pipeline.errors import UsageError
 from clear_pipeline.scoring.parts import F64, Flags
@@ -80,6 +79,11 @@ class _Model:
     basis: F64
 
     @property
+    def signals(self) -> tuple[str, ...]:
+        """What it weighs, by label."""
+        return tuple(feature.label for feature in self.features)
+
+    @property
     def inputs(self) -> F64:
         """Rows x (1 + weights)."""
         return self.rows @ self.basis
@@ -108,19 +112,18 @@ def fit_marks(
         The calibration, and remarks for people.
 
     Raises:
-        UsageError: Too few marks, says what is missing; or the ranking needs a part that some
-            row does not have.
+        UsageError: Too few marks, says what is missing; or the ranking needs a part that no row
+            has.
     """
     check_enough(marks.bad)
-    whole, partial = complete(parts)
-    models = _models(whole, score, ranking, int(min(marks.bad.sum(), (~marks.bad).sum())))
+    models = _models(parts, marks, score, ranking)
     weight = np.ones(len(marks.bad)) if marks.weight is None else marks.weight
     weight = weight / weight.mean()
     candidates, (model, strength) = _choose(models, marks.rows, marks.bad, weight, seed=seed)
     fitted, draws = _refitted(model, marks, weight, strength=strength, seed=seed)
     features = weighed(model.features, fitted)
     turned = upside_down_among(
-        features, {f.name: whole[f.name][marks.rows] for f in features}, ~marks.bad
+        features, {f.name: parts[f.name][marks.rows] for f in features}, ~marks.bad
     )
     calibration = Calibration(
         kind="probability",
@@ -142,7 +145,7 @@ def fit_marks(
             turned=turned,
         ),
     )
-    return calibration, remarks_on(partial, turned)
+    return calibration, remarks_on(features, parts, turned)
 
 
 def _refitted(
@@ -183,34 +186,39 @@ def check_enough(bad: Flags) -> None:
 
 
 def _models(
-    parts: Mapping[str, F64], score: str, ranking: Calibration | None, rarer: int
+    parts: Mapping[str, F64], marks: Marks, score: str, ranking: Calibration | None
 ) -> list[_Model]:
     """What the marks can choose between, the smallest first."""
-    if score not in parts:
+    if score not in parts or not np.isfinite(parts[score]).all():
         raise UsageError(f"some scored rows have no {score}; run the score stage again")
-    models = [_plain("confidence", [score], parts)]
+    models = [_plain("confidence", (score,), parts, gaps=())]
     if ranking is not None:
         models.append(_stretched(ranking, parts))
-    known = {name: values for name, values in parts.items() if name != score}
-    choices = {"parts": coarsest(known), "wordings and parts": finest(known)}
+    rarer = int(min(marks.bad.sum(), (~marks.bad).sum()))
+    marked = {name: values[marks.rows] for name, values in parts.items() if name != score}
+    there = known(marked)
+    choices = {"parts": coarsest(there), "wordings and parts": finest(there)}
     for name, names in choices.items():
-        affordable = len(names) * MARKS_PER_WEIGHT <= rarer
-        new = names not in [[f.name for f in model.features] for model in models]
-        if names and affordable and new:
-            models.append(_plain(name, names, parts))
+        model = _plain(name, names, parts, gaps=gaps(names, marked))
+        affordable = len(model.features) * MARKS_PER_WEIGHT <= rarer
+        if names and affordable and model.signals not in [other.signals for other in models]:
+            models.append(model)
     return models
 
 
-def _plain(name: str, names: Sequence[str], parts: Mapping[str, F64]) -> _Model:
-    features = tuple(standard(n, parts[n]) for n in names)
-    return _Model(name, features, design(features, parts), np.eye(len(names) + 1))
+def _plain(
+    name: str, names: Sequence[str], parts: Mapping[str, F64], *, gaps: Sequence[str]
+) -> _Model:
+    features = features_of(names, parts, gaps=gaps)
+    return _Model(name, features, design(features, parts), np.eye(len(features) + 1))
 
 
 def _stretched(ranking: Calibration, parts: Mapping[str, F64]) -> _Model:
     """A ranking as one input: its own weights stay in proportion."""
-    if missing := [f.name for f in ranking.features if f.name not in parts]:
+    there = {name for name, values in parts.items() if np.isfinite(values).any()}
+    if missing := [f.name for f in ranking.features if f.name not in there]:
         raise UsageError(
-            f"the ranking uses {', '.join(missing)}, which not every scored row has; "
+            f"the ranking uses {', '.join(missing)}, which no scored row has; "
             "fit it on a probe with the same preset"
         )
     rows = design(ranking.features, parts)
@@ -239,7 +247,7 @@ def _choose(
     candidates = tuple(
         Candidate(
             name=model.name,
-            signals=tuple(f.name for f in model.features),
+            signals=model.signals,
             strength=strength,
             log_loss=rounded(loss),
         )

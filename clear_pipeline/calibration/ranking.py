@@ -8,13 +8,14 @@ upside down for this model on this data.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clear_pipeline.calibration.direction import auroc, upside_down_among
-from clear_pipeline.calibration.features import complete, design, finest, sigmoid, standard
+from clear_pipeline.calibration.features import Feature, design, finest, sigmoid, transformed
 from clear_pipeline.calibration.file import (
     Calibration,
     CorruptionFit,
@@ -24,8 +25,9 @@ from clear_pipeline.calibration.file import (
     weighed,
 )
 from clear_pipeline.calibration.logistic import balanced, fit_logistic
+from clear_pipeline.calibration.missing import features_of, gaps, known
 from clear_pipeline.errors import UsageError
-from clear_pipeline.scoring.parts import F64
+from clear_pipeline.scoring.parts import F64, Flags
 from clear_pipeline.scoring.scored_by import ScoredBy
 
 STRENGTH: Final = 1.0
@@ -35,6 +37,35 @@ MIN_ORIGINALS: Final = 20
 """Fewer originals make folds in which nothing can be measured."""
 
 Names = NDArray[np.str_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Scored rows of a probe; `kinds` is "" for an original."""
+
+    parts: Mapping[str, F64]
+    kinds: Names
+    groups: Names
+
+    @property
+    def good(self) -> Flags:
+        """Which are originals."""
+        found: Flags = self.kinds == ""
+        return found
+
+    def among(self, corruptions: Sequence[str]) -> Flags:
+        """Which are originals or of these corruptions."""
+        found: Flags = np.isin(self.kinds, ["", *corruptions])
+        return found
+
+    def of(self, corruptions: Sequence[str]) -> _Rows:
+        """The originals and the rows of these corruptions alone."""
+        return self.at(self.among(corruptions))
+
+    def at(self, which: Flags | NDArray[np.int64]) -> _Rows:
+        """Some of the rows."""
+        parts = {name: values[which] for name, values in self.parts.items()}
+        return _Rows(parts, self.kinds[which], self.groups[which])
 
 
 def fit_ranking(
@@ -53,50 +84,41 @@ def fit_ranking(
         original_id: Per row the original; rows of one original never stand on both sides of
             a fold.
         leave_out: Corruptions that the fit must not see, such as the one that made a labelled
-            set. Their AUROC is reported all the same.
+            set: neither weights nor features nor their scales. Their AUROC is reported all the
+            same.
         scored_by: What computed the parts.
 
     Returns:
         The ranking, and remarks for people.
 
     Raises:
-        UsageError: Too few originals, no corruption is left, or no part is there in every row.
+        UsageError: Too few originals, no corruption is left, or no part is there in enough rows.
     """
-    kinds = np.array(["" if c is None else c for c in corruption])
-    groups = np.array(original_id)
-    used = _used(kinds, leave_out)
-    whole, partial = complete(parts)
-    names = finest(whole)
-    if not names:
-        raise UsageError("no part of the score is there in every row; score the rows again")
-    features = tuple(standard(name, whole[name]) for name in names)
-    rows = design(features, whole)
-    inside = np.isin(kinds, ["", *used])
-    fitted = _fit(rows[inside], kinds[inside])
-    features = weighed(features, fitted)
-    turned = upside_down_among(
-        features, {name: whole[name][inside] for name in names}, kinds[inside] == ""
+    rows = _Rows(
+        parts, np.array(["" if c is None else c for c in corruption]), np.array(original_id)
     )
-    scores = _out_of_fold(rows, kinds, groups, used)
-    every = sorted(set(kinds.tolist()) - {""})
+    used = _used(rows.kinds, leave_out)
+    inside = rows.of(used)
+    features, coefficients = _fit(inside)
+    turned = upside_down_among(features, inside.parts, inside.good)
+    scores = _out_of_fold(rows, used)
+    every = sorted(set(rows.kinds.tolist()) - {""})
     fit = CorruptionFit(
-        originals=int((kinds == "").sum()),
-        corrupted=int((inside & (kinds != "")).sum()),
-        auroc=_auroc(scores[inside], kinds[inside]),
-        signals={name: _auroc(whole[name][inside], kinds[inside]) for name in names},
+        originals=int(rows.good.sum()),
+        corrupted=int((~inside.good).sum()),
+        auroc=_auroc(scores[rows.among(used)], inside.good),
+        signals=_alone(features, inside),
         turned=turned,
-        corruptions=tuple(
-            _left_out(c, rows, kinds, groups, used=used, scores=scores) for c in every
-        ),
+        corruptions=tuple(_left_out(c, rows, used=used, scores=scores) for c in every),
     )
     calibration = Calibration(
         kind="ranking-only",
         features=features,
-        intercept=rounded(fitted[0]),
+        intercept=rounded(coefficients[0]),
         scored_by=scored_by,
         corruptions=fit,
     )
-    return calibration, remarks_on(partial, turned)
+    return calibration, remarks_on(features, inside.parts, turned)
 
 
 def _used(kinds: Names, leave_out: Sequence[str]) -> list[str]:
@@ -113,51 +135,65 @@ def _used(kinds: Names, leave_out: Sequence[str]) -> list[str]:
     return used
 
 
-def _fit(rows: F64, kinds: Names) -> F64:
-    good = kinds == ""
-    fitted: F64 = fit_logistic(rows, good, balanced(good)[None], strength=STRENGTH)[0]
-    return fitted
+def _fit(rows: _Rows) -> tuple[tuple[Feature, ...], F64]:
+    """Choose, standardise and weigh the features on these rows alone.
+
+    Returns:
+        The features with their weights, and the intercept before the weights as fitted.
+    """
+    names = finest(known(rows.parts))
+    if not names:
+        raise UsageError("no part of the score is there in enough rows; score the rows again")
+    features = features_of(names, rows.parts, gaps=gaps(names, rows.parts))
+    matrix = design(features, rows.parts)
+    fitted = fit_logistic(matrix, rows.good, balanced(rows.good)[None], strength=STRENGTH)[0]
+    return weighed(features, fitted), fitted
 
 
-def _out_of_fold(rows: F64, kinds: Names, groups: Names, used: Sequence[str]) -> F64:
+def _out_of_fold(rows: _Rows, used: Sequence[str]) -> F64:
     """The score of each row by a fit on other originals and on the corruptions in `used`."""
     from sklearn.model_selection import GroupKFold
 
-    inside = np.isin(kinds, ["", *used])
-    scores = np.empty(len(kinds))
+    inside = rows.among(used)
+    scores = np.empty(len(rows.kinds))
     folds = GroupKFold(n_splits=FOLDS, shuffle=True, random_state=0)
-    for train, test in folds.split(rows, groups=groups):
-        known = train[inside[train]]
-        if len(set((kinds[known] == "").tolist())) < 2:  # noqa: PLR2004 - originals and corrupted
+    for train, test in folds.split(rows.kinds, groups=rows.groups):
+        learnt = rows.at(train[inside[train]])
+        if learnt.good.all() or not learnt.good.any():
             raise UsageError(f"too few rows of {', '.join(used)} to split into {FOLDS} folds")
-        scores[test] = sigmoid(rows[test] @ _fit(rows[known], kinds[known]))
+        features, coefficients = _fit(learnt)
+        scores[test] = sigmoid(design(features, rows.at(test).parts) @ coefficients)
     return scores
 
 
-def _left_out(
-    corruption: str,
-    rows: F64,
-    kinds: Names,
-    groups: Names,
-    *,
-    used: Sequence[str],
-    scores: F64,
-) -> LeftOut:
-    own = np.isin(kinds, ["", corruption])
+def _left_out(corruption: str, rows: _Rows, *, used: Sequence[str], scores: F64) -> LeftOut:
+    own = rows.among([corruption])
+    good = rows.good[own]
     others = [c for c in used if c != corruption]
-    seen = _auroc(scores[own], kinds[own]) if corruption in used else None
+    seen = _auroc(scores[own], good) if corruption in used else None
     unseen = None
     if others:
-        blind = _out_of_fold(rows, kinds, groups, others) if corruption in used else scores
-        unseen = _auroc(blind[own], kinds[own])
+        blind = _out_of_fold(rows, others) if corruption in used else scores
+        unseen = _auroc(blind[own], good)
     return LeftOut(
         corruption=corruption,
-        rows=int((kinds == corruption).sum()),
+        rows=int((rows.kinds == corruption).sum()),
         used=corruption in used,
         seen=seen,
         unseen=unseen,
     )
 
 
-def _auroc(scores: F64, kinds: Names) -> float:
-    return rounded(auroc(scores, kinds == ""))
+def _alone(features: Sequence[Feature], rows: _Rows) -> dict[str, float]:
+    """AUROC of each signal by itself, where it is known of good and of bad rows."""
+    found = {}
+    for feature in features:
+        values = transformed(rows.parts[feature.name], feature.transform)
+        there = np.isfinite(values)
+        if 0 < rows.good[there].sum() < there.sum():
+            found[feature.label] = _auroc(values[there], rows.good[there])
+    return found
+
+
+def _auroc(scores: F64, good: Flags) -> float:
+    return rounded(auroc(scores, good))

@@ -111,18 +111,20 @@ class Calibrate(Settings):
         if score is not None:
             self._tell_settings(score.settings, ctx)
         rows = counts.pop("")
-        for feature in self.file.features:
-            there = counts[feature.name]
+        weighed = {f.name for f in self.file.features if f.transform == "missing"}
+        for name in dict.fromkeys(feature.name for feature in self.file.features):
+            there = counts[name]
             if rows and not there:
                 raise UsageError(
-                    f"calibrate: the file weighs {feature.name}, which no row of this run has "
+                    f"calibrate: the file weighs {name}, which no row of this run has "
                     f"(there are {', '.join(sorted(name for name in counts if counts[name]))}); "
                     "score with the preset that it was fitted for, or fit it for this one"
                 )
             if there < rows:
+                too = ", and that it is missing is weighed too" if name in weighed else ""
                 ctx.progress.note(
-                    f"calibrate: {rows - there} of {rows} rows have no {feature.name}; "
-                    "there it counts as its mean"
+                    f"calibrate: {rows - there} of {rows} rows have no {name}; "
+                    f"there it counts as its mean{too}"
                 )
         if self.file.kind == "ranking-only":
             ctx.progress.note("calibrate: fitted on corruptions; an order of rows, no probability")

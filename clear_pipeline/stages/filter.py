@@ -96,7 +96,8 @@ class Precision(Settings):
 
 PRECISION_NEEDS = (
     "keep: {precision: P} needs probabilities, fitted on marks: clear-pipeline calibrate RUN "
-    "--marks FILE --out calibration.json, then run again with --calibration calibration.json"
+    "--marks FILE --out calibration.json, then run again with --config RUN/config.yaml "
+    "--calibration calibration.json"
 )
 
 KEEP_FORMS = (

@@ -162,15 +162,120 @@ def test_a_corruption_left_out_is_measured_and_not_learnt() -> None:
     assert without.corruptions.corrupted == 100
 
 
-def test_a_part_that_some_rows_lack_is_left_out_with_a_word() -> None:
-    """A part of no row goes in silence; averages go where what they are made of is there."""
+def test_nothing_of_a_corruption_left_out_enters_the_file() -> None:
+    """Whatever its rows hold, features, scales, weights and all figures but its own are equal."""
+    kinds, groups = corrupted()
+    cut = np.array([kind == "cut" for kind in kinds])
+    files = []
+    for filled in (0.5, 1.0, np.nan):
+        found = signals(HALF)
+        found["reflection"] = np.where(cut, filled, found["reflection"])
+        found["exact_match"] = np.where(cut, filled, (np.arange(400) % 7) / 7)
+        fitted, remarks = fit_ranking(found, kinds, groups, leave_out=["cut"])
+        assert fitted.corruptions is not None
+        others = [c for c in fitted.corruptions.corruptions if c.corruption != "cut"]
+        known = fitted.corruptions.model_copy(update={"corruptions": tuple(others)})
+        assert remarks == []
+        files.append(fitted.model_copy(update={"corruptions": known}).model_dump_json())
+    assert files[0] == files[1] == files[2]
+
+
+def test_what_a_fit_never_met_does_not_scale_its_signals() -> None:
+    """One swapped row far off the others: the fit on cut rows alone still weighs the signal."""
+    kinds, groups = corrupted()
+    found = {"logp_alone": np.where(HALF, -3.0, -1.0), "reflection": signals(HALF)["likelihood"]}
+    found["logp_alone"][kinds.index("swap")] = -1e6
+    fitted, _ = fit_ranking(found, kinds, groups)
+    assert fitted.corruptions is not None
+    assert [c.unseen for c in fitted.corruptions.corruptions if c.corruption == "swap"] == [1.0]
+
+
+WEIGHED_TOO = "there it counts as its mean, and that it is missing is weighed too"
+
+
+def labels(fitted: Calibration) -> list[str]:
+    return [feature.label for feature in fitted.features]
+
+
+def test_averages_go_where_what_they_are_made_of_is_there() -> None:
+    """Of consistency, entailment and exact match the first goes; a part of no row in silence."""
     found = signals(HALF)
-    found["reflection.yes_no"] = found["likelihood"] = found["reflection"]
-    found["exact_match"] = np.where(np.arange(400) == 7, np.nan, 0.5)
-    found["consistency"] = np.full(400, np.nan)
+    found["reflection.yes_no"] = found["entailment"] = found["exact_match"] = found["reflection"]
+    found["consistency"] = found["reflection"]
+    found["likelihood"] = np.full(400, np.nan)
     fitted, remarks = fit_ranking(found, *corrupted())
-    assert [f.name for f in fitted.features] == ["confidence", "likelihood", "reflection.yes_no"]
-    assert remarks == ["exact_match is left out: 1 rows have none"]
+    assert labels(fitted) == ["confidence", "entailment", "exact_match", "reflection.yes_no"]
+    assert remarks == []
+
+
+@pytest.mark.parametrize(
+    ("lacking", "expected", "remark"),
+    [
+        (
+            9,
+            ["consistency", "reflection"],
+            "consistency is missing in 9 of 400 rows: there it counts as its mean",
+        ),
+        (
+            10,
+            ["consistency", "reflection", "consistency missing"],
+            f"consistency is missing in 10 of 400 rows: {WEIGHED_TOO}",
+        ),
+        (
+            390,
+            ["consistency", "reflection", "consistency missing"],
+            f"consistency is missing in 390 of 400 rows: {WEIGHED_TOO}",
+        ),
+        (391, ["reflection"], "consistency is left out: only 9 of 400 rows have it"),
+    ],
+)
+def test_a_part_that_some_rows_lack_is_kept_and_said_so(
+    lacking: int, expected: list[str], remark: str
+) -> None:
+    """Its absence is a signal from ten rows of either kind on; below ten values it is none."""
+    rng = np.random.default_rng(0)
+    found = {"reflection": signals(HALF)["reflection"], "consistency": rng.random(400)}
+    found["consistency"][rng.permutation(400)[:lacking]] = np.nan
+    fitted, remarks = fit_ranking(found, *corrupted())
+    assert labels(fitted) == expected
+    assert remarks == [remark]
+
+
+def test_draws_of_half_of_the_rows_tell_of_that_half() -> None:
+    """Missing is the mean: 0 once standardised. Rows with draws are parted, the others are not."""
+    drawn = np.arange(400) // 2 % 2 == 0
+    draws = np.where(drawn, np.where(HALF, 0.25, 0.75), np.nan)
+    found = {
+        "reflection": np.full(400, 0.5),
+        "entailment": draws,
+        "exact_match": draws,
+    }
+    fitted, _ = fit_ranking(found, *corrupted(("swap",)))
+    assert labels(fitted) == ["entailment", "exact_match", "reflection", "entailment missing"]
+    first, absence = fitted.features[0], fitted.features[-1]
+    assert (first.mean, first.scale, absence.mean, absence.scale) == (0.5, 0.25, 0.5, 0.5)
+    assert fitted.corruptions is not None
+    assert fitted.corruptions.signals["entailment"] == 1.0
+    assert fitted.corruptions.signals["entailment missing"] == 0.5
+    assert fitted.corruptions.auroc == pytest.approx(0.875, abs=0.01)  # (1 + 1 + 1 + 0.5) / 4
+    value = fitted.calibrated(found)
+    assert value[drawn & ~HALF].min() > 0.9
+    assert value[drawn & HALF].max() < 0.1
+    assert value[~drawn] == pytest.approx(0.5, abs=0.01)
+
+
+def test_marks_weigh_a_part_that_some_rows_lack() -> None:
+    """Its absence is a weight of its own, so that twenty marks of either kind more are needed."""
+    found = {name: signals(HALF)[name] for name in ("reflection", "confidence")}
+    found["consistency"] = np.where(np.arange(400) // 2 % 2, np.nan, found["reflection"])
+    few, _ = fit_marks(found, marks_of(HALF, 29, 29), score="confidence")
+    many, remarks = fit_marks(found, marks_of(HALF, 30, 30), score="confidence")
+    assert few.marks is not None
+    assert many.marks is not None
+    assert [c.signals for c in few.marks.candidates] == [("confidence",)]
+    parts_candidate = many.marks.candidates[-1]
+    assert parts_candidate.signals == ("consistency", "reflection", "consistency missing")
+    assert remarks == [] or "consistency is missing in 200 of 400 rows" in remarks[0]
 
 
 @pytest.mark.parametrize(
