@@ -3,14 +3,15 @@
     python -m benchmarks.confidence measure A.jsonl B.jsonl --split report --rows 100 \
         --base-url http://127.0.0.1:8099/v1 --model NAME --results scores.jsonl \
         --systems fast best tlm uqlm rating length overlap random --peers PEERS
-    python -m benchmarks.confidence report scores.jsonl
+    python -m benchmarks.confidence report scores.jsonl [more.jsonl ...]
 
 Every system scores the first rows of the split (with --balanced the first bad ones and as many good
 ones, which makes AUROC surer for the same number of calls) on the same server, behind one counting
 proxy: all systems on the first row of each set, then the second row, and so on, so that whatever
 slows the machine slows all alike. Each score is a line of the results file, written before the next
-begins; the same command resumes. The file holds no text of the data. Columns of DATA: see
-benchmarks/rectify.py; benchmarks/peers/install.sh makes PEERS.
+begins; the same command resumes. The file holds no text of the data, and one model and split alone.
+The report compares the systems with the most rows on the rows of all, and each slower one on its
+own. Columns of DATA: see benchmarks/rectify.py; benchmarks/peers/install.sh makes PEERS.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.confidence_report import Result, ResultsFile, read_results, report
+from benchmarks.confidence_report import report
 from benchmarks.counting import CountingProxy
 from benchmarks.rectify import Case, read_cases
+from benchmarks.results_file import Result, ResultsFile, read_results
 from benchmarks.systems import PEERS, SYSTEMS, Endpoint, NoScoreError, Peer, System
 from clear_pipeline.errors import UsageError
 
@@ -52,14 +54,36 @@ def _rows_of(path: Path, args: argparse.Namespace) -> list[Case]:
     return read_cases(path, split=args.split, rows=args.rows)
 
 
-async def measure(args: argparse.Namespace) -> None:
-    """Score what the results file does not have yet."""
-    sets = {path.stem: _rows_of(path, args) for path in args.data}
-    done = {
-        (r.system, r.set, r.row)
-        for r in read_results(args.results)
-        if r.score is not None or not args.again_failed
+def _done(args: argparse.Namespace) -> set[tuple[str, str, str]]:
+    """System, set and row of what the results file has.
+
+    Raises:
+        UsageError: It is of another model or split, or two data files have one name.
+    """
+    stems = [path.stem for path in args.data]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise UsageError(
+            f"two files are called {', '.join(twice)}, and results go by that name: rename one"
+        )
+    results = read_results(args.results)
+    if results and (results[0].model, results[0].split) != (args.model, args.split):
+        raise UsageError(
+            f"{args.results} is of {results[0].model}, split {results[0].split}, and this is "
+            f"{args.model}, split {args.split}: name another file with --results"
+        )
+    return {
+        (r.system, r.set, r.row) for r in results if r.score is not None or not args.again_failed
     }
+
+
+async def measure(args: argparse.Namespace) -> None:
+    """Score what the results file does not have yet.
+
+    Raises:
+        UsageError: The results file or the names of the data do not allow it.
+    """
+    done = _done(args)
+    sets = {path.stem: _rows_of(path, args) for path in args.data}
     results = ResultsFile(args.results)
     proxy = CountingProxy(args.base_url, model=args.model)
     await proxy.start()
@@ -133,15 +157,21 @@ def main() -> None:
     run.add_argument("--timeout", type=float, default=900.0, help="seconds for a row of a peer")
     run.add_argument("--again-failed", action="store_true", help="ask again for rows without score")
     show = commands.add_parser("report", help="print the tables")
-    show.add_argument("results", type=Path)
+    show.add_argument("results", type=Path, nargs="+")
     show.add_argument("--systems", nargs="+", choices=SYSTEMS, help="all that were measured")
+    show.add_argument("--main", nargs="+", choices=SYSTEMS, help="those to compare together")
     args = parser.parse_args()
-    if args.command == "report":
-        print("\n".join(report(read_results(args.results), args.systems)))
-        return
-    if args.peers is None and set(args.systems) & set(PEERS):
-        parser.error("--peers is needed for " + ", ".join(set(args.systems) & set(PEERS)))
-    asyncio.run(measure(args))
+    try:
+        if args.command == "report":
+            if missing := [str(path) for path in args.results if not path.exists()]:
+                parser.error(f"no such file: {', '.join(missing)}")
+            print("\n".join(report(read_results(*args.results), args.systems, args.main)))
+            return
+        if args.peers is None and set(args.systems) & set(PEERS):
+            parser.error("--peers is needed for " + ", ".join(set(args.systems) & set(PEERS)))
+        asyncio.run(measure(args))
+    except UsageError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""The results of `benchmarks/confidence.py`: their file, and the tables made from it."""
+"""The tables of `benchmarks/confidence.py`."""
 
 from __future__ import annotations
 
-import json
-import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.systems import OURS, SYSTEMS
+from benchmarks.results_file import Result
+from benchmarks.systems import OURS, SYSTEMS, TRIVIAL
+from clear_pipeline.errors import UsageError
 from clear_pipeline.evaluate.statistics import (
     Estimate,
     detection,
@@ -23,66 +23,11 @@ from clear_pipeline.evaluate.statistics import (
 FREE_ENDED = ("length", "overlap")
 """Trivial scores that say nothing about which end is bad: each set takes the better one."""
 
+NEARLY = 0.8
+"""Share of the most rows from which a system is compared with the others on the rows of all."""
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One line of the results file: what one system said about one row, and what that took.
-
-    Attributes:
-        bad: The row's label, so that a report needs no data.
-        score: Higher is better; None if there is none, then `error` says why.
-        seconds: Wall clock.
-    """
-
-    system: str
-    set: str
-    row: str
-    model: str
-    split: str
-    bad: bool
-    score: float | None
-    error: str | None
-    calls: int
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    seconds: float
-
-    @property
-    def tokens(self) -> int:
-        """Prompt and completion, without a discount for cached tokens."""
-        return self.prompt_tokens + self.completion_tokens
-
-    @property
-    def computed(self) -> int:
-        """The same less what the server had cached."""
-        return self.tokens - self.cached_tokens
-
-
-def read_results(path: Path) -> list[Result]:
-    """The last result of each (system, set, row), in order; a line that a kill cut is left out."""
-    whole = path.read_bytes().rpartition(b"\n")[0].splitlines() if path.exists() else []
-    results = [Result(**json.loads(line)) for line in whole]
-    return list({(r.system, r.set, r.row): r for r in results}.values())
-
-
-class ResultsFile:
-    """Appends results: each is safe on disk before `add` returns."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a+b")
-        self._file.seek(0)
-        self._file.truncate(self._file.read().rfind(b"\n") + 1)  # a line that a kill cut
-
-    def add(self, result: Result) -> None:
-        """Append one."""
-        self._file.write(json.dumps(asdict(result)).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+BESIDE = ("fast", "best", "tlm")
+"""What a system with fewer rows is shown beside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,36 +56,71 @@ Sets: TypeAlias = Mapping[str, Mapping[str, Sequence[Result]]]
 """By set and system: its results."""
 
 
-def report(results: Sequence[Result], names: Collection[str] | None = None) -> list[str]:
-    """Markdown: a table per set, then the paired differences.
+def report(
+    results: Sequence[Result],
+    names: Collection[str] | None = None,
+    main: Collection[str] | None = None,
+) -> list[str]:
+    """Markdown: the systems with the most rows together, then each of the others on its own rows.
 
     Args:
-        results: From one model and one split.
+        results: Of one model and split.
         names: The systems to compare; None = all that have results.
+        main: Those to compare together; None = those asked about nearly as many rows as the one
+            asked about most.
 
     Raises:
-        ValueError: Results of several models or splits, or of none.
+        UsageError: A system of `main`, or every system, has no results.
     """
-    origins = {(r.model, r.split) for r in results}
-    if len(origins) != 1:
-        raise ValueError(f"results of one model and split are needed, these are of {origins}")
-    sets = _by_set(results, names or SYSTEMS)
+    results = [r for r in results if r.system in (names or SYSTEMS)]
+    together = _main(results) if main is None else [name for name in SYSTEMS if name in main]
+    sets = _by_set(results, together)
+    measured = {r.system for r in results}
+    if not measured or (absent := [name for name in together if name not in measured]):
+        raise UsageError(f"no results of {', '.join(absent) if measured else 'any system'}")
     paired = {stem: pair(found) for stem, found in sets.items()}
     lines = [f"## {results[0].model}, split {results[0].split}", "", _LEGEND]
     if all(rows.comparable for rows in paired.values()):
-        lines += ["", *_overview(sets, paired)]
+        lines += ["", "### All sets", "", *_overview(sets, paired)]
     for stem, found in sets.items():
         lines += ["", *_set_table(stem, found, paired[stem])]
     fit = {stem: rows for stem, rows in paired.items() if rows.comparable}
+    if fit:
+        lines += ["", "### AUROC of the first minus that of the second", ""]
+        lines += _difference_table({stem: sets[stem] for stem in fit}, fit)
+    else:
+        lines += ["", "No set has bad and good rows that every system scored."]
+    for name in (name for name in SYSTEMS if name in measured and name not in together):
+        lines += ["", *_apart(results, name, together)]
+    return lines
+
+
+def _main(results: Sequence[Result]) -> list[str]:
+    """Systems asked about nearly as many rows as the one asked about most, trivial ones apart."""
+    rows = Counter(r.system for r in results)
+    most = max((n for name, n in rows.items() if name not in TRIVIAL), default=0)
+    return [name for name in SYSTEMS if name in rows and rows[name] >= NEARLY * most]
+
+
+def _apart(results: Sequence[Result], name: str, together: Collection[str]) -> list[str]:
+    """One system on the sets and rows that it was asked about, beside those people know."""
+    own = {r.set for r in results if r.system == name}
+    beside = [name, *(other for other in BESIDE if other in together)]
+    every = _by_set([r for r in results if r.set in own], beside)
+    paired = {stem: pair(found) for stem, found in every.items()}
+    fit = {stem: rows for stem, rows in paired.items() if rows.comparable}
+    lines = [f"### The rows that {name} scored", ""]
     if not fit:
-        return [*lines, "", "No set has bad and good rows that every system scored."]
-    return [*lines, "", *_difference_table({stem: sets[stem] for stem in fit}, fit)]
+        return [*lines, f"No set has bad and good rows that {', '.join(beside)} scored."]
+    sets = {stem: every[stem] for stem in fit}
+    return [*lines, *_overview(sets, fit), "", *_difference_table(sets, fit, only=name)]
 
 
 _LEGEND = (
     "AUROC and average precision with 95 % bootstrap intervals, on the rows that every system of "
     "the table scored; differences are paired. Tokens, calls and seconds are means over the rows "
-    "that every system was asked about. `length` and `overlap` get the better end on each set."
+    "that every system was asked about. `length` and `overlap` get the better end on each set. A "
+    "system that was asked about fewer rows has a table of its own."
 )
 
 
@@ -195,7 +175,7 @@ def _overview(sets: Sets, paired: Mapping[str, Paired]) -> list[str]:
     """AUROC of every system on every set, the mean over the sets, and what a row takes."""
     rows = [f"{stem}, {len(p.bad)} rows" for stem, p in paired.items()]
     columns = ["system", *rows, "mean", "tokens a row", "of them cached", "seconds a row"]
-    lines = ["### All sets", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name in (name for name in SYSTEMS if all(name in found for found in sets.values())):
         cells = [_cell(detection(p.scores[name], p.bad).auroc) for p in paired.values()]
         chance = mean_paired_difference(
@@ -236,18 +216,17 @@ def _set_table(stem: str, found: Mapping[str, Sequence[Result]], rows: Paired) -
     return lines
 
 
-def _difference_table(sets: Sets, paired: Mapping[str, Paired]) -> list[str]:
-    """Each of our presets against everything else, per set and over the sets that have both."""
+def _difference_table(
+    sets: Sets, paired: Mapping[str, Paired], *, only: str | None = None
+) -> list[str]:
+    """Each of our presets against everything else, per set and over the sets; or `only` that."""
     everywhere = [name for name in SYSTEMS if all(name in found for found in sets.values())]
     columns = ["first", "second", "mean", *paired, "tokens, first / second", "the same, uncached"]
-    lines = [
-        "### AUROC of the first minus that of the second",
-        "",
-        f"| {' | '.join(columns)} |",
-        "|---" * len(columns) + "|",
-    ]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for first in (name for name in everywhere if name in OURS):
         for second in (name for name in everywhere if name != first):
+            if only not in (None, first, second):
+                continue
             groups = [(p.scores[first], p.scores[second], p.bad) for p in paired.values()]
             cells = [p.difference(first, second) for p in paired.values()]
             lines.append(

@@ -232,4 +232,5 @@ SYSTEMS: Final[Mapping[str, Callable[[Endpoint], System]]] = {
 """
 
 OURS: Final = ("fast", "best", "question", "likelihood", "paper")
+TRIVIAL: Final = ("length", "overlap", "random")
 PEERS: Final = ("tlm", "tlm-logprobs", "uqlm", "uqlm-judge")

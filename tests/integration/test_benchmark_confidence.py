@@ -13,9 +13,10 @@ import pytest
 from aiohttp import web
 
 from benchmarks.confidence import measure
-from benchmarks.confidence_report import read_results
 from benchmarks.rectify import Case
+from benchmarks.results_file import read_results
 from benchmarks.systems import Endpoint, NoScoreError, Peer
+from clear_pipeline.errors import UsageError
 from clear_pipeline.schema import Example, Message
 from stub_server import Body, StubServer, answer, status
 
@@ -106,6 +107,26 @@ def test_a_row_without_a_score_keeps_the_reason_and_is_asked_again_on_order(data
         # Three about rows, and whether the server scores text in either process that asks.
         assert len(server.bodies) == 3 + 2 * 2
     assert "no such luck" in json.loads(args.results.read_text().splitlines()[0])["error"]
+
+
+def test_results_of_another_model_split_or_file_of_the_same_name_are_no_start(data: Path) -> None:
+    """What was measured there would count as done here: refused before the first question."""
+    other = data.parent / "other" / data.name
+    other.parent.mkdir()
+    other.write_text(data.read_text())
+    with StubServer(answer) as server:
+        args = arguments(server, data, "length", rows=2)
+        asyncio.run(measure(args))
+        before = args.results.read_text()
+        for change, message in (
+            ({"model": "larger"}, "is of stub, split tune, and this is larger, split tune"),
+            ({"split": "report"}, "is of stub, split tune, and this is stub, split report"),
+            ({"data": [data, other]}, "two files are called set"),
+        ):
+            with pytest.raises(UsageError, match=message):
+                asyncio.run(measure(Namespace(**vars(args) | change)))
+        assert server.bodies == []
+    assert args.results.read_text() == before
 
 
 def test_a_system_that_cannot_be_measured_is_left_out(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.confidence import alternating, in_turn
-from benchmarks.confidence_report import Result, ResultsFile, pair, read_results, report
+from benchmarks.confidence_report import pair, report
 from benchmarks.peers import worker
 from benchmarks.rectify import Case
+from benchmarks.results_file import Result, ResultsFile, read_results
 from benchmarks.systems import SYSTEMS, Endpoint
+from clear_pipeline.errors import UsageError
 from clear_pipeline.schema import Example, Message
 
 
@@ -81,11 +84,68 @@ def test_a_report_of_a_run_that_has_just_begun_shows_what_is_there() -> None:
     assert lines[-1].startswith("No set has bad and good rows")
 
 
-def test_results_of_two_models_are_no_comparison() -> None:
-    """A report of one file must not mix models or splits."""
-    rows = results("fast", 0.1, 0.2, 0.8)
-    with pytest.raises(ValueError, match="one model"):
-        report([*rows, replace(rows[0], model="other")])
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[..., Path]:
+    def write(name: str, *lines: Result) -> Path:
+        results_file = ResultsFile(tmp_path / name)
+        for line in lines:
+            results_file.add(line)
+        results_file.close()
+        return tmp_path / name
+
+    return write
+
+
+def test_results_of_two_models_are_no_comparison(file: Callable[..., Path]) -> None:
+    """Neither one file nor several may mix models or splits."""
+    (row,) = results("fast", 0.1)
+    first, second = file("a", row), file("b", replace(row, model="other"))
+    with pytest.raises(UsageError, match="these are of m, split report; other, split report"):
+        read_results(first, second)
+
+
+def test_several_files_make_one_report(file: Callable[..., Path]) -> None:
+    """Systems that were measured apart are compared on their common rows."""
+    first = file("a", *results("fast", 0.1, 0.5, 0.4, 0.9))
+    second = file("b", *results("best", 0.1, 0.2, 0.4, 0.9))
+    lines = report(read_results(first, second))
+    assert any(line.startswith("| fast | best | -0.250 ") for line in lines)
+
+
+def test_a_system_with_fewer_rows_stands_apart() -> None:
+    """It takes no row from the others, and is shown on its own beside the best known.
+
+    Of all four rows `fast` has three of four pairs in order; of the two that uqlm was asked about,
+    its only one. `length`, which costs nothing, has more rows and decides nothing.
+    """
+    lines = report(
+        results("fast", 0.5, 0.1, 0.4, 0.9)
+        + results("tlm", 0.1, 0.2, 0.3, 0.9)
+        + results("rating", 0.1, 0.2, 0.3, 0.9)
+        + results("length", 1, 2, 3, 4, 5, 6, 7, 8)
+        + [result("uqlm", 2, 0.3), result("uqlm", 3, 0.2)]
+    )
+    assert "### set: 4 rows, 2 bad" in lines
+    cut = lines.index("### The rows that uqlm scored")
+    assert any(line.startswith("| fast | 0.750 ") for line in lines[:cut])
+    assert not any("uqlm" in line for line in lines[:cut])
+    rows = [line.split(" | ")[:3] for line in lines[cut + 1 :] if line.startswith("| ")]
+    assert rows == [
+        ["| system", "set, 2 rows", "mean"],
+        ["| fast", "1.000 [1.00, 1.00]", "1.000 [1.00, 1.00]"],
+        ["| tlm", "1.000 [1.00, 1.00]", "1.000 [1.00, 1.00]"],
+        ["| uqlm", "0.000 [0.00, 0.00]", "0.000 [0.00, 0.00]"],
+        ["| first", "second", "mean"],
+        ["| fast", "uqlm", "+1.000 [+1.000, +1.000]"],
+    ]
+
+
+def test_who_is_compared_together_can_be_said() -> None:
+    """The others stand apart then, though they have as many rows."""
+    lines = report(results("fast", 0.1, 0.2, 0.8) + results("best", 0.1, 0.2, 0.8), main=("fast",))
+    assert "### The rows that best scored" in lines
+    with pytest.raises(UsageError, match="no results of tlm"):
+        report(results("fast", 0.1, 0.9), main=("fast", "tlm"))
 
 
 def test_a_line_that_a_kill_cut_is_dropped_and_written_over(tmp_path: Path) -> None:
