@@ -22,6 +22,10 @@ MIN_PAIRS = 10
 CLEAR_SIGHT = 0.75
 """Who sees a fault ranks at least three of four spoiled rows below their originals."""
 CHANCE = 0.5
+_DOUBT = 0.05
+"""Probability that `noise_bound` lies below the truth, at most."""
+_QUANTILES = 1000
+"""Points at which the distribution of an order statistic is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +103,35 @@ def corrected_auroc(seen: ArrayLike, noise_rate: float) -> F64:
 
 
 def noise_bound(spoiled: ArrayLike, originals: ArrayLike) -> float:
-    """At most this share of the originals can be as bad as the spoiled rows, in [0, 1].
+    """At most this share of the originals is as bad as the spoiled rows: a 95 % upper bound.
 
-    Bad originals, scoring like spoiled rows, fall to one half below the median of these; so twice
-    the share of originals down there is p, plus good rows that score as low. The upper end of that
-    share's 95 % interval counts (Wilson 1927). Not an estimate: for a score that is blind it is 1.
+    Take t, the middle one of n spoiled scores, the k-th from below. Of all that scores like them a
+    share B lies at t or below, where B follows Beta(k, n - k + 1) or is larger, if scores are tied.
+    So if a share p of the originals is as bad, at least p B of the originals lie there, good ones
+    apart. The bound is the p at which as few of them as were found, or fewer, have a probability of
+    5 %, over B and the draw of the originals. Not an estimate: for a score that is blind it is 1.
 
     Args:
         spoiled: Scores of spoiled rows, at least one.
-        originals: Scores of originals, at least one; a tie with the median counts half.
+        originals: Scores of originals, at least one.
+
+    Returns:
+        A share in [0, 1].
     """
-    median = np.median(np.asarray(spoiled, np.float64))
-    scores = np.asarray(originals, np.float64)
-    below = (scores < median) + (scores == median) / 2
-    return min(1.0, 2 * wilson(float(below.mean()), len(scores))[1])
+    from scipy.optimize import brentq
+    from scipy.special import bdtr, betaincinv
+
+    scores = np.sort(np.asarray(spoiled, np.float64))
+    n, k = len(scores), (len(scores) + 1) // 2
+    others = np.asarray(originals, np.float64)
+    below = float((others <= scores[k - 1]).sum())
+    quantiles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    shares = betaincinv(k, n - k + 1, quantiles)
+
+    def doubt(rate: float) -> float:
+        return float(bdtr(below, len(others), rate * shares).mean()) - _DOUBT
+
+    return 1.0 if doubt(1.0) >= 0 else float(brentq(doubt, 0.0, 1.0))
 
 
 def sight(n: int, win_rate: Estimate) -> Sight:

@@ -62,15 +62,29 @@ def test_correction_undoes_the_noise() -> None:
 
 
 def test_noise_bound_by_hand() -> None:
-    """Twice the upper end of the share below the median 0.2: 5 of 50 is [0.043, 0.214].
+    """One spoiled row, none of 50 originals as low: of its kin a share B, uniform, lies there.
 
-    None of 50 is [0, 0.071]; one of four may be seven of ten, which bounds nothing.
+    The mean of (1 - p B)^50 is (1 - (1 - p)^51) / (51 p), which is 0.05 at p = 20 / 51. Of four
+    originals one or none as low bounds nothing; ties count as low.
     """
-    spoiled = [0.1, 0.2, 0.3]
-    assert noise_bound(spoiled, [0.15] * 5 + [0.9] * 45) == pytest.approx(2 * 0.21360, abs=1e-5)
-    assert noise_bound(spoiled, [0.9] * 50) == pytest.approx(2 * 0.07135, abs=1e-5)
-    assert noise_bound(spoiled, [0.15, 0.9, 0.8, 0.7]) == 1.0
-    assert noise_bound([0.5], [0.5, 0.5]) == 1.0
+    assert noise_bound([0.5], [0.9] * 50) == pytest.approx(20 / 51, rel=1e-3)
+    assert noise_bound([0.1, 0.2, 0.3], [0.15, 0.9, 0.8, 0.7]) == 1.0
+    assert noise_bound([0.5], [0.5] * 500) == 1.0
+    low, high = noise_bound(range(20), [99] * 50), noise_bound(range(20), [9] * 5 + [99] * 45)
+    assert 0.0 < low < high < 1.0
+
+
+@pytest.mark.parametrize("originals", [50, 400])
+def test_noise_bound_covers_the_truth(originals: int) -> None:
+    """Of 200 draws, a fifth of the originals bad, the bound is too low in 5 %, give or take 3."""
+    rng = np.random.default_rng(4)
+    bounds = []
+    for _ in range(200):
+        bad = rng.random(originals) < 0.2
+        scores = np.where(bad, rng.normal(0, 1, originals), rng.normal(6, 1, originals))
+        bounds.append(noise_bound(rng.normal(0, 1, 20), scores))
+    assert np.mean(np.array(bounds) < 0.2) <= 0.08
+    assert np.median(bounds) < 0.5
 
 
 @pytest.mark.parametrize(
