@@ -14,6 +14,7 @@ from clear_pipeline.cli.console import Json, errors, next_command, output, print
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.cli.run import flags_of, introduce
 from clear_pipeline.config import Config, build_config
+from clear_pipeline.errors import UsageError
 from clear_pipeline.stages.score import Score
 
 if TYPE_CHECKING:
@@ -36,8 +37,11 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
         int, typer.Option(min=1, help="Rows that each corruption is planted in, at most.")
     ] = 20,
     noise_rate: Annotated[
-        float | None,
-        typer.Option(min=0, max=0.99, help="Share of the rows that are bad, if you know it."),
+        str | None,
+        typer.Option(
+            metavar="P|FILE",
+            help="Share of the rows that are bad, or a file of `clear-pipeline calibrate --marks`.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the sample and the corruptions.")] = 0,
     mapping: Annotated[
@@ -68,7 +72,12 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
     asked = Probe(
         configs[0],
         [stage for each in configs for stage in each.stages if isinstance(stage, Score)],
-        ProbeSettings(rows=rows, per_corruption=per_corruption, noise_rate=noise_rate, seed=seed),
+        ProbeSettings(
+            rows=rows,
+            per_corruption=per_corruption,
+            noise_rate=None if noise_rate is None else _noise_rate(noise_rate),
+            seed=seed,
+        ),
         progress=TerminalProgress(errors),
     )
     plan = asked.plan(data)
@@ -83,6 +92,25 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
     output.print(Text(f"{place}: probe.json, probe.svg, probe.parquet"), soft_wrap=True)
     given = _given({"--map": mapping, "--limit": limit}, assign or ())
     next_command(_fit(report, place) or _next(data, configs[0], report, config, given))
+
+
+def _noise_rate(given: str) -> float:
+    """A share in [0, 1), as it is typed or as a calibration from marks estimates it."""
+    from clear_pipeline.calibration import Calibration
+
+    try:
+        rate = float(given)
+    except ValueError:
+        fitted = Calibration.read(Path(given))
+        if fitted.marks is None:
+            raise UsageError(
+                f"--noise-rate {given}: a ranking from corruptions knows no noise rate; fit one on "
+                "marks: clear-pipeline calibrate RUN --marks FILE --out calibration.json"
+            ) from None
+        rate = fitted.marks.noise_rate.value
+    if not 0 <= rate < 1:
+        raise UsageError(f"--noise-rate {given}: expected a share from 0 to below 1")
+    return rate
 
 
 def _announce(plan: Plan, asked: Probe) -> None:

@@ -12,8 +12,8 @@ from clear_pipeline.probe.report import Finding, ProbeReport
 from clear_pipeline.report.svg import Frame, Tick
 from clear_pipeline.report.text import one_line, visible
 
-_WIDTH: Final = 860
-_LEFT, _RIGHT, _TOP, _BOTTOM = 250, 190, 92, 34
+_WIDTH: Final = 1020
+_LEFT, _RIGHT, _TOP, _BOTTOM = 250, 350, 92, 34
 _ROW: Final = 30
 """Height of a corruption with one preset; each further preset adds `_LANE`."""
 _LANE: Final = 14
@@ -31,6 +31,7 @@ class Mark(NamedTuple):
     high: float
     title: str
     sight: str
+    auroc: str
 
 
 class Lane(NamedTuple):
@@ -54,6 +55,7 @@ def picture(report: ProbeReport) -> str:
         ticks=[Tick(_x(share, frame), f"{share:g}") for share in (0, 0.25, 0.5, 0.75, 1)],
         chance=_x(CHANCE, frame),
         clear=_x(CLEAR_SIGHT, frame),
+        auroc="AUROC" if report.noise_rate is None else "corrected AUROC",
         legend=[(COLOURS[n % len(COLOURS)], p.preset) for n, p in enumerate(report.presets)],
     )
 
@@ -99,7 +101,13 @@ def _mark(finding: Finding, colour: str, y: float, frame: Frame) -> Mark:
         high=_x(rate.high, frame),
         title=f"{rate.value:.2f} [{rate.low:.2f}, {rate.high:.2f}], {finding.n} rows",
         sight=f"{rate.value:.2f}  {finding.sight}",
+        auroc=_auroc(finding),
     )
+
+
+def _auroc(finding: Finding) -> str:
+    found = finding.auroc_corrected or finding.auroc
+    return "" if found is None else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
 def _x(share: float, frame: Frame) -> float:

@@ -27,19 +27,19 @@ def _table(preset: PresetReport, report: ProbeReport) -> Table:
         f"{preset.scored_originals} rows of {one_line(report.dataset, 60)}",
         title_justify="left",
     )
-    table.add_column("planted", min_width=18)
-    table.add_column("rows", justify="right")
-    table.add_column("win rate [95 %]", justify="right", no_wrap=True)
     corrected = report.noise_rate is not None
-    table.add_column("AUROC, corrected" if corrected else "AUROC", justify="right")
+    table.add_column("planted", min_width=16)
+    table.add_column("rows", justify="right")
+    table.add_column("win rate\n[95 %]", justify="right", no_wrap=True)
+    kind = "corrected\nAUROC" if corrected else "AUROC"
+    table.add_column(f"{kind}\n[95 %]", justify="right", no_wrap=True)
     table.add_column("the model", no_wrap=True)
     for finding in preset.findings:
-        auroc = finding.auroc_corrected if corrected else finding.auroc
         table.add_row(
             finding.plural,
             str(finding.n),
             _interval(finding.win_rate),
-            "-" if auroc is None else f"{auroc.value:.2f}",
+            _interval(finding.auroc_corrected if corrected else finding.auroc),
             _sight(finding),
         )
     return table
@@ -52,22 +52,29 @@ def _sight(finding: Finding) -> str:
 def _interval(estimate: Estimate | None) -> str:
     if estimate is None:
         return "-"
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.2f}\n[{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 def _remarks(preset: PresetReport, report: ProbeReport) -> list[str]:
     lines = [f"1,000 rows: {_price(preset.cost)}"]
-    if report.noise_rate is not None:
-        lines.append(f"AUROC corrected for {report.noise_rate:.0%} bad rows, as given.")
-    elif preset.noise_at_most is not None and preset.noise_at_most < 1:
-        lines.append(
-            "AUROC as seen: bad rows among the originals pull it towards 0.5. At most "
-            f"{preset.noise_at_most:.0%} of the rows can be as bad as responses of other rows; "
-            "--noise-rate corrects for what you know."
-        )
+    lines.append(_correction(preset, report.noise_rate))
     for reason, count in preset.unscored.items():
         lines.append(f"{count} rows unscored: {one_line(reason, 200)}")
     return lines
+
+
+def _correction(preset: PresetReport, noise_rate: float | None) -> str:
+    if noise_rate is not None:
+        return f"AUROC corrected for {noise_rate:.1%} bad originals, as given."
+    line = (
+        "AUROC is uncorrected: bad originals pull it towards 0.5, so above 0.5 it is a lower bound. "
+        "Correct it with --noise-rate P, or with a file of clear-pipeline calibrate --marks."
+    )
+    if preset.noise_at_most is None or preset.noise_at_most >= 1:
+        return line
+    return (
+        f"{line} At most {preset.noise_at_most:.0%} of them are as bad as responses of other rows."
+    )
 
 
 def _price(cost: Cost) -> str:

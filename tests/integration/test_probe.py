@@ -9,9 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from aiohttp import web
 
+from calibration_rows import signals
+from clear_pipeline.calibration import Marks, fit_marks, fit_ranking
 from stub_server import Body, StubServer, answer
 
 DEMO = Path(__file__).parents[2] / "data" / "demo"
@@ -58,7 +61,8 @@ def test_killed_probe_pays_nothing_twice(tmp_path: Path) -> None:
         assert len(stub.bodies) == asked
     assert repeats <= 4  # max_in_flight
     assert json.loads(again.stdout) == json.loads((out / "probe.json").read_text())
-    assert "win rate [95 %]" in finished.stdout
+    assert "win rate" in finished.stdout
+    assert "AUROC is uncorrected" in finished.stdout
     assert "free of charge" in finished.stdout
     assert finished.stdout.splitlines()[-1].startswith("next: clear-pipeline ")
     assert (out / "probe.svg").stat().st_size > 0
@@ -81,6 +85,8 @@ def test_dead_server_is_one_line(tmp_path: Path) -> None:
         (str(DEMO), ("--model", "gpt-x"), "this probe costs money"),
         (str(DEMO), ("--preset", "wild"), "preset"),
         (str(DEMO), ("--set", "score.reflections=1"), "unknown key"),
+        (str(DEMO), ("--noise-rate", "1.5"), "expected a share from 0 to below 1"),
+        (str(DEMO), ("--noise-rate", "nowhere.json"), "nowhere.json: cannot be read"),
     ],
 )
 def test_wrong_usage_is_exit_two(
@@ -91,6 +97,32 @@ def test_wrong_usage_is_exit_two(
     assert result.returncode == 2
     assert expected in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_noise_rate_may_be_that_of_marks(tmp_path: Path) -> None:
+    """A calibration from marks gives its estimate; a ranking has none, and that is told."""
+    bad = np.random.default_rng(1).random(400) < 0.3
+    marks = Marks(np.arange(100), bad[:100])
+    fitted, _ = fit_marks(signals(bad), marks, score="confidence")
+    assert fitted.marks is not None
+    fitted.save(tmp_path / "calibration.json")
+    kinds, originals = ["", "cut"] * 30, [str(n // 2) for n in range(60)]
+    ranking, _ = fit_ranking(
+        signals(np.array(kinds) == "cut"), [kind or None for kind in kinds], originals
+    )
+    ranking.save(tmp_path / "ranking.json")
+    with StubServer() as stub:
+        served = ("--base-url", stub.url, "--model", "stub", *SMALL)
+        with_marks, without = (
+            probe(DEMO, tmp_path / "probe", *served, "--noise-rate", str(tmp_path / file))
+            for file in ("calibration.json", "ranking.json")
+        )
+    assert with_marks.returncode == 0, with_marks.stderr
+    report = json.loads((tmp_path / "probe" / "probe.json").read_text())
+    assert report["noise_rate"] == fitted.marks.noise_rate.value
+    assert f"corrected for {fitted.marks.noise_rate.value:.1%} bad originals" in with_marks.stdout
+    assert without.returncode == 2
+    assert "knows no noise rate; fit one on marks" in without.stderr
 
 
 @pytest.mark.llm

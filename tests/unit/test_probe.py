@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from pathlib import Path
@@ -9,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pyarrow.compute as pc
 import pytest
+from rich.console import Console
 
 from clear_pipeline.config import build_config
 from clear_pipeline.corruptions.refusal import REFUSALS
@@ -25,6 +27,7 @@ from clear_pipeline.probe.picture import picture
 from clear_pipeline.probe.report import Cost, Finding, PresetReport
 from clear_pipeline.probe.scored import read_scored
 from clear_pipeline.probe.verdict import recommend, words
+from clear_pipeline.probe.views import summary
 from clear_pipeline.prompts.views import views
 from clear_pipeline.stages.score import Score
 
@@ -335,23 +338,56 @@ def test_the_forecast_is_shown_before_anything_is_paid(data: Path) -> None:
     assert "not known" in Forecast(1, 2, 3).words(None)
 
 
+def report_of(noise_rate: float | None = None, **fields: object) -> ProbeReport:
+    """A report of one preset that sees swaps, with an AUROC of 0.84 [0.70, 0.95] or 0.93."""
+    (found,) = preset("fast", swaps="sees it").findings
+    corrected = None if noise_rate is None else Estimate(0.93, 0.75, 1.0)
+    shown = found.model_copy(
+        update={"auroc": Estimate(0.84, 0.7, 0.95), "auroc_corrected": corrected}
+    )
+    wordy = shown.model_copy(
+        update={"plural": "sentences copied from the prompt", "sight": "too few rows to say"}
+    )
+    nothing = {"planted": 0, "win_rate": None, "auroc": None, "auroc_corrected": None}
+    absent = wordy.model_copy(update=nothing)
+    one = preset("fast").model_copy(
+        update={"findings": (shown, wordy, absent), "noise_at_most": 0.4}
+    )
+    known: dict[str, object] = {
+        "package_version": "0", "dataset": "d", "rows_read": 1, "usable": 1, "model": "m",
+        "endpoint": "", "identity": "", "settings": {}, "recommended": "fast", "verdict": (),
+    }  # fmt: skip
+    return ProbeReport.model_validate(
+        {**known, "noise_rate": noise_rate, "presets": (one,), **fields}
+    )
+
+
+@pytest.mark.parametrize(
+    ("noise_rate", "interval", "remark"),
+    [
+        (None, "[0.70, 0.95]", "AUROC is uncorrected: bad originals pull it"),
+        (0.125, "[0.75, 1.00]", "AUROC corrected for 12.5% bad originals"),
+    ],
+)
+def test_the_auroc_is_shown_with_its_interval(
+    noise_rate: float | None, interval: str, remark: str
+) -> None:
+    """On 80 columns, and in the picture; a line says whether and by what it is corrected."""
+    report = report_of(noise_rate)
+    screen = Console(width=80, file=io.StringIO())
+    with screen.capture() as captured:
+        screen.print(summary(report))
+    lines = captured.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(interval in line for line in lines) == 2
+    assert any("│ could not be planted │" in line for line in lines)
+    assert remark in " ".join(captured.get().split())
+    assert interval in picture(report)
+
+
 def test_names_cannot_break_the_picture() -> None:
     """Markup in the name of a dataset or model stays text."""
-    shown = preset("fast", swaps="sees it")
-    report = ProbeReport(
-        package_version="0",
-        dataset='<script>alert("x")</script>&\x1b[31m',
-        rows_read=1,
-        usable=1,
-        model="</title><b>",
-        endpoint="",
-        identity="",
-        settings={},
-        noise_rate=None,
-        presets=(shown,),
-        recommended="fast",
-        verdict=(),
-    )
+    report = report_of(dataset='<script>alert("x")</script>&\x1b[31m', model="</title><b>")
     drawn = picture(report)
     assert {element.tag.rpartition("}")[2] for element in ET.fromstring(drawn).iter()} <= {
         "svg", "title", "style", "rect", "text", "circle", "line", "g",
