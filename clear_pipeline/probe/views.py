@@ -67,8 +67,8 @@ def _correction(preset: PresetReport, noise_rate: float | None) -> str:
     if noise_rate is not None:
         return f"AUROC corrected for {noise_rate:.1%} bad originals, as given."
     line = (
-        "AUROC is uncorrected: bad originals pull it towards 0.5, so above 0.5 it is a lower bound. "
-        "Correct it with --noise-rate P, or with a file of clear-pipeline calibrate --marks."
+        "AUROC is uncorrected: bad originals pull it towards 0.5, so above 0.5 it is a lower "
+        "bound. Correct it with --noise-rate P, or a file of clear-pipeline calibrate --marks."
     )
     if preset.noise_at_most is None or preset.noise_at_most >= 1:
         return line
