@@ -26,6 +26,7 @@ from clear_pipeline.report.data import (
     histogram,
 )
 from clear_pipeline.report.opinion import opinion_line
+from clear_pipeline.report.threshold import compared_column, threshold_of
 from clear_pipeline.report.words import EXPORTED, PARTS, SCORE_PARTS, USAGE_COLUMNS, reason_kind
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
@@ -42,13 +43,15 @@ def report_data(run: Run) -> ReportData:
     """
     ledger = run.ledger()
     fates = fate_counts(run)
+    compared = compared_column(run)
     return ReportData(
         title=run.manifest.dataset,
         version=run.manifest.package_version,
         fates=fates,
         rows=_shown_rows(run, ledger),
         removed=sum(rows for fate, rows in fates.items() if fate is not Fate.KEPT),
-        confidences=score_histogram(ledger, "confidence"),
+        confidences=score_histogram(ledger, compared),
+        compared=compared,
         threshold=threshold_of(ledger),
         parts=tuple(_parts(ledger)),
         reasons=_reasons(ledger),
@@ -75,12 +78,6 @@ def score_histogram(ledger: pa.Table, column: str) -> Histogram | None:
     return histogram(
         {fate: there.filter(pc.equal(there["fate"], fate))[column].to_pylist() for fate in Fate}
     )
-
-
-def threshold_of(ledger: pa.Table) -> float | None:
-    """The filter's threshold, None where no filter ran."""
-    threshold: float | None = pc.max(ledger["threshold"]).as_py()
-    return threshold
 
 
 def notes_of(run: Run) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from clear_pipeline.config import Config
 from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.pricing import cost, prices
 from clear_pipeline.llm.settings import Prices
+from clear_pipeline.report.threshold import compared_column
 from clear_pipeline.run import Run
 from clear_pipeline.stages.band import around
 from clear_pipeline.store import CONFIG
@@ -130,7 +131,8 @@ def moved_warning(run: Run) -> str | None:
     record = run.manifest.stage("filter")
     if record is None or not {"cascade", "filter"} <= {*run.manifest.chain}:
         return None
-    ledger = run.ledger(["id", "confidence", "keep", *COLUMNS])
+    names = {"id": "id", compared_column(run): "confidence", "keep": "keep"}
+    ledger = run.ledger([*names, *COLUMNS]).rename_columns([*names.values(), *COLUMNS])
     lines = ledger.filter(pc.is_valid(ledger["keep"])).to_pylist()
     stays = {line["id"] for line in lines if line["keep"]}
     return threshold_warning(run, lines, stays, record.settings["keep"])
@@ -143,7 +145,8 @@ def threshold_warning(
 
     Args:
         run: A run with a cascade.
-        lines: Ledger lines of the rows that a filter ranks: `id`, `confidence` and `COLUMNS`.
+        lines: Ledger lines of the rows that a filter ranks: `id`, `COLUMNS`, and as `confidence`
+            what it ranks them by.
         stays: Ids of those above the threshold.
         keep: The rule that says so.
 

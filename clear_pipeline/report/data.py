@@ -237,8 +237,9 @@ class ReportData:
         fates: Rows by fate, all fates, in order.
         rows: At most 2,000 removed and rectified rows; `funnel` has the true counts.
         removed: How many removed and rectified rows there are in truth.
-        confidences: Distribution of the confidence, None without a score.
-        threshold: Of the filter, None without one.
+        confidences: Distribution of what the filter goes by, None without a score.
+        compared: Its ledger column: `confidence`, or `p_good_low` with a precision.
+        threshold: Of the filter on that scale, None without one.
         parts: Distributions of the confidence's parts.
         reasons: Kinds of reasons, most rows first.
         files: Input files, in input order.
@@ -256,6 +257,7 @@ class ReportData:
     rows: tuple[ShownRow, ...] = ()
     removed: int = 0
     confidences: Histogram | None = None
+    compared: str = "confidence"
     threshold: float | None = None
     parts: tuple[Part, ...] = ()
     reasons: tuple[Reason, ...] = ()

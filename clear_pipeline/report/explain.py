@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pyarrow.compute as pc
 from rich.console import Group, RenderableType
@@ -13,7 +13,8 @@ from rich.text import Text
 
 from clear_pipeline.report.diff import Segment, word_diff
 from clear_pipeline.report.text import cut, number, one_line, visible
-from clear_pipeline.report.words import DETAILS, FATES, PARTS
+from clear_pipeline.report.threshold import compared_column
+from clear_pipeline.report.words import DETAILS, FATES, PARTS, Words
 from clear_pipeline.run import RowText, Run
 from clear_pipeline.schema import Fate
 
@@ -36,7 +37,7 @@ def explanation(run: Run, row_id: str) -> RenderableType:
     parts += [
         Text(f"what would change it: {visible(text)}") for text in told["what_would_change_it"]
     ]
-    parts += [_scores_table(row), *_texts(run, row)]
+    parts += [_scores_table(row, compared=compared_column(run)), *_texts(run, row)]
     return Group(*parts)
 
 
@@ -68,9 +69,9 @@ def _remedies(run: Run, row: Mapping[str, Any]) -> Iterator[str]:
             yield "the same command again, once the model answers; answered calls are not repeated"
             yield "to export it without a score: --set export.on_unscored=keep"
         case Fate.FILTERED:
-            others = _filtered_above(run, row["confidence"])
+            others = _filtered_above(run, row)
             yield (
-                f"a threshold below {row['confidence']:.3f}: {others:,} other filtered rows, "
+                f"{_threshold(run, row, 'below')}: {others:,} other filtered rows, "
                 "as sure or surer, would stay too"
             )
             if row["verdict"] == "candidate":
@@ -80,27 +81,40 @@ def _remedies(run: Run, row: Mapping[str, Any]) -> Iterator[str]:
         case Fate.RECTIFIED:
             yield f"an eta of {row['preference']:.3f} or more: --set stages.rectify.eta=..."
         case Fate.KEPT if row["confidence"] is not None:
-            yield f"a threshold above {row['confidence']:.3f}"
+            yield _threshold(run, row, "above")
         case _:
             return
 
 
-def _filtered_above(run: Run, confidence: float) -> int:
-    """Other filtered rows that a threshold just below `confidence` would keep."""
-    filtered = run.ledger(["confidence"], fate=Fate.FILTERED)["confidence"]
-    as_sure = pc.sum(pc.greater_equal(filtered, confidence)).as_py()
+def _threshold(run: Run, row: Mapping[str, Any], way: Literal["above", "below"]) -> str:
+    """Where the threshold would have to lie, on the scale that the filter goes by."""
+    column = compared_column(run)
+    bound = f"a threshold {way} {row[column]:.3f}"
+    if column == "confidence":
+        return bound
+    rule = {"above": "higher", "below": "lower"}[way]
+    return f"{bound} for {PARTS[column].label}, as a {rule} precision sets it"
+
+
+def _filtered_above(run: Run, row: Mapping[str, Any]) -> int:
+    """Other filtered rows that a threshold just below this row would keep."""
+    column = compared_column(run)
+    filtered = run.ledger([column], fate=Fate.FILTERED)[column]
+    as_sure = pc.sum(pc.greater_equal(filtered, row[column])).as_py()
     return int(as_sure) - 1
 
 
-def _scores_table(row: Mapping[str, Any]) -> RenderableType:
+def _scores_table(row: Mapping[str, Any], *, compared: str) -> RenderableType:
     table = Table(show_header=False, box=None)
     table.add_column()
     table.add_column(justify="right")
     table.add_column()
-    table.add_row("confidence", number(row["confidence"]), _against(row))
-    for name, words in PARTS.items():
+    told = {"confidence": Words("confidence", ""), **PARTS}
+    for name, words in told.items():
         if row.get(name) is not None:
-            table.add_row(words.label, number(row[name]), words.meaning)
+            against = _against(row) if name == compared else ""
+            meaning = " ".join(filter(None, (words.meaning, against)))
+            table.add_row(words.label, number(row[name]), meaning)
     for name, words in DETAILS.items():
         if row.get(name) is not None:
             table.add_row(words.label, Text(one_line(_plain(row[name]), 80)), words.meaning)
@@ -108,9 +122,7 @@ def _scores_table(row: Mapping[str, Any]) -> RenderableType:
 
 
 def _against(row: Mapping[str, Any]) -> str:
-    if row["confidence"] is None or row["threshold"] is None:
-        return ""
-    return f"the threshold is {row['threshold']:.3f}"
+    return "" if row["threshold"] is None else f"The threshold is {row['threshold']:.3f}."
 
 
 def _texts(run: Run, row: Mapping[str, Any]) -> Iterator[RenderableType]:

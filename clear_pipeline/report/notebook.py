@@ -12,18 +12,18 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from clear_pipeline.errors import NoSurvivorsError, UsageError
-from clear_pipeline.report.adapter import fate_counts, score_histogram, threshold_of
+from clear_pipeline.report.adapter import fate_counts, score_histogram
 from clear_pipeline.report.cascade import COLUMNS as CASCADE_COLUMNS
 from clear_pipeline.report.cascade import threshold_warning
 from clear_pipeline.report.html import environment
 from clear_pipeline.report.plots import funnel_figure, histogram_figure
+from clear_pipeline.report.threshold import compared_column, keep_of, threshold_of
 from clear_pipeline.report.words import PARTS
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
 from clear_pipeline.stages.confidence import Key
 from clear_pipeline.stages.filter import (
     KEEP_FORMS,
-    AboveMedian,
     Confidence,
     Filter,
     Keep,
@@ -42,7 +42,8 @@ class ThresholdPreview:
     """What a filter with another `keep` would do to a finished run.
 
     Attributes:
-        threshold: The lowest confidence that stays; for `{confidence: c}` c itself.
+        threshold: The lowest confidence that stays; for `{confidence: c}` c itself, for
+            `{precision: p}` the lowest `p_good_low`, as `confidence` in `changed` is too.
         counts: Per fate the rows `now`, `then` and the `change`.
         changed: Rows that would be kept instead of filtered or the reverse, nearest to the
             threshold first: `id`, `confidence`, `now`, `then`, `prompt`, `response`. `counts`
@@ -71,7 +72,8 @@ def histogram(run: Run, column: str = "confidence", *, threshold: float | None =
     Args:
         run: A finished run.
         column: `confidence` or one of its parts.
-        threshold: Where to draw the line; None = the run's own, for `confidence`.
+        threshold: Where to draw the line; None = the run's own, for the column that the filter
+            compared with it: `confidence`, or `p_good_low` with a precision.
 
     Raises:
         UsageError: The run has no such score.
@@ -80,7 +82,7 @@ def histogram(run: Run, column: str = "confidence", *, threshold: float | None =
     drawn = score_histogram(ledger, column)
     if drawn is None:
         raise UsageError(f"{run.path}: no row has a {column}; run it with the score stage")
-    if threshold is None and column == "confidence":
+    if threshold is None and column == compared_column(run):
         threshold = threshold_of(ledger)
     title = PARTS[column].label if column in PARTS else column.capitalize()
     return histogram_figure(drawn, title=title, threshold=threshold)
@@ -129,15 +131,17 @@ def move_threshold(
 def margin(run: Run, threshold: float | None = None, *, rows: int = 10) -> pd.DataFrame:
     """The rows nearest to a threshold with their texts: the ones to read before it is moved.
 
+    `confidence` is what the run's filter goes by; with a precision that is `p_good_low`.
+
     Args:
         run: A finished run with scores.
-        threshold: In [0, 1]; None = the run's own.
+        threshold: In [0, 1], of what the filter goes by; None = the run's own.
         rows: At most so many.
 
     Raises:
         UsageError: The run has no scores, or no threshold and none is given.
     """
-    ranked = _ranked(run, AboveMedian())
+    ranked = _ranked(run, keep_of(run))
     if threshold is None:
         threshold = threshold_of(run.ledger(["threshold"]))
     if threshold is None:

@@ -44,6 +44,10 @@ EXPORTED: Final = (Fate.KEPT, Fate.RECTIFIED)
 """Fates that reach the training file."""
 
 PARTS: Final[Mapping[str, Words]] = {
+    "p_bad": Words("P(bad)", "Probability that the row is bad, from marks; higher is worse."),
+    "p_good_low": Words(
+        "P(good) at least", "Lower 95 % bound of the probability that the row is good."
+    ),
     "reflection": Words(
         "Self-reflection", "How surely the model calls the given response correct."
     ),
@@ -79,7 +83,7 @@ PARTS: Final[Mapping[str, Words]] = {
         "Probability that fell on any of the offered answers; below 0.5 the reflection is noise.",
     ),
 }
-"""Ledger columns in [0, 1], higher is better."""
+"""Ledger columns in [0, 1]; higher is better, but for `p_bad`."""
 
 SCORE_PARTS: Final = (
     *("reflection", "consistency", "entailment", "exact_match", "likelihood"),

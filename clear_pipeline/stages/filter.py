@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import pyarrow as pa
 from pydantic import Discriminator, Field, Tag
@@ -94,6 +94,9 @@ class Precision(Settings):
         return f"precision {self.precision:g}"
 
 
+LOWER_BOUND: Final = "p_good_low"
+"""The column that a precision goes by."""
+
 PRECISION_NEEDS = (
     "keep: {precision: P} needs probabilities, fitted on marks: clear-pipeline calibrate RUN "
     "--marks FILE --out calibration.json, then run again with --config RUN/config.yaml "
@@ -144,7 +147,7 @@ class Filter(Settings):
 
     def needs(self) -> tuple[str, ...]:
         """Confidence, and whether there is one; for a precision the bounds of P(good) too."""
-        bounds = ("p_good_low",) if isinstance(self.keep, Precision) else ()
+        bounds = (LOWER_BOUND,) if isinstance(self.keep, Precision) else ()
         return ("confidence", "score_status", *bounds)
 
     def adds(self) -> pa.Schema:
@@ -235,9 +238,14 @@ def ranked_by(keep: Settings, table: pa.Table) -> pa.ChunkedArray:
     """
     if not isinstance(keep, Precision):
         return final_confidence(table)
-    if "p_good_low" not in table.column_names:
+    if LOWER_BOUND not in table.column_names:
         raise UsageError(PRECISION_NEEDS)
-    return table["p_good_low"]
+    return table[LOWER_BOUND]
+
+
+def ledger_column(keep: Settings) -> str:
+    """The name that the column of `ranked_by` has in a ledger."""
+    return LOWER_BOUND if isinstance(keep, Precision) else "confidence"
 
 
 def kept_rows(keep: Keep, keys: Sequence[Key]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shlex
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp.web import StreamResponse, json_response
+from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmarks.marks import figures, read
@@ -24,11 +26,16 @@ from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.marking import calibrate_run, sample_to_mark, write_marks
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.probe import Probe, ProbeSettings
-from clear_pipeline.report.notebook import move_threshold
+from clear_pipeline.report import report_data, report_html
+from clear_pipeline.report.adapter import score_histogram
+from clear_pipeline.report.explain import explanation, explanation_json
+from clear_pipeline.report.notebook import histogram, margin, move_threshold
 from clear_pipeline.run import Run, open_run
 from clear_pipeline.stages.base import SilentProgress
 from clear_pipeline.stages.score import Score
 from stub_server import Body, StubServer, completion, text_choice, uniform
+
+FATES = ("kept", "filtered")
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +169,54 @@ def test_a_precision_can_be_previewed(run: Run, again: Callable[..., Run], file:
     assert preview.counts.loc["kept", "then"] == filtered.manifest.fates["kept"]
     with pytest.raises(UsageError, match="needs probabilities"):
         move_threshold(run, keep)
+
+
+@pytest.fixture
+def precise(again: Callable[..., Run], file: Path) -> Run:
+    """Kept by the lower bounds of P(good), which are not the confidence."""
+    return again(config(file, "filter.keep.precision=0.95"))
+
+
+def test_explain_compares_what_the_filter_compared(precise: Run) -> None:
+    """The bound that would change a fate is one of P(good) at least; the confidence is no such."""
+    surest, least = precise.ledger(fate="filtered"), precise.ledger(fate="kept")
+    out = surest.sort_by([("p_good_low", "descending")]).to_pylist()[1]
+    last = least.sort_by([("p_good_low", "ascending")]).to_pylist()[0]
+    (told,) = explanation_json(precise, out["id"])["what_would_change_it"]
+    assert told == (
+        f"a threshold below {out['p_good_low']:.3f} for P(good) at least, as a lower precision "
+        "sets it: 1 other filtered rows, as sure or surer, would stay too"
+    )
+    (told,) = explanation_json(precise, last["id"])["what_would_change_it"]
+    assert told.startswith(f"a threshold above {last['p_good_low']:.3f} for P(good) at least")
+    assert last["p_good_low"] == pytest.approx(last["threshold"])
+    stream = io.StringIO()
+    Console(file=stream, width=200).print(explanation(precise, out["id"]))
+    (against,) = [line for line in stream.getvalue().splitlines() if "The threshold is" in line]
+    assert against.split()[:4] == ["P(good)", "at", "least", f"{out['p_good_low']:.3f}"]
+    (bad,) = [line for line in stream.getvalue().splitlines() if "P(bad)" in line]
+    assert bad.split()[:2] == ["P(bad)", f"{out['p_bad']:.3f}"]
+
+
+def test_the_report_draws_the_threshold_on_its_own_scale(precise: Run) -> None:
+    """The histogram is that of P(good) at least, and every listed row tells its P(bad)."""
+    data = report_data(precise)
+    rows = precise.ledger(fate="kept")
+    assert data.compared == "p_good_low"
+    assert data.threshold == min(rows["p_good_low"].to_pylist())
+    assert data.confidences == score_histogram(precise.ledger(), "p_good_low")
+    assert all({"p_bad", "p_good_low"} <= set(row.parts) for row in data.rows)
+    assert "Rows by P(good) at least" in report_html(data)
+
+
+def test_the_notebook_reads_the_rows_next_to_the_threshold(precise: Run) -> None:
+    """Nearest by what the filter compared; the line is drawn on that scale and on no other."""
+    kept, filtered = (precise.ledger(fate=fate)["p_good_low"].to_pylist() for fate in FATES)
+    nearest = margin(precise, rows=1)
+    assert nearest["confidence"].tolist() == [min(kept)]
+    assert min(kept) > max(filtered)
+    assert [line.x0 for line in histogram(precise, "p_good_low").layout.shapes] == [min(kept)]
+    assert not histogram(precise).layout.shapes
 
 
 def test_file_of_another_model_is_refused(
