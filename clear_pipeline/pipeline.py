@@ -165,7 +165,7 @@ def _combined_states(
         return None
     ctx = Context(
         progress=_Noted(work, record.notes, calls=False),
-        records={done.kind: done for done in work.manifest.stages},
+        records=inputs.records,
     )
     work.progress.start(f"{stage.name}, first pass", inputs.rows)
     try:
@@ -209,7 +209,7 @@ async def _annotate(
         models=models,
         progress=_Noted(work, record.notes, calls=bool(stage.roles())),
         rows_in_flight=work.pool.rows_in_flight(stage.roles()),
-        records={done.kind: done for done in work.manifest.stages},
+        records=inputs.records,
     )
     rows = sum(task.parts[0][1].rows for task in todo)
     work.progress.start(stage.name, rows)

@@ -44,22 +44,26 @@ def settings_of(stage: Stage) -> dict[str, JSON]:
 
 @dataclass(frozen=True, slots=True)
 class StageInputs:
-    """What one stage sees: per shard the parts to join, and the fingerprint of the last."""
+    """What one stage sees: per shard the parts to join, and the records of the stages before it."""
 
     keys: tuple[str, ...]
     parts: Mapping[str, tuple[tuple[str, Part], ...]]
+    records: Mapping[str, StageRecord]
 
     @classmethod
     def of(cls, manifest: Manifest, earlier: Sequence[str]) -> StageInputs:
         """Rows and the parts of the `earlier` stages, in chain order."""
         keys = tuple(manifest.shard_keys())
+        records = {}
         folders: list[tuple[str, Mapping[str, Part]]] = [(ROWS_FOLDER, manifest.shards)]
         for kind in earlier:
             record = manifest.stage(kind)
             if record is None:
                 raise LookupError(f"stage {kind!r} has not run")
+            records[kind] = record
             folders.append((kind, record.parts))
-        return cls(keys, {k: tuple((name, parts[k]) for name, parts in folders) for k in keys})
+        parts = {k: tuple((name, parts[k]) for name, parts in folders) for k in keys}
+        return cls(keys, parts, records)
 
     @property
     def rows(self) -> int:

@@ -111,6 +111,12 @@ class Calibration(Settings):
         """The intercept, then the weight of each feature."""
         return np.array([self.intercept, *(feature.weight for feature in self.features)])
 
+    @property
+    def turned(self) -> tuple[str, ...]:
+        """Signals that were upside down in what it was fitted on, and are used turned."""
+        fits = (self.marks, self.corruptions)
+        return next((fit.turned for fit in fits if fit is not None), ())
+
     def tried(self, signal: str) -> bool:
         """Whether the fit weighs this signal, or could have and found others better."""
         candidates = () if self.marks is None else self.marks.candidates

@@ -100,7 +100,7 @@ class Context:
         rows_in_flight: How many rows to work on at once; the calls themselves are limited by
             the model.
         tally: What failed so far, over all shards; a context is made for one stage of one run.
-        records: Settings and model identities of the stages that have run, by kind.
+        records: Settings and model identities of the earlier stages of the chain, by kind.
         told: What `note_once` has said.
         found: What the stage has found out about its models, by identity.
     """

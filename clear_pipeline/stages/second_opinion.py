@@ -15,11 +15,12 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from clear_pipeline.calibration import Calibration
 from clear_pipeline.errors import CallError
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
-from clear_pipeline.stages.confidence import Key, final_confidence, rank_keys
+from clear_pipeline.stages.confidence import REFINED, Key, final_confidence, rank_keys
 
 COLUMNS: Final = pa.schema(
     [
@@ -46,12 +47,13 @@ class RowOpinion:
 class SecondOpinion(Settings):
     """Ask the model `second` what the scorer was asked, about the rows the scorer is surest of.
 
-    `disagreement` is |first - second|, in [0, 1]: first is the scorer's `reflection`, or its
-    confidence where it has none. It changes no fate.
+    `disagreement` is |first - second|, in [0, 1]: first is the scorer's `reflection`. It is the
+    final confidence where the scorer was asked no question, and for all rows where a calibration
+    found the scorer's own verdict upside down: 0.1 then means a good row. It changes no fate.
     """
 
     name: ClassVar[str] = "second_opinion"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     kind: Literal["second_opinion"] = "second_opinion"
     fraction: Annotated[float, Field(gt=0, le=1)] = 0.2
@@ -82,15 +84,21 @@ class SecondOpinion(Settings):
         """
         keys: list[Key] = sorted((key for keys in partials for key in keys), reverse=True)
         rows = math.ceil(Fraction(str(self.fraction)) * len(keys))
-        how: JSON = dict(_asked_how(ctx))
+        turned = _turned(ctx)
+        state: dict[str, JSON] = {"how": dict(_asked_how(ctx)), "turned": bool(turned)}
         if rows == 0:
-            return [{"last": [], "how": how}] * len(partials)
+            return [{**state, "last": []}] * len(partials)
         last = keys[rows - 1]
         ctx.progress.note(
             f"second opinion on {rows} of {len(keys)} rows, those with a confidence of "
             f"{last[0]:.3f} or more"
         )
-        return [{"last": list(last), "how": how}] * len(partials)
+        if turned:
+            ctx.progress.note(
+                f"second opinion: the calibration turned {', '.join(turned)}, so it is compared "
+                "with the calibrated confidence"
+            )
+        return [{**state, "last": list(last)}] * len(partials)
 
     async def annotate(
         self, shard: Shard, alive: Sequence[bool], state: JSON, ctx: Context
@@ -116,9 +124,8 @@ class SecondOpinion(Settings):
             bool(last) and lives and key >= last
             for key, lives in zip(_keys(shard), alive, strict=True)
         ]
-        rows = zip(
-            examples(shard.table), sure, _firsts(shard.table), _questions(shard.table), strict=True
-        )
+        firsts = _firsts(shard.table, turned=state["turned"])
+        rows = zip(examples(shard.table), sure, firsts, _questions(shard.table), strict=True)
         opinions = await map_rows(ask, list(rows), limit=ctx.rows_in_flight)
         return pa.Table.from_pylist([asdict(row) for row in opinions], schema=COLUMNS)
 
@@ -153,14 +160,24 @@ def _asked_how(ctx: Context) -> Mapping[str, Any]:
     return {name: score.settings[key] for name, key in names.items() if key in score.settings}
 
 
+def _turned(ctx: Context) -> list[str]:
+    """The scorer's verdicts, or confidences made of them, that a calibration found upside down."""
+    record = ctx.records.get("calibrate")
+    if record is None:
+        return []
+    turned = Calibration.model_validate(record.settings["file"]).turned
+    own = ("reflection", *REFINED)
+    return [name for name in turned if name.partition(".")[0] in own]
+
+
 def _keys(shard: Shard) -> list[Key]:
     return rank_keys(shard.table, final_confidence(shard.table))
 
 
-def _firsts(table: pa.Table) -> list[Any]:
+def _firsts(table: pa.Table, *, turned: bool) -> list[Any]:
     """Per row what the second confidence is compared with: like with like where there is such."""
     confidence: list[Any] = final_confidence(table).to_pylist()
-    if "reflection" not in table.column_names:
+    if turned or "reflection" not in table.column_names:
         return confidence
     asked = table["reflection"].to_pylist()
     return [c if r is None else r for r, c in zip(asked, confidence, strict=True)]

@@ -8,9 +8,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 from typer.testing import CliRunner
 
+from clear_pipeline.calibration import fit_ranking
 from clear_pipeline.cli import app
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import CallError, ConfigError, UsageError
@@ -209,6 +212,35 @@ def test_the_second_model_is_asked_in_the_way_of_the_scorer(data: Path, tmp_path
     settings = config("score.orders=2", stages=OPINION)
     Pipeline(settings, models=models).run(data, out=tmp_path / "run")
     assert (len(models["scorer"].requests), len(models["second"].requests)) == (40, 8)
+
+
+def test_a_calibration_that_is_gone_from_the_chain_turns_nothing(
+    data: Path, tmp_path: Path
+) -> None:
+    """The run is calibrated, then resumed without: the second opinion is that of a fresh run."""
+    upside_down = np.arange(120) / 240 + 0.25
+    fitted, _ = fit_ranking(
+        {"reflection": np.where(np.arange(120) % 2, upside_down, 1 - upside_down / 4)},
+        [None if i % 2 else "swap" for i in range(120)],
+        [f"row{i // 2}" for i in range(120)],
+    )
+    assert fitted.turned == ("reflection",)
+    fitted.save(tmp_path / "ranking.json")
+    models = {"scorer": ScriptedChat(reply), "second": ScriptedChat(reply, name="other")}
+    turned = build_config(preset="fast", stages=OPINION, calibration=tmp_path / "ranking.json")
+    plain = build_config(preset="fast", stages=OPINION)
+    first = Pipeline(turned, models=models).run(data, out=tmp_path / "run")
+    asked = first.ledger().filter(pc.is_valid(first.ledger()["disagreement"])).to_pylist()
+    for row in asked:
+        distance = abs(row["calibrated"] - row["second_confidence"])
+        assert row["disagreement"] == pytest.approx(distance)
+    again = Pipeline(plain, models=models).run(data, out=tmp_path / "run")
+    fresh = Pipeline(plain, models=models).run(data, out=tmp_path / "fresh")
+    assert again.ledger().equals(fresh.ledger())
+    said, expected = (r.manifest.stage("second_opinion") for r in (again, fresh))
+    assert said is not None
+    assert expected is not None
+    assert said.notes == expected.notes
 
 
 def test_rows_are_listed_by_disagreement(data: Path, tmp_path: Path) -> None:

@@ -6,15 +6,19 @@ import asyncio
 import math
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from calibration_rows import signals
+from clear_pipeline.calibration import fit_ranking
 from clear_pipeline.errors import CallError, TooManyFailuresError
 from clear_pipeline.llm.base import OMIT, ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import Script, ScriptedChat
 from clear_pipeline.manifest import StageRecord
 from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
+from clear_pipeline.stages.calibrate import Calibrate
 from clear_pipeline.stages.score import Score
 from clear_pipeline.stages.second_opinion import COLUMNS, SecondOpinion
 
@@ -92,6 +96,29 @@ def test_an_answer_is_compared_with_the_answer_to_the_same_question() -> None:
     shard = scored(confidence=[0.35], reflection=[0.35], cascaded=[0.95])
     (row,) = run(SecondOpinion(), shard, ScriptedChat(quarter))
     assert row["disagreement"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("turned", "disagreement"), [("reflection.yes_no", 0.65), ("", 0.15)])
+def test_a_turned_verdict_is_compared_as_the_calibration_reads_it(
+    turned: str, disagreement: float
+) -> None:
+    """Of a good row the scorer says 0.1 and the second model 0.25: |0.9 - 0.25| if 0.1 is good."""
+    bad = np.arange(120) % 2 == 0
+    file, _ = fit_ranking(
+        {"reflection.yes_no": signals(bad, inverted=bool(turned))["reflection"]},
+        ["swap" if row else None for row in bad],
+        [f"row{i // 2}" for i in range(120)],
+    )
+    assert file.turned == ((turned,) if turned else ())
+    settings = Calibrate(file=file).model_dump(mode="json")
+    record = StageRecord(kind="calibrate", version=1, settings=settings)
+    shard = scored(confidence=[0.1], reflection=[0.1], calibrated=[0.9])
+    stage, progress = SecondOpinion(), SilentProgress()
+    ctx = Context({"second": ScriptedChat(quarter)}, progress, records={"calibrate": record})
+    (state,) = stage.combine([stage.summarize(shard, [True])], ctx)
+    (row,) = asyncio.run(stage.annotate(shard, [True], state, ctx)).to_pylist()
+    assert row["disagreement"] == pytest.approx(disagreement)
+    assert any("turned reflection.yes_no" in note for note in progress.notes) == bool(turned)
 
 
 def test_the_questions_are_those_that_the_scorer_answered() -> None:
