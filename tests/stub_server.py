@@ -279,6 +279,24 @@ def vllm_logprob(before: list[str], token: str) -> float:
     return -0.25 if token in before else -4.0
 
 
+_GRAMMAR = re.compile(r'root ::= "(.*)"', re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:u([0-9A-F]{4})|U([0-9A-F]{8})|(.))")
+
+
+async def llama(body: Body) -> web.StreamResponse:
+    """Answer as a llama.cpp does, which says what a grammar of one sentence allows."""
+    found = _GRAMMAR.fullmatch(body.get("grammar", ""))
+    if found is None:
+        return await answer(body)
+    text = _ESCAPE.sub(lambda m: m[3] or chr(int(m[1] or m[2], 16)), found[1])
+    pieces = _PIECES.findall(text)
+    said = pieces[: body["max_tokens"]]
+    content = [{"token": piece, "logprob": -1.0, "top_logprobs": []} for piece in said]
+    finish = "stop" if said == pieces else "length"
+    choice = text_choice("".join(said), logprobs={"content": content}, finish_reason=finish)
+    return await says(choice)(body)
+
+
 async def vllm(body: Body) -> web.StreamResponse:
     """Answer as a vLLM does, `prompt_logprobs` included: use as the server's `reply`."""
     if body.get("continue_final_message") and body.get("add_generation_prompt", True):

@@ -115,12 +115,11 @@ def _noise_rate(given: str) -> float:
 
 def _announce(plan: Plan, asked: Probe) -> None:
     """What will be asked, and what that costs."""
-    from clear_pipeline.probe.forecast import forecast
-
+    expected = [forecast.words(asked.prices) for forecast in asked.forecasts(plan)]
     errors.print(
         Text(
             f"probe: {len(plan.originals)} of {plan.usable:,} rows and {len(plan.planted)} spoiled "
-            f"versions; {forecast(plan, asked.scores).words(asked.prices)}"
+            f"versions; {'; or, if the endpoint scores no given text, '.join(expected)}"
         )
     )
 

@@ -22,6 +22,9 @@ from clear_pipeline.llm.settings import ModelSettings
 SLOTS: Final = 4
 """Requests computed at once."""
 
+CAPABILITIES: Final = Capabilities(grammar=True, logprobs=True, slots=SLOTS, llguidance=True)
+"""Of every embedded model."""
+
 CONTEXT: Final = 4096
 """Tokens of prompt and answer that one request may have. A longer one fails as `context`."""
 

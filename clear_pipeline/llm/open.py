@@ -6,9 +6,10 @@ import logging
 from pathlib import Path
 
 from clear_pipeline.errors import UsageError
-from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.base import Capabilities, ChatModel
 from clear_pipeline.llm.cache import Cached
 from clear_pipeline.llm.catalog import embedded_model
+from clear_pipeline.llm.dialect import Dialect
 from clear_pipeline.llm.limits import Limited
 from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.pull import Note
@@ -22,6 +23,27 @@ def model_identity(settings: ModelSettings, *, embeds: bool = False) -> str:
     model = embedded_model(settings)
     identity = settings.identity if model is None else model.identity
     return f"{identity}#embeddings" if embeds else identity
+
+
+async def known_capabilities(settings: ModelSettings) -> Capabilities:
+    """What is known of an endpoint before it is asked anything: nothing is fetched or started.
+
+    Raises:
+        UnreachableError: No server answers at `base_url`.
+    """
+    from clear_pipeline.llm.embedded import CAPABILITIES
+    from clear_pipeline.llm.openai_chat import OpenAIChat
+
+    if embedded_model(settings) is not None:
+        return CAPABILITIES
+    if settings.is_openai:
+        return Dialect(settings).capabilities
+    client = OpenAIChat(settings, meter=Meter())
+    try:
+        await client.probe()
+        return client.capabilities
+    finally:
+        await client.close()
 
 
 async def open_model(

@@ -15,6 +15,7 @@ from clear_pipeline.errors import ClearPipelineError, UsageError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.meter import Totals
+from clear_pipeline.llm.open import known_capabilities
 from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.settings import Prices
 from clear_pipeline.load import Data
@@ -22,6 +23,7 @@ from clear_pipeline.manifest import ModelRecord, write_text_atomically
 from clear_pipeline.model_pool import ModelPool
 from clear_pipeline.pipeline import in_own_loop
 from clear_pipeline.probe.figures import preset_report
+from clear_pipeline.probe.forecast import Forecast, forecasts
 from clear_pipeline.probe.picture import picture
 from clear_pipeline.probe.plan import Plan, ProbeSettings, make_plan
 from clear_pipeline.probe.report import REPORT, PresetReport, ProbeReport, read_report
@@ -82,6 +84,18 @@ class Probe:
             NothingReadableError: DATA holds no usable row.
         """
         return make_plan(data, self.config.load, self.settings, progress=self._progress)
+
+    def forecasts(self, plan: Plan) -> tuple[Forecast, ...]:
+        """Calls and tokens to expect of `run`; the model is asked nothing.
+
+        Raises:
+            UnreachableError: No server answers at the model's address.
+        """
+        if _ROLE in self._models:
+            known = self._models[_ROLE].capabilities
+        else:
+            known = in_own_loop(known_capabilities(self.config.model_for(_ROLE)))
+        return forecasts(plan, self.scores, known)
 
     def run(self, plan: Plan, *, out: str | Path) -> ProbeReport:
         """Score the plan with every preset; works inside a running event loop too.

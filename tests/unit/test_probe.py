@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -17,12 +19,13 @@ from clear_pipeline.corruptions.refusal import REFUSALS
 from clear_pipeline.errors import CallError, NothingReadableError, UsageError
 from clear_pipeline.evaluate import Estimate
 from clear_pipeline.evaluate.pairs import Sight
-from clear_pipeline.llm.base import ChatRequest, Choice, Token, Usage
+from clear_pipeline.llm.base import Capabilities, ChatRequest, Choice, Token, Usage
+from clear_pipeline.llm.open import known_capabilities
 from clear_pipeline.llm.scripted import ScriptedChat
-from clear_pipeline.llm.settings import Prices
+from clear_pipeline.llm.settings import ModelSettings, Prices
 from clear_pipeline.load import LoadSettings
-from clear_pipeline.probe import Probe, ProbeReport, ProbeSettings, make_plan, read_report
-from clear_pipeline.probe.forecast import Forecast, forecast
+from clear_pipeline.probe import Plan, Probe, ProbeReport, ProbeSettings, make_plan, read_report
+from clear_pipeline.probe.forecast import Forecast, forecasts
 from clear_pipeline.probe.picture import picture
 from clear_pipeline.probe.report import Cost, Finding, PresetReport
 from clear_pipeline.probe.scored import read_scored
@@ -30,6 +33,7 @@ from clear_pipeline.probe.verdict import recommend, words
 from clear_pipeline.probe.views import summary
 from clear_pipeline.prompts.views import views
 from clear_pipeline.stages.score import Score
+from stub_server import StubServer, llama, refuses, vllm
 
 ROWS = [
     {"prompt": f"Tell me fact {n} about topic {chr(97 + n)}{chr(98 + n)}. Be brief.",
@@ -322,19 +326,100 @@ def test_the_better_and_then_the_cheaper_preset_is_recommended() -> None:
     assert words("m", [narrow, wide])[0] == "Use --preset best: with it m sees swaps and loops."
 
 
-def test_the_forecast_is_shown_before_anything_is_paid(data: Path) -> None:
-    """Calls are exact for one question; the price follows from the tokens."""
+DIALECTS = {
+    "llama.cpp": (llama, 4),
+    "vLLM": (vllm, None),
+    "scores no text": (refuses("prompt_logprobs"), None),
+}
+
+
+FAST, LIKELIHOOD = Score(preset="fast"), Score(preset="likelihood")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "scores"),
+    [
+        ("llama.cpp", (FAST,)),
+        ("llama.cpp", (FAST, LIKELIHOOD)),
+        ("vLLM", (FAST,)),
+        ("vLLM", (LIKELIHOOD,)),
+        ("vLLM", (FAST, LIKELIHOOD)),
+        ("scores no text", (FAST,)),
+    ],
+)
+def test_the_forecast_counts_the_calls(
+    data: Path, tmp_path: Path, dialect: str, scores: tuple[Score, ...]
+) -> None:
+    """As many as a server of each dialect gets; where only asking tells, that is one of two."""
+    reply, slots = DIALECTS[dialect]
+    with StubServer(reply, llama_slots=slots) as server:
+        flags = {"models": {"scorer": {"model": "stub", "base_url": server.url}}}
+        probe = Probe(build_config(flags=flags, stages=["score"]), scores, SMALL)
+        plan = probe.plan(data)
+        told = probe.forecasts(plan)
+        assert server.bodies == []
+        probe.run(plan, out=tmp_path / "out")
+        asked = len(server.bodies)
+    assert len(told) == (1 if dialect == "llama.cpp" else 2)
+    assert told[1 if dialect == "scores no text" else 0].calls == asked
+
+
+def test_an_endpoint_known_to_score_no_text_is_asked_and_priced_for_none(
+    data: Path, tmp_path: Path
+) -> None:
+    """At OpenAI that is known without a key: the questions alone, one token for each."""
+    known = asyncio.run(known_capabilities(ModelSettings(model="gpt-4.1-mini")))
+    plan = make_plan(data, LoadSettings(), SMALL)
+    (told,) = forecasts(plan, [FAST], known)
+    model = ScriptedChat(sees_refusals, capabilities=known)
+    probe_of(model, scores=(FAST,)).run(plan, out=tmp_path / "out")
+    assert told.calls == told.completion_tokens == len(model.requests)
+
+
+def test_the_embedded_model_is_forecast_before_it_is_fetched(data: Path) -> None:
+    """Preset likelihood: per row one call after the request, and one alone per response."""
+    probe = Probe(build_config(stages=["score"]), [LIKELIHOOD], SMALL)
+    plan = probe.plan(data)
+    rows = [*plan.originals, *(planted.example for planted in plan.planted)]
+    (told,) = probe.forecasts(plan)
+    given = {(row.messages, row.response) for row in rows}
+    assert told.calls == len(given) + len({row.response for row in rows})
+    assert told.completion_tokens <= 16 * told.calls
+
+
+def test_a_likelihood_takes_no_more_tokens_than_the_response_has(data: Path) -> None:
+    """A response of "Yes", 1 token by 3.5 bytes each, out of 256; on vLLM one for each call."""
+    (row,) = make_plan(data, LoadSettings(), ProbeSettings(rows=1)).originals
+    short = replace(row, target=replace(row.target, content="Yes"))
+    plan = Plan("d", 1, 1, (short,), ())
+    score = Score(preset="likelihood", likelihood="given", likelihood_tokens=256)
+    (llama_cpp,) = forecasts(plan, [score], Capabilities(grammar=True))
+    assert (llama_cpp.calls, llama_cpp.completion_tokens) == (1, 1)
+    (scored,) = forecasts(plan, [score], Capabilities(prompt_logprobs=True))
+    assert (scored.calls, scored.completion_tokens) == (2, 2)
+
+
+def test_draws_are_forecast_once_per_request(data: Path) -> None:
+    """Two questions a row; a row and its spoiled versions share five draws of 512 tokens each."""
     plan = make_plan(data, LoadSettings(), SMALL)
     rows = [*plan.originals, *(planted.example for planted in plan.planted)]
-    assert forecast(plan, [SCORE]).calls == sum(len(views(row)) for row in rows)
-    whole = SCORE.model_copy(update={"in_parts": False})
-    assert forecast(plan, [whole]).calls == plan.rows
-    assert forecast(plan, [whole, Score(preset="likelihood")]).calls == 3 * plan.rows
-    paper = Score(preset="paper")
-    assert forecast(plan, [paper]).calls == plan.rows * (2 + 1 + 2 * 5)
-    assert forecast(plan, [paper]).completion_tokens > plan.rows * 5 * 512
+    (told,) = forecasts(plan, [Score(preset="paper", similarity="lexical")], Capabilities())
+    seen = {(row.messages, row.response) for row in rows}
+    assert told.calls == 2 * len(seen) + len(plan.originals)
+    assert told.completion_tokens == 16 * 2 * len(seen) + 5 * 512 * len(plan.originals)
+    (compared,) = forecasts(plan, [Score(preset="paper")], Capabilities())
+    assert compared.calls >= told.calls + 10 * len(rows)
+    (two_slots,) = forecasts(
+        plan, [Score(preset="paper", similarity="lexical")], Capabilities(slots=2)
+    )
+    assert two_slots.calls == told.calls + 2 * len(plan.originals)
+
+
+def test_a_forecast_in_words() -> None:
+    """The price follows from the tokens; without prices it is not known."""
     prices = Prices(input=1.0, output=10.0)
     assert Forecast(1, 2_000_000, 100_000).usd(prices) == pytest.approx(3.0)
+    assert "about $3.00" in Forecast(1, 2_000_000, 100_000).words(prices)
     assert "not known" in Forecast(1, 2, 3).words(None)
 
 
