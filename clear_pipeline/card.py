@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from clear_pipeline.durable import write_atomically
 from clear_pipeline.export import RECTIFIED, REMOVED, ExportResult, ExportSettings
-from clear_pipeline.manifest import Manifest, StageRecord, write_atomically
+from clear_pipeline.manifest import Manifest, StageRecord
 from clear_pipeline.schema import JSON, Fate, canonical_json
 
 MAX_FILES: Final = 50
@@ -110,7 +111,7 @@ def _source(manifest: Manifest) -> list[str]:
     ]
     sections = [
         "## Source",
-        f"{escape(PurePath(manifest.source).name)}, {len(manifest.files)} files.",
+        f"{escape(manifest.dataset)}, {len(manifest.files)} files.",
         _table(["file", "format", "rows", "quarantined", "sha256"], listed),
     ]
     if len(manifest.files) > MAX_FILES:

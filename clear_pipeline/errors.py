@@ -14,6 +14,7 @@ Each message names what happened, where, and what to do about it::
     │   ├── NoSurvivorsError  a filter would keep nothing
     │   ├── DamagedRunError   a file of the run directory does not match its checksum
     │   ├── RunLockedError    another process works on this run
+    │   ├── UnwritableError   a full disk, a file or directory that may not be written
     │   └── WeightsError      model weights could not be fetched or verified
     ├── BudgetExceededError   a cap was reached, stopped cleanly; exit code 3
     └── CallError             one model call failed; becomes data of its row, never a crash
@@ -74,6 +75,21 @@ class DamagedRunError(RunFailedError):
 
 class RunLockedError(RunFailedError):
     """Another process works on this run directory."""
+
+
+class UnwritableError(RunFailedError):
+    """A file could not be written: a full disk, a quota, a directory that may not be changed.
+
+    Args:
+        path: Which.
+        reason: What the operating system said.
+    """
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(
+            f"{path}: cannot be written ({reason}); what was finished before is kept: once there "
+            "is room and leave to write, the same command goes on from there"
+        )
 
 
 class WeightsError(RunFailedError):

@@ -19,10 +19,10 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 import pyarrow as pa
 from pydantic import Field, field_validator
 
+from clear_pipeline.durable import write_atomically, writing
 from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.formats import FORMATS, RowError
 from clear_pipeline.ledger import fates
-from clear_pipeline.manifest import write_atomically
 from clear_pipeline.row_files import JsonLines, Parquet
 from clear_pipeline.schema import Example, Fate, Message, examples
 from clear_pipeline.settings import Settings
@@ -87,6 +87,7 @@ def export(
     settings: ExportSettings,
     *,
     own_columns: bool = True,
+    own_directory: bool = False,
 ) -> ExportResult:
     """Write `train`, `valid`, `removed.jsonl` and `rectified.jsonl` into a directory.
 
@@ -101,15 +102,19 @@ def export(
         own_columns: Whether rows that have the wanted format already keep the names of their
             columns (`question` for `prompt`). False for rows of several files, so that all rows
             of a training file have the same columns.
+        own_directory: Whether nobody else's files can lie in `out`, as in a run directory.
 
     Raises:
         UsageError: Training files lie there that no export wrote.
         NoSurvivorsError: No row can be exported; nothing was written.
+        UnwritableError: The disk is full, or the directory may not be written.
     """
-    _refuse_foreign_files(out)
+    if not own_directory:
+        _refuse_foreign_files(out)
     staging = out / _STAGING
     shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    with writing(out):
+        staging.mkdir(parents=True)
     try:
         with ExitStack() as stack:
             files = _Files(staging, settings, stack, own_columns=own_columns)
@@ -121,7 +126,7 @@ def export(
             raise NoSurvivorsError(_nothing_exported(files.result))
         _publish(staging, out)
     finally:
-        shutil.rmtree(staging)
+        shutil.rmtree(staging, ignore_errors=True)
     return files.result
 
 

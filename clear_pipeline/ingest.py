@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import pyarrow.compute as pc
 
 from clear_pipeline import __version__
+from clear_pipeline.durable import DAMAGED, file_sha256, write_atomically
 from clear_pipeline.errors import RunMismatchError
 from clear_pipeline.load import (
     Data,
@@ -30,14 +31,15 @@ from clear_pipeline.load import (
     discover,
     nothing_readable,
 )
+from clear_pipeline.load.files import shown
 from clear_pipeline.manifest import (
     IN_MEMORY,
+    MANIFEST,
     FileRecord,
     Manifest,
     SkippedFile,
-    file_sha256,
     fingerprint,
-    write_atomically,
+    set_damaged_aside,
 )
 from clear_pipeline.stages.base import Progress
 from clear_pipeline.store import CACHE, LEDGER, QUARANTINE, ROWS_FOLDER, Store
@@ -58,6 +60,8 @@ def ingest(data: Data, settings: LoadSettings, store: Store, progress: Progress)
         RunMismatchError: The directory holds a run of other data, or is no run at all.
     """
     listing, digests = digested(discover(data))
+    for told in set_damaged_aside(store.directory):
+        progress.note(told)
     manifest = _manifest_for(data, digests, store.directory)
     manifest.save(store.directory)
     old = {record.path: record for record in manifest.files}
@@ -81,8 +85,19 @@ def ingest(data: Data, settings: LoadSettings, store: Store, progress: Progress)
     # From here on the shards are no longer those of an earlier ledger.
     (store.directory / LEDGER).unlink(missing_ok=True)
     manifest.finished = False
+    manifest.forget_other_shards()
     manifest.save(store.directory)
+    store.sweep(_named(manifest, store))
     return manifest
+
+
+def _named(manifest: Manifest, store: Store) -> dict[str, set[str]]:
+    """The files of each folder that the manifest knows."""
+    aside = {quarantine_part(store, f.path).name for f in manifest.files if f.quarantined}
+    named = {ROWS_FOLDER: {store.path(ROWS_FOLDER, k).name for k in manifest.shards} | aside}
+    for record in manifest.stages:
+        named[record.kind] = {store.path(record.kind, key).name for key in record.parts}
+    return named
 
 
 class _Loader:
@@ -220,7 +235,9 @@ def _write_quarantine(manifest: Manifest, store: Store) -> None:
                 if record.quarantined:
                     whole.write(quarantine_part(store, record.path).read_bytes())
 
-    write_atomically(store.directory / QUARANTINE, write)
+    path = store.directory / QUARANTINE
+    write_atomically(path, write)
+    manifest.outputs = {QUARANTINE: file_sha256(path)}
 
 
 def digested(listing: Listing) -> tuple[Listing, dict[str, str]]:
@@ -242,13 +259,14 @@ def _manifest_for(data: Data, digests: Mapping[str, str], directory: Path) -> Ma
         RunMismatchError: The directory belongs to something else.
     """
     is_path = isinstance(data, str | Path)
-    source = str(Path(str(data)).resolve()) if is_path else IN_MEMORY
-    name = Path(source).name if is_path else next(iter(digests), IN_MEMORY)
+    path = Path(str(data)).resolve()
+    source = fingerprint(shown(path)) if is_path else IN_MEMORY
+    name = shown(Path(path.name)) if is_path else next(iter(digests), IN_MEMORY)
     manifest = Manifest.read(directory)
     if manifest is None:
-        ours = (".lock", CACHE)  # answers may be brought along from a damaged run
+        ours = (".lock", CACHE)  # answers may be brought along from another run
         strangers = sorted(p.name for p in directory.iterdir() if not p.name.startswith(ours))
-        if strangers:
+        if strangers and not (directory / (MANIFEST + DAMAGED)).exists():
             raise RunMismatchError(
                 f"{directory}: holds no run but {_some(strangers)}; give an empty or new --out"
             )

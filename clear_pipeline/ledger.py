@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from clear_pipeline.durable import write_atomically
 from clear_pipeline.errors import DamagedRunError
-from clear_pipeline.manifest import write_atomically
 from clear_pipeline.schema import ROWS, Fate
 from clear_pipeline.stages.confidence import final_confidence
 

@@ -2,23 +2,29 @@
 
 The manifest is written after the files that it names, never before, and always as a whole
 (temporary name, fsync, rename). A file that it does not name does not exist for a resumed run.
+
+It carries its own checksum, and the one before it stays as `manifest.json.previous`. That one is
+safe to go back to: what changed since does not match the checksums in it and is computed again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clear_pipeline.errors import DamagedRunError
+from clear_pipeline.durable import DAMAGED, write_text_atomically
+from clear_pipeline.errors import DamagedRunError, UsageError
 from clear_pipeline.schema import JSON, canonical_json
 
+logger = logging.getLogger(__name__)
+
 MANIFEST = "manifest.json"
+PREVIOUS = "manifest.json.previous"
 IN_MEMORY = "memory"
 """`Manifest.source` of data that was no file."""
 
@@ -94,7 +100,14 @@ class ModelRecord(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The whole file. `usage` is by role, over all resumes."""
+    """The whole file.
+
+    Attributes:
+        source: Hash of the absolute path of DATA, or `memory`: the directory may be copied, and
+            tells nobody where it was made.
+        outputs: SHA-256 by name of the files that are read back: ledger and quarantine.
+        usage: By model, over all resumes.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -110,6 +123,7 @@ class Manifest(BaseModel):
     models: dict[str, ModelRecord] = Field(default_factory=dict)
     usage: dict[str, dict[str, Any]] = Field(default_factory=dict)
     fates: dict[str, int] = Field(default_factory=dict)
+    outputs: dict[str, str] = Field(default_factory=dict)
     export: dict[str, Any] = Field(default_factory=dict)
     finished: bool = False
 
@@ -121,6 +135,11 @@ class Manifest(BaseModel):
         """Enter a stage's record in place of its older one."""
         self.stages = [s for s in self.stages if s.kind != record.kind] + [record]
 
+    def forget_other_shards(self) -> None:
+        """Drop the stages' parts of rows that are no longer there."""
+        for record in self.stages:
+            record.parts = {key: p for key, p in record.parts.items() if key in self.shards}
+
     def chain_parts(self, key: str) -> list[tuple[str, Part]]:
         """(folder, part) of a shard for the stages of the latest chain that have computed it."""
         records = [record for kind in self.chain if (record := self.stage(kind)) is not None]
@@ -131,28 +150,83 @@ class Manifest(BaseModel):
         return [key for file in self.files for key in file.shards]
 
     def save(self, directory: Path) -> None:
-        """Write it durably into the run directory."""
-        text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False)
-        write_text_atomically(directory / MANIFEST, text + "\n")
+        """Write it durably into the run directory; the one that was there becomes the previous."""
+        body = self.model_dump(mode="json")
+        text = json.dumps({"sha256": _digest(body), **body}, indent=1, ensure_ascii=False)
+        write_text_atomically(directory / MANIFEST, text + "\n", previous=directory / PREVIOUS)
 
     @classmethod
     def read(cls, directory: Path) -> Manifest | None:
-        """Read it back; None where there is no run yet.
+        """Read it back, or the previous one where it is damaged; None where there is no run yet.
 
         Raises:
-            DamagedRunError: It cannot be parsed.
+            DamagedRunError: Neither can be used.
+            UsageError: Another version of this package wrote it.
         """
-        path = directory / MANIFEST
+        damage: DamagedRunError | None = None
+        for name in (MANIFEST, PREVIOUS):
+            try:
+                manifest = cls._read_file(directory / name)
+            except DamagedRunError as error:
+                damage = damage or error
+                continue
+            if manifest is not None:
+                if damage is not None:
+                    logger.warning("%s; %s is used instead", damage, PREVIOUS)
+                return manifest
+        if damage is not None:
+            raise damage
+        return None
+
+    @classmethod
+    def _read_file(cls, path: Path) -> Manifest | None:
         try:
-            return cls.model_validate_json(path.read_bytes())
+            body = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise DamagedRunError(
-                f"{path}: not a manifest of this version ({_first_line(error)}); "
-                "restore the file, or give another --out: with llm-cache.sqlite of this directory "
+        except ValueError as error:
+            raise DamagedRunError(f"{path}: is cut off or damaged ({error})") from error
+        if not isinstance(body, dict) or body.pop("sha256", None) != _digest(body):
+            raise DamagedRunError(f"{path}: does not match the checksum in it")
+        try:
+            return cls.model_validate(body)
+        except ValidationError as error:
+            raise UsageError(
+                f"{path}: written by another version of clear-pipeline ({_first_line(error)}); "
+                "use that version, or give another --out: with llm-cache.sqlite of this directory "
                 "copied into it, no answer is asked for twice"
             ) from error
+
+
+def set_damaged_aside(directory: Path) -> list[str]:
+    """Rename manifests that are damaged, so that a run goes on from the previous one, or anew.
+
+    Only for the process that holds the run.
+
+    Returns:
+        A line for each that was renamed, and what follows from it.
+    """
+    told = []
+    for name in (MANIFEST, PREVIOUS):
+        path = directory / name
+        try:
+            Manifest._read_file(path)  # noqa: SLF001
+        except DamagedRunError as error:
+            path.replace(path.with_name(name + DAMAGED))
+            told.append(f"{error}; set aside as {name}{DAMAGED}")
+    if told:
+        rest = (directory / PREVIOUS).exists() or (directory / MANIFEST).exists()
+        told[-1] += (
+            "; going on from the manifest before it"
+            if rest
+            else "; everything is computed anew, answers come from the cache"
+        )
+    return told
+
+
+def _digest(body: JSON) -> str:
+    """Of the content, whatever the white space."""
+    return hashlib.sha256(canonical_json(body).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _first_line(error: Exception) -> str:
@@ -162,44 +236,3 @@ def _first_line(error: Exception) -> str:
 def fingerprint(*parts: JSON) -> str:
     """32 hex digits that differ whenever any part differs."""
     return hashlib.sha256(canonical_json(list(parts)).encode()).hexdigest()[:32]
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then make it durable under its name.
-
-    After a crash the old content or the new is there, never a part of one.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """`write_atomically` for a text."""
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    write_atomically(path, write)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

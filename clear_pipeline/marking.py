@@ -13,10 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clear_pipeline.calibration import Calibration, Marks, ScoredBy, fit_marks
+from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.errors import UsageError
 from clear_pipeline.evaluate.labels import Labels, listed
 from clear_pipeline.evaluate.matching import match
-from clear_pipeline.manifest import StageRecord, write_text_atomically
+from clear_pipeline.manifest import StageRecord
 from clear_pipeline.run import Run
 from clear_pipeline.scoring.parts import F64
 from clear_pipeline.stages.base import alive_rows

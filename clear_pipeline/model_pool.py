@@ -8,6 +8,7 @@ from typing import Any
 
 from clear_pipeline.config import EMBEDDER, Config
 from clear_pipeline.errors import ConfigError
+from clear_pipeline.llm.answers import set_damaged_aside
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.cache import Cached
 from clear_pipeline.llm.catalog import embedded_model
@@ -80,6 +81,8 @@ class ModelPool:
             UnreachableError: A server does not answer.
             WeightsError: The embedded model's weights could not be had.
         """
+        if roles and not self._open and (told := set_damaged_aside(self._cache_path)):
+            self._note(told)
         for role in roles:
             identity = self._identity(role)
             if identity not in self._open:

@@ -9,6 +9,7 @@ from typing import Any
 
 from clear_pipeline.card import write_card
 from clear_pipeline.config import Config
+from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import UsageError
 from clear_pipeline.export import ExportResult, ExportSettings, export
 from clear_pipeline.ledger import write_ledger
@@ -41,6 +42,7 @@ def write_outputs(config: Config, manifest: Manifest, store: Store, progress: Pr
         progress.advance(input_rows)
     finally:
         progress.finish()
+    manifest.outputs[LEDGER] = file_sha256(store.directory / LEDGER)
     progress.start("export", input_rows)
     try:
         result = export(
@@ -49,6 +51,7 @@ def write_outputs(config: Config, manifest: Manifest, store: Store, progress: Pr
             store.directory / EXPORT,
             config.export,
             own_columns=len(manifest.files) == 1,
+            own_directory=True,
         )
     finally:
         progress.finish()

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clear_pipeline.config import Config
+from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.engine.base import Engine
 from clear_pipeline.engine.local import LocalEngine
+from clear_pipeline.errors import UnwritableError
 from clear_pipeline.ingest import ingest
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.load import Data
-from clear_pipeline.manifest import Manifest, StageRecord, write_text_atomically
+from clear_pipeline.manifest import Manifest, StageRecord
 from clear_pipeline.model_pool import ModelPool, identity_of
 from clear_pipeline.outputs import write_outputs
 from clear_pipeline.resume import (
@@ -99,7 +101,7 @@ class Pipeline:
     async def _run(self, data: Data, out: Path) -> None:
         _refuse_other_scorer(self.config, self._models)
         store = Store(out)
-        with store.locked():
+        with store.locked(self._progress.note):
             manifest = ingest(data, self.config.load, store, self._progress)
             write_text_atomically(out / CONFIG, self.config.to_yaml())
             pool = ModelPool(
@@ -115,9 +117,13 @@ class Pipeline:
             try:
                 for position, stage in enumerate(self.config.stages):
                     await _run_stage(stage, manifest.chain[:position], work)
+            except BaseException:
+                with suppress(UnwritableError):  # the error that stopped the run is told
+                    work.save()
+                raise
             finally:
                 await pool.close()
-                work.save()
+            work.save()
             write_outputs(self.config, manifest, store, self._progress)
 
 

@@ -1,4 +1,7 @@
-"""Files of training rows, written row by row in bounded memory; equal rows give equal bytes."""
+"""Files of training rows, written row by row in bounded memory; equal rows give equal bytes.
+
+What the operating system will not write is an `UnwritableError` with the file's name.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clear_pipeline.durable import writing
 from clear_pipeline.schema import MESSAGE
 
 PARQUET_COLUMNS = pa.schema(
@@ -31,15 +35,19 @@ class JsonLines:
     suffix: ClassVar[str] = ".jsonl"
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8", newline="\n")
+        self._path = path
+        with writing(path):
+            self._file = path.open("w", encoding="utf-8", newline="\n")
 
     def close(self) -> None:
         """Write what is left; nothing may follow."""
-        self._file.close()
+        with writing(self._path):
+            self._file.close()
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row."""
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        with writing(self._path):
+            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 class Parquet:
@@ -49,13 +57,16 @@ class Parquet:
     rows_per_group: ClassVar[int] = 10_000
 
     def __init__(self, path: Path) -> None:
-        self._writer = pq.ParquetWriter(path, PARQUET_COLUMNS, compression="zstd")
+        self._path = path
+        with writing(path):
+            self._writer = pq.ParquetWriter(path, PARQUET_COLUMNS, compression="zstd")
         self._rows: list[Mapping[str, Any]] = []
 
     def close(self) -> None:
         """Write what is left; nothing may follow."""
         self._flush()
-        self._writer.close()
+        with writing(self._path):
+            self._writer.close()
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row."""
@@ -64,5 +75,6 @@ class Parquet:
             self._flush()
 
     def _flush(self) -> None:
-        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=PARQUET_COLUMNS))
+        with writing(self._path):
+            self._writer.write_table(pa.Table.from_pylist(self._rows, schema=PARQUET_COLUMNS))
         self._rows.clear()

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import DamagedRunError, UsageError
 from clear_pipeline.manifest import Manifest
 from clear_pipeline.schema import Example, Fate, Message, examples
@@ -62,6 +63,7 @@ class Run:
             )
         self.manifest = manifest
         self._store = Store(self.path)
+        self._verified: set[str] = set()
 
     def __repr__(self) -> str:
         fates = ", ".join(f"{n} {fate}" for fate, n in self.manifest.fates.items())
@@ -98,6 +100,7 @@ class Run:
         path = self.path / LEDGER
         if not path.is_file():
             raise UsageError(f"{self.path}: no ledger yet; finish it with the same run command")
+        self._verify(LEDGER)
         with _explained(path):
             names: list[str] = pq.read_schema(path).names
         return names
@@ -148,8 +151,20 @@ class Run:
         path = self.path / QUARANTINE
         if not path.is_file():
             return []
+        self._verify(QUARANTINE)
         with _explained(path), path.open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
+
+    def _verify(self, name: str) -> None:
+        """Compare a file with the checksum that the manifest has of it, once."""
+        expected = self.manifest.outputs.get(name)
+        if expected is None or name in self._verified:
+            return
+        path = self.path / name
+        with _explained(path):
+            if file_sha256(path) != expected:
+                raise ValueError("it changed since it was written")
+        self._verified.add(name)
 
     def frame(
         self,

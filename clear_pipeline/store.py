@@ -6,19 +6,27 @@ name it. Reading checks the checksum.
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+import re
+import shutil
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
+from clear_pipeline.durable import TEMPORARY, file_sha256, write_atomically, writing
 from clear_pipeline.errors import DamagedRunError, RunLockedError, UsageError
-from clear_pipeline.manifest import Part, file_sha256, write_atomically
+from clear_pipeline.manifest import Part
 from clear_pipeline.stages.base import Shard
+
+logger = logging.getLogger(__name__)
 
 ROWS_FOLDER = "rows"
 LEDGER = "ledger.parquet"
@@ -28,6 +36,11 @@ EXPORT = "export"
 CARD = "DATASET_CARD.md"
 REPORT = "report.html"
 CONFIG = "config.yaml"
+_LOCK = ".lock"
+_HOLDER = ".lock-holder"
+
+_PART = re.compile(r"(part-[0-9a-f]{16}\.parquet|quarantine-[0-9a-f]{16}\.jsonl)")
+_LEFT_BEHIND = re.compile(rf"\.(.+\.\d+|export){re.escape(TEMPORARY)}")
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -107,34 +120,88 @@ class Store:
                     table = table.append_column(columns.schema.field(name), columns[name])
         return Shard(key, table)
 
+    def sweep(self, named: Mapping[str, Collection[str]]) -> None:
+        """Delete what killed processes and removed rows left behind; only under the lock.
+
+        Args:
+            named: By folder, the names of the files in it that the manifest knows.
+        """
+        for folder in (self.directory, *(p for p in self.directory.iterdir() if p.is_dir())):
+            for path in folder.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    if _LEFT_BEHIND.fullmatch(path.name):
+                        shutil.rmtree(path)
+                elif _LEFT_BEHIND.fullmatch(path.name) or (
+                    _PART.fullmatch(path.name) and path.name not in named.get(folder.name, ())
+                ):
+                    path.unlink()
+
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, note: Callable[[str], None] = logger.info) -> Iterator[None]:
         """Hold the run for this process.
 
-        The lock is the operating system's: it ends with its process, however that dies.
+        The lock is the operating system's: it ends with its process, however that dies. A name
+        that a dead process left beside it is told and taken over.
+
+        Args:
+            note: Told of such a name.
 
         Raises:
-            RunLockedError: Another process holds it; the message says which.
+            RunLockedError: Another process holds it; the message says which, and since when.
+            UsageError: The directory cannot be written, or its file system has no locks.
         """
+        lock = self._acquired()
+        holder = self.directory / _HOLDER
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"{self.directory}: cannot be made a run directory ({error.strerror}); "
-                "give another --out"
-            ) from error
-        holder = self.directory / ".lock-holder"
-        lock = FileLock(self.directory / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            who = holder.read_text() if holder.is_file() else "another process"
-            raise RunLockedError(
-                f"{self.directory}: in use by {who.strip()}; wait for it, or use another --out"
-            ) from None
-        try:
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+            if holder.is_file():
+                note(f"{_who(holder)} held this run and ended without giving it back; going on")
+            me = {
+                "process": os.getpid(),
+                "host": socket.gethostname(),
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            with writing(holder):
+                holder.write_text(json.dumps(me) + "\n", encoding="utf-8")
             yield
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
+
+    def _acquired(self) -> BaseFileLock:
+        lock = FileLock(self.directory / _LOCK)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            who = _who(self.directory / _HOLDER)
+            raise RunLockedError(
+                f"{self.directory}: in use by {who}; wait for it, or use another --out"
+            ) from None
+        except (OSError, NotImplementedError) as error:
+            said = getattr(error, "strerror", None) or error
+            raise UsageError(
+                f"{self.directory}: cannot be used as a run directory ({said}); give another --out"
+            ) from error
+        return lock
+
+
+def _who(holder: Path) -> str:
+    """The process that wrote its name there, as far as it can be told from here."""
+    try:
+        named = json.loads(holder.read_text(encoding="utf-8"))
+        process, host, since = int(named["process"]), str(named["host"]), str(named["since"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+    if host != socket.gethostname():
+        return f"process {process} on the machine {host}, since {since},"
+    return f"process {process} of this machine ({_state(process)}), since {since},"
+
+
+def _state(process: int) -> str:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return "it has ended"
+    except OSError:  # somebody else's
+        pass
+    return "running"

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from clear_pipeline.config import build_config
+from clear_pipeline.errors import ClearPipelineError
 from clear_pipeline.llm.base import ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import ScriptedChat, uniform
 from clear_pipeline.pipeline import Pipeline
@@ -49,7 +50,7 @@ class CountedProgress(SilentProgress):
         self._events.happen()
 
     def note(self, text: str) -> None:
-        super().note(text)
+        sys.stdout.write(f"{text}\n")
         self._events.happen()
 
 
@@ -89,4 +90,8 @@ def main(data: str, out: str, kill_at: int | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    try:
+        main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    except ClearPipelineError as error:  # as the command line does
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)

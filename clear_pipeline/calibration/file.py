@@ -15,8 +15,8 @@ from pydantic import Field, ValidationError, model_validator
 from clear_pipeline.calibration.features import Feature, design, sigmoid
 from clear_pipeline.calibration.missing import remarks_on_missing
 from clear_pipeline.calibration.reliability import Interval, Reliability
+from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.errors import UsageError
-from clear_pipeline.manifest import write_text_atomically
 from clear_pipeline.scoring.parts import F64
 from clear_pipeline.scoring.scored_by import ScoredBy
 from clear_pipeline.settings import Settings

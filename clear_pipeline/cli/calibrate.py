@@ -133,7 +133,7 @@ def _on_marks(
 
 
 def _draw(marks: MarksFit, path: Path) -> None:
-    from clear_pipeline.manifest import write_text_atomically
+    from clear_pipeline.durable import write_text_atomically
     from clear_pipeline.report.reliability import reliability_svg
 
     write_text_atomically(path, reliability_svg(marks.reliability))

@@ -1,51 +1,28 @@
-"""Answered samples, kept by content, so that no answer is ever paid for twice.
-
-One SQLite row per sample. A row is committed before its answer is handed on, so a killed process
-loses only the calls in flight.
-"""
+"""A model that is asked only for what was never answered, so that nothing is paid for twice."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import logging
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from weakref import WeakValueDictionary
 
-from clear_pipeline.errors import CallError, DamagedRunError
+from clear_pipeline.errors import CallError
+from clear_pipeline.llm.answers import Answer, Answers, sha256_of
 from clear_pipeline.llm.base import (
     OMIT,
     Capabilities,
     ChatModel,
     ChatRequest,
-    Choice,
     Completion,
     Omit,
-    Token,
     Usage,
 )
 from clear_pipeline.llm.meter import Meter
 from clear_pipeline.schema import JSON, canonical_json
 
-logger = logging.getLogger(__name__)
-
 _VERSION: Final = 1
 """Part of every key; raised when the meaning of a stored answer changes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One stored sample. The usage of a reply stands with its first sample."""
-
-    choice: Choice
-    model: str
-    usage: Usage
 
 
 class Cached:
@@ -59,7 +36,8 @@ class Cached:
         meter: Counts samples, by where they came from, and the names that served them.
 
     Raises:
-        DamagedRunError: The file is no cache.
+        DamagedRunError: The file is no cache, see `answers.set_damaged_aside`.
+        UnwritableError: It cannot be written.
     """
 
     def __init__(self, inner: ChatModel, *, path: Path | None, meter: Meter) -> None:
@@ -136,7 +114,7 @@ def question_hash(identity: str, request: ChatRequest) -> str:
         return None if value is OMIT else value
 
     scored = {} if request.score_from is None else {"score_from": request.score_from}
-    return _sha256(
+    return sha256_of(
         canonical_json(
             {
                 "version": _VERSION,
@@ -157,98 +135,3 @@ def question_hash(identity: str, request: ChatRequest) -> str:
             }
         )
     )
-
-
-class Answers:
-    """The SQLite file: answers by question and sample index, each with a checksum."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._db = sqlite3.connect(path or ":memory:", isolation_level=None)
-        with self._explained():
-            self._db.execute("PRAGMA journal_mode = WAL")
-            # Commits survive a killed process; a power cut may lose the last ones, which are
-            # then asked again.
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS answers"
-                " (key TEXT PRIMARY KEY, value BLOB NOT NULL, checksum TEXT NOT NULL)"
-                " WITHOUT ROWID"
-            )
-
-    def read(self, question: str, samples: Sequence[int]) -> dict[int, Answer]:
-        """The stored answers, by sample index. A damaged one counts as not stored."""
-        keys = {_sample_key(question, index): index for index in samples}
-        marks = ",".join("?" * len(keys))
-        query = f"SELECT key, CAST(value AS BLOB), checksum FROM answers WHERE key IN ({marks})"  # noqa: S608
-        with self._explained():
-            rows = self._db.execute(query, list(keys)).fetchall()
-        answers = {}
-        for key, value, checksum in rows:
-            if _checksum(key, value) == checksum:
-                answers[keys[key]] = _decode(value)
-            else:
-                logger.warning("%s: a damaged answer is asked again", self._path)
-        return answers
-
-    def write(self, question: str, answers: dict[int, Answer]) -> None:
-        """Store answers; they are committed on return."""
-        rows = []
-        for index, answer in answers.items():
-            key, value = _sample_key(question, index), _encode(answer)
-            rows.append((key, value, _checksum(key, value)))
-        with self._explained():
-            self._db.execute("BEGIN")
-            self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows)
-            self._db.execute("COMMIT")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            raise DamagedRunError(
-                f"{self._path}: the cache of model answers cannot be used ({error}); delete it "
-                "to ask the model again, or free the disk if it is full"
-            ) from error
-
-
-def _sample_key(question: str, index: int) -> str:
-    return _sha256(f"{question}:{index}")
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _checksum(key: str, value: bytes) -> str:
-    return hashlib.sha256(key.encode() + value).hexdigest()[:16]
-
-
-def _encode(answer: Answer) -> bytes:
-    choice, tokens = answer.choice, answer.choice.tokens
-    stored: dict[str, JSON] = {
-        "text": choice.text,
-        "finish_reason": choice.finish_reason,
-        "tokens": None if tokens is None else [[t.text, t.logprob, t.top] for t in tokens],
-        "tool_calls": choice.tool_calls,
-        "reasoning": choice.reasoning,
-        "model": answer.model,
-        "usage": asdict(answer.usage),
-    }
-    return canonical_json(stored).encode("utf-8", "surrogatepass")
-
-
-def _decode(value: bytes) -> Answer:
-    stored: dict[str, Any] = json.loads(value.decode("utf-8", "surrogatepass"))
-    model, usage, tokens = stored.pop("model"), stored.pop("usage"), stored.pop("tokens")
-    parsed = [
-        Token(text, logprob, tuple((alternative, value) for alternative, value in top))
-        for text, logprob, top in tokens or ()
-    ]
-    choice = Choice(**stored, tokens=None if tokens is None else tuple(parsed))
-    return Answer(choice, model, Usage(**usage))

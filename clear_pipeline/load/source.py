@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
+from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import NothingReadableError, UsageError
 from clear_pipeline.formats import FORMATS
 from clear_pipeline.load.detect import open_source
@@ -17,7 +18,6 @@ from clear_pipeline.load.files import data_files, shown
 from clear_pipeline.load.memory import Frame, HFDataset, MemoryTable
 from clear_pipeline.load.rows import load_rows
 from clear_pipeline.load.settings import LoadSettings
-from clear_pipeline.manifest import file_sha256
 
 Data: TypeAlias = str | Path | Frame | HFDataset | Mapping[str, HFDataset] | pa.Table
 """What a run can be started on; a mapping is a Hugging Face DatasetDict."""

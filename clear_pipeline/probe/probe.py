@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from clear_pipeline import __version__
 from clear_pipeline.config import Config
+from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.errors import ClearPipelineError, UsageError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.catalog import embedded_model
@@ -19,7 +20,7 @@ from clear_pipeline.llm.open import known_capabilities
 from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.settings import Prices
 from clear_pipeline.load import Data
-from clear_pipeline.manifest import ModelRecord, write_text_atomically
+from clear_pipeline.manifest import ModelRecord
 from clear_pipeline.model_pool import ModelPool
 from clear_pipeline.pipeline import in_own_loop
 from clear_pipeline.probe.figures import preset_report

@@ -44,6 +44,7 @@ def report_data(run: Run) -> ReportData:
     ledger = run.ledger()
     fates = fate_counts(run)
     compared = compared_column(run)
+    here = run.path.name  # the report may be handed on: it does not tell where the run lies
     return ReportData(
         title=run.manifest.dataset,
         version=run.manifest.package_version,
@@ -60,8 +61,8 @@ def report_data(run: Run) -> ReportData:
         stages=tuple(_stages(run)),
         models=tuple(_models(run)),
         tokens=part_tokens(ledger),
-        notes=(*notes_of(run), *cascade_lines(run), *filter(None, [opinion_line(run)])),
-        commands=next_commands(run),
+        notes=(*notes_of(run), *cascade_lines(run), *filter(None, [opinion_line(run, where=here)])),
+        commands=next_commands(run, where=here),
     )
 
 
@@ -85,9 +86,14 @@ def notes_of(run: Run) -> tuple[str, ...]:
     return tuple(note for stage in _chain(run) for note in stage.notes)
 
 
-def next_commands(run: Run) -> tuple[tuple[str, str], ...]:
-    """(what for, command line) to go on with; empty fates are not offered."""
-    path = shlex.quote(str(run.path))
+def next_commands(run: Run, *, where: str | None = None) -> tuple[tuple[str, str], ...]:
+    """(what for, command line) to go on with; empty fates are not offered.
+
+    Args:
+        run: A finished run.
+        where: What the commands call its directory; None = the path by which it was opened.
+    """
+    path = shlex.quote(str(run.path) if where is None else where)
     fates = fate_counts(run)
     commands = [
         (f"List the {fate} rows", f"clear-pipeline rows {path} --fate {fate}")

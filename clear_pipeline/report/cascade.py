@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow.compute as pc
 import yaml
-from pydantic import ValidationError
 from rich.table import Table
 
 from clear_pipeline.config import Config
@@ -195,6 +194,6 @@ def _prices(run: Run) -> Prices | None:
     try:
         text = (run.path / CONFIG).read_text(encoding="utf-8")
         scorer = Config.model_validate(yaml.safe_load(text)).models.get("scorer")
-    except (OSError, yaml.YAMLError, ValidationError):
+    except (OSError, yaml.YAMLError, ValueError):
         return None  # an edited file takes the price away, not the warning
     return None if scorer is None else prices(scorer)

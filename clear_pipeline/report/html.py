@@ -17,8 +17,8 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from clear_pipeline.durable import write_atomically
 from clear_pipeline.errors import ClearPipelineError
-from clear_pipeline.manifest import write_atomically
 from clear_pipeline.report import svg
 from clear_pipeline.report.data import TOKEN_HEADS, ReportData, ShownRow, funnel
 from clear_pipeline.report.diff import word_diff

@@ -11,8 +11,12 @@ LARGE: Final = 0.5
 """A disagreement above this is counted: one of the two finds the row bad."""
 
 
-def opinion_line(run: Run) -> str | None:
+def opinion_line(run: Run, *, where: str | None = None) -> str | None:
     """How often the second model disagrees, in a sentence; None without a second opinion.
+
+    Args:
+        run: A finished run.
+        where: What the command in it calls the run's directory; None = as it was opened.
 
     Raises:
         UsageError: The run has no ledger yet.
@@ -21,7 +25,7 @@ def opinion_line(run: Run) -> str | None:
         return None
     found = run.ledger(["disagreement"])["disagreement"].drop_null().to_pylist()
     large = sum(value > LARGE for value in found)
-    command = f"clear-pipeline rows {shlex.quote(str(run.path))} --sort disagreement"
+    command = f"clear-pipeline rows {shlex.quote(where or str(run.path))} --sort disagreement"
     return (
         f"second opinion: of {len(found):,} rows that the scorer is sure of, {large:,} are "
         f"doubted by the second model (disagreement above {LARGE:g}); read them: {command}"

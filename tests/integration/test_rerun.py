@@ -117,12 +117,15 @@ def test_what_the_user_was_told_outlives_a_kill_behind_the_last_shard(
     assert model.requests == []
 
 
-def test_answers_outlive_a_damaged_manifest(data: Path, tmp_path: Path) -> None:
-    """The cache of a run whose manifest is lost serves a new run, as the error says."""
+def test_answers_outlive_a_manifest_of_another_version(data: Path, tmp_path: Path) -> None:
+    """It is no damage: the run is left alone, and its cache serves a new one, as the error says."""
     old, new = tmp_path / "old", tmp_path / "new"
     whole = run(data, old).ledger()
-    (old / "manifest.json").write_text("{")
-    with pytest.raises(DamagedRunError, match=r"llm-cache\.sqlite of this directory"):
+    manifest = Manifest.read(old)
+    assert manifest is not None
+    manifest.schema_version = 2  # type: ignore[assignment]
+    manifest.save(old)
+    with pytest.raises(UsageError, match=r"llm-cache\.sqlite of this directory"):
         run(data, old)
     new.mkdir()
     shutil.copy(old / "llm-cache.sqlite", new)
@@ -136,7 +139,7 @@ def test_answers_outlive_a_damaged_manifest(data: Path, tmp_path: Path) -> None:
 def test_out_that_is_a_file_is_wrong_usage(data: Path, tmp_path: Path, place: str) -> None:
     """A run directory that cannot be made is named."""
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="cannot be made a run directory"):
+    with pytest.raises(UsageError, match="cannot be used as a run directory"):
         run(data, tmp_path / place)
 
 

@@ -36,6 +36,7 @@ LAYERS = [
     {"prompts"},
     {"llm"},
     {"manifest", "yaml_source"},
+    {"durable"},
     {"settings"},
     {"schema"},
     {"errors"},

@@ -193,10 +193,10 @@ def test_a_damaged_answer_is_asked_again(tmp_path: Path, damage: str) -> None:
 
 
 def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
-    """The message says which file, and that deleting it asks the model again."""
+    """The message says which file, and what the same command does about it."""
     path = tmp_path / "llm-cache.sqlite"
     path.write_bytes(b"not a database" * 100)
-    with pytest.raises(DamagedRunError, match=r"llm-cache\.sqlite.*delete it"):
+    with pytest.raises(DamagedRunError, match=r"llm-cache\.sqlite.*the same command sets it aside"):
         use(ScriptedChat(script), path, lambda m: m.complete(ASK))
 
 

@@ -1,0 +1,226 @@
+"""The file of answered samples: one SQLite row per sample, each with a checksum.
+
+A row is committed before its answer is handed on, so a killed process loses only the calls in
+flight. A row whose checksum fails counts as not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from clear_pipeline.durable import DAMAGED
+from clear_pipeline.errors import DamagedRunError, UnwritableError
+from clear_pipeline.llm.base import Choice, Token, Usage
+from clear_pipeline.schema import JSON, canonical_json
+
+logger = logging.getLogger(__name__)
+
+_TABLE: Final = (
+    "CREATE TABLE IF NOT EXISTS answers"
+    " (key TEXT PRIMARY KEY, value BLOB NOT NULL, checksum TEXT NOT NULL) WITHOUT ROWID"
+)
+_RANGES: Final = 16**3
+"""Into so many parts the keys are divided where a damaged file is read."""
+_BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_PRIMARY: Final = 0xFF
+"""The bits of SQLite's extended error codes that tell the class of the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One stored sample. The usage of a reply stands with its first sample."""
+
+    choice: Choice
+    model: str
+    usage: Usage
+
+
+class Answers:
+    """Answers by question and sample index.
+
+    Args:
+        path: The file, made if absent; None keeps the answers in memory.
+
+    Raises:
+        DamagedRunError: The file is no cache, or damaged.
+        UnwritableError: It cannot be written.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        with self._explained():
+            self._db = _connected(path or ":memory:")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            # Commits survive a killed process; a power cut may lose the last ones, which are
+            # then asked again.
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute(_TABLE)
+
+    def read(self, question: str, samples: Sequence[int]) -> dict[int, Answer]:
+        """The stored answers, by sample index. A damaged one counts as not stored."""
+        keys = {_sample_key(question, index): index for index in samples}
+        marks = ",".join("?" * len(keys))
+        query = f"SELECT key, CAST(value AS BLOB), checksum FROM answers WHERE key IN ({marks})"  # noqa: S608
+        with self._explained():
+            rows = self._db.execute(query, list(keys)).fetchall()
+        answers = {}
+        for key, value, checksum in rows:
+            if _checksum(key, value) == checksum:
+                answers[keys[key]] = _decode(value)
+            else:
+                logger.warning("%s: a damaged answer is asked again", self._path)
+        return answers
+
+    def write(self, question: str, answers: dict[int, Answer]) -> None:
+        """Store answers; they are committed on return."""
+        rows = []
+        for index, answer in answers.items():
+            key, value = _sample_key(question, index), _encode(answer)
+            rows.append((key, value, _checksum(key, value)))
+        with self._explained():
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if _is_broken(error):
+                raise DamagedRunError(
+                    f"{self._path}: the cache of model answers is damaged ({error}); the same "
+                    "command sets it aside and takes over what can be read of it"
+                ) from error
+            raise UnwritableError(self._path, str(error)) from error
+
+
+def set_damaged_aside(path: Path) -> str | None:
+    """Look through a file of answers; put a new one in the place of a damaged one.
+
+    Only for the process that holds the run. The damaged file stays under another name, and every
+    answer that can still be read is taken over.
+
+    Returns:
+        What was found and done, in one line; None for a sound file, or none.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with closing(_connected(path)) as db:
+            found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        if not _is_broken(error):
+            return None  # opening it for use says what is wrong
+        found = str(error)
+    if found == "ok":
+        return None
+    aside = path.with_name(path.name + DAMAGED)
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.replace(aside.with_name(aside.name + suffix))
+    saved = _saved(aside, path)
+    return (
+        f"{path}: damaged ({' '.join(found.split())[:100]}); set aside as {aside.name}, "
+        f"{saved:,} answers taken over, the others are asked again"
+    )
+
+
+def _saved(damaged: Path, path: Path) -> int:
+    """Copy the sound rows; how many they are.
+
+    Keys are hex digits and are looked up in narrow ranges, so that a page that cannot be read
+    costs its own rows and no others.
+    """
+    _lengthen(damaged)
+    with closing(_connected(damaged)) as old, closing(_connected(path)) as new:
+        new.execute(_TABLE)
+        new.execute("BEGIN")
+        for number in range(_RANGES):
+            begin, end = f"{number:03x}", f"{number + 1:03x}" if number + 1 < _RANGES else "g"
+            try:
+                rows = old.execute(
+                    "SELECT key, CAST(value AS BLOB), checksum FROM answers"
+                    " WHERE key >= ? AND key < ?",
+                    (begin, end),
+                )
+                sound = [row for row in rows if row[1] and _checksum(row[0], row[1]) == row[2]]
+            except sqlite3.DatabaseError as error:
+                logger.debug("%s: answers %s to %s: %s", damaged, begin, end, error)
+                continue
+            new.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", sound)
+        new.execute("COMMIT")
+        return int(new.execute("SELECT count(*) FROM answers").fetchone()[0])
+
+
+def _lengthen(damaged: Path) -> None:
+    """Fill a file that was cut off up to the length in its header: else SQLite reads none of it."""
+    with damaged.open("rb+") as file:
+        header = file.read(32)
+        length = int.from_bytes(header[16:18], "big") * int.from_bytes(header[28:32], "big")
+        if header.startswith(b"SQLite format 3\0") and length > damaged.stat().st_size:
+            with suppress(OSError):  # the header itself is damaged: there is no such length
+                file.truncate(length)
+
+
+def _connected(path: Path | str) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None)
+    # A flipped bit may leave no UTF-8: such text fails its checksum instead of the whole query.
+    db.text_factory = lambda data: data.decode("utf-8", "replace")
+    return db
+
+
+def _is_broken(error: sqlite3.DatabaseError) -> bool:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code & _PRIMARY in _BROKEN
+
+
+def _sample_key(question: str, index: int) -> str:
+    return sha256_of(f"{question}:{index}")
+
+
+def sha256_of(text: str) -> str:
+    """Of a text that may hold lone surrogates, in hex."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _checksum(key: str, value: bytes) -> str:
+    return hashlib.sha256(key.encode() + value).hexdigest()[:16]
+
+
+def _encode(answer: Answer) -> bytes:
+    choice, tokens = answer.choice, answer.choice.tokens
+    stored: dict[str, JSON] = {
+        "text": choice.text,
+        "finish_reason": choice.finish_reason,
+        "tokens": None if tokens is None else [[t.text, t.logprob, t.top] for t in tokens],
+        "tool_calls": choice.tool_calls,
+        "reasoning": choice.reasoning,
+        "model": answer.model,
+        "usage": asdict(answer.usage),
+    }
+    return canonical_json(stored).encode("utf-8", "surrogatepass")
+
+
+def _decode(value: bytes) -> Answer:
+    stored: dict[str, Any] = json.loads(value.decode("utf-8", "surrogatepass"))
+    model, usage, tokens = stored.pop("model"), stored.pop("usage"), stored.pop("tokens")
+    parsed = [
+        Token(text, logprob, tuple((alternative, value) for alternative, value in top))
+        for text, logprob, top in tokens or ()
+    ]
+    choice = Choice(**stored, tokens=None if tokens is None else tuple(parsed))
+    return Answer(choice, model, Usage(**usage))
