@@ -6,6 +6,7 @@ A file whose bytes and settings are those of an earlier run is not read again.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
@@ -260,7 +261,7 @@ def _manifest_for(data: Data, digests: Mapping[str, str], directory: Path) -> Ma
     """
     is_path = isinstance(data, str | Path)
     path = Path(str(data)).resolve()
-    source = fingerprint(shown(path)) if is_path else IN_MEMORY
+    source = shown(Path(os.path.relpath(path, directory.resolve()))) if is_path else IN_MEMORY
     name = shown(Path(path.name)) if is_path else next(iter(digests), IN_MEMORY)
     manifest = Manifest.read(directory)
     if manifest is None:

@@ -103,8 +103,7 @@ class Manifest(BaseModel):
     """The whole file.
 
     Attributes:
-        source: Hash of the absolute path of DATA, or `memory`: the directory may be copied, and
-            tells nobody where it was made.
+        source: Path of DATA from the run directory, which may be copied; or `IN_MEMORY`.
         outputs: SHA-256 by name of the files that are read back: ledger and quarantine.
         usage: By model, over all resumes.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,7 +90,8 @@ def _run_command(run: Path | None, out: Path) -> str:
     data, folder, config, keep = "DATA", "RUN", "RUN/config.yaml", ""
     if run is not None:
         manifest = open_run(run).manifest
-        data = data if manifest.source == IN_MEMORY else shlex.quote(manifest.source)
+        if manifest.source != IN_MEMORY:
+            data = shlex.quote(os.path.normpath(run.resolve() / manifest.source))
         folder, config = shlex.quote(str(run)), shlex.quote(str(run / CONFIG))
         keep = " --set filter.keep.precision=0.95" if "filter" in manifest.chain else ""
     calibration = f"--calibration {shlex.quote(str(out))}{keep}"
