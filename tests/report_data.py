@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from clear_pipeline.calibration.reliability import Bin, Interval, Reliability
+from clear_pipeline.report.calibration import CalibrationShown, Figure
 from clear_pipeline.report.data import (
     InputFile,
     ModelUse,
@@ -30,6 +32,22 @@ HOSTILE: Final = (
 )
 """Texts that a dataset may hold and that must show as what they are."""
 
+RELIABILITY: Final = Reliability(
+    brier=0.12,
+    skill=Interval(value=0.4, low=0.2, high=0.6),
+    slope=0.9,
+    intercept=0.1,
+    ece=0.05,
+    bins=(
+        Bin(
+            marks=20,
+            share=1.0,
+            predicted=0.25,
+            observed=Interval(value=0.3, low=0.15, high=0.52),
+        ),
+    ),
+)
+
 
 def report_with(text: str, *, fate: Fate = Fate.RECTIFIED, rows: int = 1) -> ReportData:
     """A report that holds `text` in every field that comes from outside."""
@@ -55,6 +73,7 @@ def report_with(text: str, *, fate: Fate = Fate.RECTIFIED, rows: int = 1) -> Rep
         removed=rows,
         confidences=scores,
         threshold=0.4,
+        calibration=CalibrationShown(text, text, (Figure(text, text, text),), RELIABILITY),
         parts=(Part(name="reflection", histogram=scores, mean=0.375),),
         reasons=(Reason(fate, text, rows, text),),
         files=(InputFile(text, text, {fate: rows}, problems=(text,)),),

@@ -20,7 +20,6 @@ from clear_pipeline.store import CONFIG
 if TYPE_CHECKING:
     from clear_pipeline.calibration import Calibration
     from clear_pipeline.calibration.file import CorruptionFit, MarksFit
-    from clear_pipeline.calibration.reliability import Interval
 
 
 def calibrate(  # noqa: PLR0913  # one parameter per option
@@ -153,21 +152,13 @@ def _show(fitted: Calibration) -> None:
 
 
 def _marks_table(marks: MarksFit) -> Table:
+    from clear_pipeline.report.calibration import marks_figures
+
     table = Table(title="P(bad), on marks that the fit did not see", title_justify="left")
     for name in ("figure", "value", "meaning"):
         table.add_column(name)
-    found = marks.reliability
-    for line in (
-        ("marks", f"{marks.good} good, {marks.bad} bad", ""),
-        ("model", marks.chosen, f"the best of {len(marks.candidates)} by log loss"),
-        ("Brier score", f"{found.brier:.3f}", "mean squared error; 0 is best"),
-        ("Brier skill", _interval(found.skill), "above 0: better than the base rate alone"),
-        ("slope", f"{found.slope:.2f}", "1 is right; less is overconfident"),
-        ("intercept", f"{found.intercept:+.2f}", "0 is right; more means more bad rows"),
-        ("ECE", f"{found.ece:.3f}", "mean gap between predicted and found"),
-        ("noise rate", _interval(marks.noise_rate), f"share of bad among {marks.rows:,} rows"),
-    ):
-        table.add_row(*map(Text, line))
+    for figure in marks_figures(marks):
+        table.add_row(*map(Text, figure))
     return table
 
 
@@ -189,10 +180,6 @@ def _corruptions_table(fit: CorruptionFit) -> Table:
         turned = " (turned)" if name in fit.turned else ""
         table.add_row(Text(f"{name} alone{turned}"), "", _number(auroc), "")
     return table
-
-
-def _interval(found: Interval) -> str:
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 
 def _number(value: float | None) -> str:

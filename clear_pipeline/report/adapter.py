@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import yaml
 
 from clear_pipeline.llm.meter import Totals
+from clear_pipeline.report.calibration import calibration_shown
 from clear_pipeline.report.cascade import cascade_lines
 from clear_pipeline.report.data import (
     Histogram,
@@ -54,6 +55,7 @@ def report_data(run: Run) -> ReportData:
         confidences=score_histogram(ledger, compared),
         compared=compared,
         threshold=threshold_of(ledger),
+        calibration=calibration_shown(run),
         parts=tuple(_parts(ledger)),
         reasons=_reasons(ledger),
         files=_files(run, ledger),

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from clear_pipeline.report.calibration import CalibrationShown
 from clear_pipeline.report.words import EXPORTED, FATES
 from clear_pipeline.schema import Fate
 
@@ -240,6 +241,7 @@ class ReportData:
         confidences: Distribution of what the filter goes by, None without a score.
         compared: Its ledger column: `confidence`, or `p_good_low` with a precision.
         threshold: Of the filter on that scale, None without one.
+        calibration: What the run's calibration is worth, None without one.
         parts: Distributions of the confidence's parts.
         reasons: Kinds of reasons, most rows first.
         files: Input files, in input order.
@@ -259,6 +261,7 @@ class ReportData:
     confidences: Histogram | None = None
     compared: str = "confidence"
     threshold: float | None = None
+    calibration: CalibrationShown | None = None
     parts: tuple[Part, ...] = ()
     reasons: tuple[Reason, ...] = ()
     files: tuple[InputFile, ...] = ()

@@ -209,6 +209,28 @@ def test_the_report_draws_the_threshold_on_its_own_scale(precise: Run) -> None:
     assert "Rows by P(good) at least" in report_html(data)
 
 
+def test_the_report_says_how_far_the_calibration_can_be_believed(
+    run: Run, precise: Run, file: Path
+) -> None:
+    """The figures of the file with their intervals and its plot; nothing where there is none."""
+    marks = Calibration.read(file).marks
+    assert marks is not None
+    calibration = report_data(precise).calibration
+    assert calibration is not None
+    assert calibration.reliability == marks.reliability
+    values = {figure.name: figure.value for figure in calibration.figures}
+    rate, skill = marks.noise_rate, marks.reliability.skill
+    assert values["noise rate"] == f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
+    assert values["Brier skill"] == f"{skill.value:.3f} [{skill.low:.3f}, {skill.high:.3f}]"
+    assert values["slope"] == f"{marks.reliability.slope:.2f}"
+    assert values["turned"] == "none"
+    assert values["fitted for"] == "scripted:scripted, preset fast"
+    page = report_html(report_data(precise))
+    assert page.count("<circle") == len(marks.reliability.bins)
+    assert report_data(run).calibration is None
+    assert "How far the calibration" not in report_html(report_data(run))
+
+
 def test_the_notebook_reads_the_rows_next_to_the_threshold(precise: Run) -> None:
     """Nearest by what the filter compared; the line is drawn on that scale and on no other."""
     kept, filtered = (precise.ledger(fate=fate)["p_good_low"].to_pylist() for fate in FATES)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from calibration_rows import signals
-from clear_pipeline.calibration import Calibration, Marks, fit_marks, fit_ranking
+from clear_pipeline.calibration import Calibration, Marks, ScoredBy, fit_marks, fit_ranking
 from clear_pipeline.calibration.features import log_odds, sigmoid
 from clear_pipeline.calibration.logistic import balanced, fit_logistic
 from clear_pipeline.calibration.reliability import (
@@ -25,6 +25,7 @@ from clear_pipeline.calibration.reliability import (
     wilson,
 )
 from clear_pipeline.errors import UsageError
+from clear_pipeline.report.calibration import shown
 from clear_pipeline.report.reliability import reliability_svg
 from clear_pipeline.scoring.parts import F64, Flags, parts
 
@@ -393,6 +394,24 @@ def test_the_lower_bound_narrows_with_marks() -> None:
 @pytest.fixture(scope="module")
 def ranking() -> Calibration:
     return fit_ranking(signals(HALF), *corrupted())[0]
+
+
+def test_a_ranking_is_shown_as_what_it_is() -> None:
+    """By name, with what it was fitted on, what it has not seen and what it turned; no picture."""
+    found = {"reflection": signals(HALF, inverted=True)["reflection"]}
+    by = ScoredBy(model="elsewhere:big", preset="fast")
+    fitted, _ = fit_ranking(found, *corrupted(), leave_out=["cut"], scored_by=by)
+    told = shown(fitted)
+    assert told.says.startswith("ranking-only: an order of rows, no probability. Fitted on 200")
+    values = {figure.name: figure.value for figure in told.figures}
+    assert float(values.pop("AUROC")) > 0.9
+    assert values == {
+        "corruptions": "swap",
+        "left out": "cut",
+        "turned": "reflection",
+        "fitted for": "elsewhere:big, preset fast",
+    }
+    assert told.reliability is None
 
 
 def test_a_file_reads_back_as_it_was(ranking: Calibration, tmp_path: Path) -> None:

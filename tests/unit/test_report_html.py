@@ -54,6 +54,15 @@ def test_hostile_text_is_text(text: str, fate: Fate) -> None:
     assert page.text.count(visible(text)) >= 10
 
 
+def test_the_reliability_of_a_calibration_is_drawn() -> None:
+    """One point per bin, by attributes alone: the page's policy lets no style of a picture in."""
+    page = Page(report_html(report_with("x")))
+    assert page.tags.count("circle") == 1
+    assert page.tags.count("style") == 1
+    assert "20 marks: predicted 0.250, found 0.300 [0.150, 0.520]" in page.text
+    assert "Brier 0.120 · skill 0.40 [0.20, 0.60] · slope 0.90" in page.text
+
+
 def test_nothing_is_loaded() -> None:
     """No element of the page names another resource."""
     page = Page(report_html(report_with("x")))
