@@ -147,10 +147,12 @@ def calibrate_run(
     positions = {row_id: i for i, row_id in enumerate(ids)}
     marked = [row_id for row_id in labels.bad if row_id in positions]
     weight = np.array([labels.weights[i] for i in marked]) if labels.weights else None
+    hashes = run.content_hashes(column)
     marks = Marks(
         rows=np.array([positions[i] for i in marked], np.int64),
         bad=np.array([labels.bad[i] for i in marked], bool),
         weight=weight,
+        content=tuple(hashes[i] for i in marked),
     )
     calibration, remarks = fit_marks(
         found, marks, score=_own_score(found), ranking=ranking, scored_by=scored_by, seed=seed

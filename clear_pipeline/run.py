@@ -111,6 +111,18 @@ class Run:
             parts = [(ROWS_FOLDER, self.manifest.shards[key]), *self.manifest.chain_parts(key)]
             yield self._store.joined(key, parts)
 
+    def content_hashes(self, column: str = "id") -> dict[str, str]:
+        """Hash of what a row teaches (`schema.content_hash`) by `id`, or by `source_id`."""
+        return {
+            row_id: content
+            for shard in self.shards()
+            for row_id, content in zip(
+                shard.table[column].to_pylist(),
+                shard.table["content_hash"].to_pylist(),
+                strict=True,
+            )
+        }
+
     def texts(self, ids: Sequence[str]) -> dict[str, RowText]:
         """Prompt and responses of the given rows, by id; quarantined and unknown ids are absent."""
         wanted = set(ids)

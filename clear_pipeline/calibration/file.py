@@ -1,6 +1,6 @@
 """The calibration file: signals, weights, what it was fitted on, and how well it does.
 
-It holds numbers and names only, never a text or an id of the dataset.
+It holds numbers, names and hashes only, never a text or an id of the dataset.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ class MarksFit(Settings):
     noise_rate: Interval
     """Share of bad rows among them."""
     turned: tuple[str, ...]
+    content: tuple[str, ...] = ()
+    """Content hashes of the marked rows, in order; empty where they are not known."""
 
 
 class Calibration(Settings):

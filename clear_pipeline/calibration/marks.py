@@ -62,11 +62,14 @@ class Marks:
         bad: Per mark.
         weight: How many rows each mark stands for, > 0; None where none were given, which is
             right if the rows were drawn at random.
+        content: Content hash of each marked row, so that the file can tell them from others; empty
+            where they are not known.
     """
 
     rows: I64
     bad: Flags
     weight: F64 | None = None
+    content: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,7 @@ def fit_marks(
             rows=len(model.rows),
             noise_rate=_noise_rate(model, fitted, draws),
             turned=turned,
+            content=tuple(sorted(marks.content)),
         ),
     )
     return calibration, remarks_on(features, parts, turned)

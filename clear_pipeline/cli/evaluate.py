@@ -108,4 +108,14 @@ def _remarks(report: ScoreReport) -> list[str]:
     ):
         if count:
             lines.append(f"{count} {what}")
+    if report.fitted_on is None:
+        lines.append(
+            "the calibration was fitted on marks, its file does not say of which rows: if they are "
+            "among the labels, calibrated and p_good_low may look too good"
+        )
+    elif report.fitted_on:
+        lines.append(
+            f"{report.fitted_on} of the labelled rows are marks that the calibration was fitted "
+            "on: calibrated and p_good_low may look too good; labels of other rows tell"
+        )
     return lines

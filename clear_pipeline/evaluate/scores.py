@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +15,15 @@ from clear_pipeline.evaluate.labels import Labels
 from clear_pipeline.evaluate.matching import Matched, match
 from clear_pipeline.evaluate.statistics import F64, Detection, Flags, detection
 from clear_pipeline.ledger import LEDGER
+from clear_pipeline.report.calibration import calibration_of
 from clear_pipeline.run import Run
 from clear_pipeline.schema import JSON
 from clear_pipeline.scoring.parts import numbers, parts
 from clear_pipeline.scoring.similarity import words
 from clear_pipeline.stages.confidence import REFINED
+
+HIGH_IS_BAD: Final = ("disagreement",)
+"""Columns in [0, 1] in which a high value tells of a bad row: 1 - value is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,9 @@ class ScoreReport:
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
         weighted: Whether the labels say how many rows each stands for.
+        fitted_on: Labelled rows that the run's calibration was fitted on, so that the figures of
+            `calibrated` and `p_good_low` may be too good; None where the file does not say of
+            which rows its marks were.
     """
 
     scores: tuple[NamedDetection, ...]
@@ -66,6 +74,7 @@ class ScoreReport:
     resamples: int
     seed: int
     weighted: bool
+    fitted_on: int | None
 
     def to_json(self) -> JSON:
         """All figures as plain values; each entry of scores and baselines has `best_direction`."""
@@ -123,6 +132,7 @@ def evaluate_scores(
         scores=measure({chosen: values[chosen]} | values, bad, weight),
         baselines=measure(baselines, bad[scored], weight[scored]),
         weighted=bool(labels.weights),
+        fitted_on=_fitted_on(run, rows["id"].to_pylist()),
         matched_by=matched_by,
         unscored=tuple(ids[~scored].tolist()),
         unmatched=len(labels.bad) - rows.num_rows - ambiguous,
@@ -132,6 +142,17 @@ def evaluate_scores(
         resamples=resamples,
         seed=seed,
     )
+
+
+def _fitted_on(run: Run, ids: Sequence[str]) -> int | None:
+    """How many of these rows, by what they teach, were marks of the run's calibration."""
+    calibration = calibration_of(run)
+    if calibration is None or calibration.marks is None:
+        return 0
+    if not calibration.marks.content:
+        return None
+    marked, hashes = set(calibration.marks.content), run.content_hashes()
+    return sum(hashes.get(row_id) in marked for row_id in ids)
 
 
 def _measure(
@@ -170,13 +191,21 @@ def _check_classes(bad: Flags, matched: int) -> None:
 
 
 def _scores(ledger: pa.Table) -> dict[str, F64]:
-    """Every score of a ledger: the confidences, what other stages computed, and the parts."""
+    """Every score of a ledger: the confidences, what other stages computed, and the parts.
+
+    All are turned so that high means good; `p_bad` is `calibrated` once more.
+    """
     named = [name for name in REFINED if name in ledger.column_names]
     others = [
         field.name
         for field in ledger.schema
-        if field.name not in {*LEDGER.names, *named}
+        if field.name not in {*LEDGER.names, *named, *HIGH_IS_BAD, "p_bad"}
         and (pa.types.is_floating(field.type) or pa.types.is_integer(field.type))
     ]
-    columns = [*named, *others]
-    return {name: numbers(ledger[name]) for name in columns} | parts(ledger)
+    found = {name: numbers(ledger[name]) for name in (*named, *others)}
+    turned = {
+        f"1 - {name}": 1 - numbers(ledger[name])
+        for name in HIGH_IS_BAD
+        if name in ledger.column_names
+    }
+    return found | turned | parts(ledger)

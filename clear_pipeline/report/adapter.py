@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import yaml
 
 from clear_pipeline.llm.meter import Totals
-from clear_pipeline.report.calibration import calibration_shown
+from clear_pipeline.report.calibration import calibration_of, shown
 from clear_pipeline.report.cascade import cascade_lines
 from clear_pipeline.report.data import (
     Histogram,
@@ -46,6 +46,7 @@ def report_data(run: Run) -> ReportData:
     fates = fate_counts(run)
     compared = compared_column(run)
     here = run.path.name  # the report may be handed on: it does not tell where the run lies
+    calibration = calibration_of(run)
     return ReportData(
         title=run.manifest.dataset,
         version=run.manifest.package_version,
@@ -55,7 +56,7 @@ def report_data(run: Run) -> ReportData:
         confidences=score_histogram(ledger, compared),
         compared=compared,
         threshold=threshold_of(ledger),
-        calibration=calibration_shown(run),
+        calibration=None if calibration is None else shown(calibration),
         parts=tuple(_parts(ledger)),
         reasons=_reasons(ledger),
         files=_files(run, ledger),

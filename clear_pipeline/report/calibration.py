@@ -37,12 +37,12 @@ class CalibrationShown:
     reliability: Reliability | None = None
 
 
-def calibration_shown(run: Run) -> CalibrationShown | None:
+def calibration_of(run: Run) -> Calibration | None:
     """The calibration that the run used, None without one."""
     record = run.manifest.stage("calibrate")
     if record is None or "calibrate" not in run.manifest.chain:
         return None
-    return shown(Calibration.model_validate(record.settings["file"]))
+    return Calibration.model_validate(record.settings["file"])
 
 
 def shown(file: Calibration) -> CalibrationShown:

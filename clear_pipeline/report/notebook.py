@@ -191,20 +191,10 @@ def _cut(run: Run, rows: list[dict[str, Any]], rule: Keep) -> tuple[set[str], fl
     if count == 0:
         raise NoSurvivorsError(f"{rule}: no row stays; the highest confidence is {keys[0][0]:.3f}")
     if count < len(keys) and keys[count - 1][0] == keys[count][0]:
-        hashes = _content_hashes(run)
+        hashes = run.content_hashes()
         keys = sorted(((key[0], hashes[key[2]], key[2]) for key in keys), reverse=True)
     threshold = rule.confidence if isinstance(rule, Confidence) else keys[count - 1][0]
     return {row_id for _, _, row_id in keys[:count]}, threshold
-
-
-def _content_hashes(run: Run) -> dict[str, str]:
-    return {
-        row_id: content
-        for shard in run.shards()
-        for row_id, content in zip(
-            shard.table["id"].to_pylist(), shard.table["content_hash"].to_pylist(), strict=True
-        )
-    }
 
 
 def _counts(run: Run, frame: pd.DataFrame) -> pd.DataFrame:

@@ -158,6 +158,28 @@ def test_any_score_can_be_measured(again: Callable[..., Run], file: Path) -> Non
     assert named.scores[0].name == "reflection"
     with pytest.raises(UsageError, match="no score 'gone'; there are calibrated, confidence"):
         evaluate_scores(run, labels, score="gone", resamples=5)
+    measured = {found.name: found.detection.auroc.value for found in named.scores}
+    assert "p_bad" not in measured  # `calibrated` the other way round
+    assert min(measured.values()) > 0.5
+
+
+def test_an_evaluation_says_which_labels_the_fit_has_seen(
+    again: Callable[..., Run], file: Path, tmp_path: Path
+) -> None:
+    """All 120 marks are among 200 labels; rows 81 to 100 hold as many as were drawn of them."""
+    run = again(config(file))
+    ids = run.ledger(["id"])["id"].to_pylist()
+    assert evaluate_scores(run, Labels({i: is_bad(i) for i in ids}), resamples=5).fitted_on == 120
+    marked = set(read_labels(file.with_name("marks.csv")).bad)
+    some = ids[80:100]
+    told = evaluate_scores(run, Labels({i: is_bad(i) for i in some}), resamples=5)
+    assert told.fitted_on == len(marked & set(some))
+    labels = write(tmp_path / "labels.csv", ids)
+    arguments = ["evaluate", "scores", str(run.path), "--labels", str(labels)]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert "120 of the labelled rows are marks that the calibration was fitted on" in result.output
+    unmarked = Labels({i: is_bad(i) for i in ids if i not in marked})
+    assert evaluate_scores(run, unmarked, resamples=5).fitted_on == 0
 
 
 def test_a_precision_can_be_previewed(run: Run, again: Callable[..., Run], file: Path) -> None:

@@ -17,6 +17,7 @@ from clear_pipeline.calibration import fit_ranking
 from clear_pipeline.cli import app
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import CallError, ConfigError, UsageError
+from clear_pipeline.evaluate import Labels, evaluate_scores
 from clear_pipeline.llm.base import ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.pipeline import Pipeline
@@ -256,6 +257,20 @@ def test_rows_are_listed_by_disagreement(data: Path, tmp_path: Path) -> None:
     assert views.rows_json(open_run(out), sort="confidence")[0]["id"] == "rows.jsonl:20"
     with pytest.raises(UsageError, match="reason is no column of numbers"):
         views.rows_json(open_run(out), sort="reason")
+
+
+def test_a_disagreement_is_measured_as_what_tells_of_bad_rows(data: Path, tmp_path: Path) -> None:
+    """The second model never knows, so the surest of four rows has the largest; it is bad."""
+    top = tuple((word, math.log(0.5)) for word in ("Yes", "No"))
+    unsure = Choice("Yes", "stop", (Token("Yes", math.log(0.5), top),))
+    models = {"scorer": ScriptedChat(reply), "second": ScriptedChat(lambda r, i: unsure, name="o")}
+    done = Pipeline(config(stages=OPINION), models=models).run(data, out=tmp_path / "run")
+    labels = Labels({row["id"]: row["line"] == ROWS for row in done.ledger().to_pylist()})
+    report = evaluate_scores(done, labels, resamples=5)
+    measured = {found.name: found.detection for found in report.scores}
+    assert "disagreement" not in measured
+    assert measured["1 - disagreement"].n == 4
+    assert measured["1 - disagreement"].auroc.value == 1.0
 
 
 @pytest.mark.parametrize("assigned", [[], ["models.second.model=smollm2-135m"]])
