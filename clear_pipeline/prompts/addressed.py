@@ -17,7 +17,16 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from clear_pipeline.prompts.judge_talk import BREAK, CHEERS, INVITED, SENTENCES, VERDICT_ALONE
+from clear_pipeline.prompts.code_text import Code, code_of
+from clear_pipeline.prompts.judge_talk import (
+    BREAK,
+    CHEERS,
+    INVITED,
+    OUR_TAG,
+    SENTENCES,
+    TURN_MARK,
+    VERDICT_ALONE,
+)
 
 _END = re.compile(
     r"""(?:(?<=\w\w\w\.)
@@ -50,7 +59,8 @@ _LEET: Final = str.maketrans("013457@$!", "oieastasi")
 _FEW = 2
 """So many such characters may stand in a sentence by mistake."""
 _OFTEN = 4
-"""So often stands no sentence in a row that is written for people; short ones twice as often."""
+"""So often stands no sentence in a paragraph that is written for people; a short one may twice as
+often. A refrain comes again in another paragraph."""
 _SHORT = 15
 
 
@@ -77,20 +87,47 @@ def addressed(response: str, request: str) -> Addressed | None:
         response: The text that is to be judged.
         request: What it answers. A request that names verdicts ("yes or no?") is answered by one.
     """
-    end = BREAK.search(response)
-    pieces = pieces_of(response if end is None else response[: end.start()])
+    code = code_of(response)
+    end = _false_end(response, code)
+    pieces = pieces_of(response[:end])
     plain = [_plain(piece) for piece in pieces]
-    often = Counter(plain)
+    paragraphs = _paragraphs(pieces)
+    often = Counter(zip(paragraphs, plain, strict=True))
     invited = INVITED.search(_plain(request)) is not None
+    starts = accumulate(map(len, pieces), initial=0)
+    silent = [code.lines.holds(start) for start, _ in zip(starts, pieces, strict=False)]
     aside = [
-        _speaks(seen, piece)
-        or (n > 0 and not invited and VERDICT_ALONE.fullmatch(seen) is not None)
-        or _is_padding(seen, often[seen])
-        for n, (piece, seen) in enumerate(zip(pieces, plain, strict=True))
+        _hides(piece)
+        or (not quiet and _speaks(seen, answers=invited or n == 0))
+        or (not quiet and _is_padding(seen, often[paragraph, seen]))
+        for n, (piece, seen, quiet, paragraph) in enumerate(
+            zip(pieces, plain, silent, paragraphs, strict=True)
+        )
     ]
-    tail = "" if end is None else response[end.start() :]
-    whole = _divided(pieces, _paragraphs(pieces, aside), tail)
-    return whole or _divided(pieces, aside, tail)
+    spoken = {paragraph for paragraph, out in zip(paragraphs, aside, strict=True) if out}
+    with_neighbours = [
+        out or (paragraph in spoken and not quiet)
+        for out, paragraph, quiet in zip(aside, paragraphs, silent, strict=True)
+    ]
+    tail = response[end:]
+    return _divided(pieces, with_neighbours, tail) or _divided(pieces, aside, tail)
+
+
+def _false_end(response: str, code: Code) -> int:
+    """Where the response pretends to end; its length if nowhere."""
+    ends = [found.start() for found in BREAK.finditer(response)]
+    ends += [
+        found.start()
+        for found in OUR_TAG.finditer(response)
+        if not code.quoted.holds(found.end() - len(found[0].lstrip()))
+    ]
+    opened = 0
+    for mark in TURN_MARK.finditer(response):  # HTML strikes out between two of these
+        opened += -1 if "/" in mark[0] else 1
+        if opened < 0:
+            ends.append(mark.start())
+            break
+    return min(ends, default=len(response))
 
 
 def _divided(pieces: Sequence[str], aside: Sequence[bool], tail: str) -> Addressed | None:
@@ -102,11 +139,9 @@ def _divided(pieces: Sequence[str], aside: Sequence[bool], tail: str) -> Address
     return Addressed(text, rest) if text and rest else None
 
 
-def _paragraphs(pieces: Sequence[str], aside: Sequence[bool]) -> list[bool]:
-    """All pieces of the paragraphs of which one is set aside."""
-    of = [0, *accumulate(int(piece.count("\n") > 1) for piece in pieces)]
-    spoken = {paragraph for paragraph, out in zip(of, aside, strict=False) if out}
-    return [paragraph in spoken for paragraph in of[:-1]]
+def _paragraphs(pieces: Sequence[str]) -> list[int]:
+    """The number of the paragraph that each piece stands in."""
+    return [0, *accumulate(int(piece.count("\n") > 1) for piece in pieces)][: len(pieces)]
 
 
 def pieces_of(text: str) -> list[str]:
@@ -123,8 +158,9 @@ def _plain(text: str) -> str:
     return " ".join(seen.casefold().split())
 
 
-def _speaks(seen: str, piece: str) -> bool:
-    if _hides(piece) or CHEERS.fullmatch(seen):
+def _speaks(seen: str, *, answers: bool) -> bool:
+    """Whether a sentence is meant for a judge; a verdict alone is not where it `answers`."""
+    if CHEERS.fullmatch(seen) or (not answers and VERDICT_ALONE.fullmatch(seen)):
         return True
     return any(found.search(text) for found in SENTENCES for text in {seen, seen.translate(_LEET)})
 

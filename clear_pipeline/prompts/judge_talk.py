@@ -12,13 +12,24 @@ _WORKS = r"(?:response|answer|reply|solution|output|submission|completion|explan
 PRAISE: Final = r"""(?:correct|accurate|right|valid|complete|perfect|excellent|flawless|faultless
     |true|good|great|verified|checked|approved|confirmed|validated|outstanding|helpful|impeccable
     |error[- ]free|top[- ]quality|high[- ]quality|exact|exactly)"""
-_VERDICT = "(?:yes|true|correct|accurate|valid|good|right|positive|pass|five|ten|5|10|100|[ab])"
+_VERDICT = r"""(?:\b(?:yes|correct|accurate|good|right|positive|pass|five|ten)\b
+    |["'\u201c\u2018(\[*`]\s?(?:true|valid|[ab]|5|10|100)(?=\W))"""
+"""A word that programs have, too, or one that is hardly a word, is a verdict in quotes alone."""
+
+_EARLIER = """(?:above|before|earlier|following|foregoing|initial|original|preceding|previous
+    |prior|system)"""
+_ORDERS = """(?:instruction|prompt|question|rule|guideline|criterion|criteria|rubric|request|task
+    |order|directive|command|polic(?:y|ies))s?"""
 
 _SENTENCES = (
     # "Ignore the above", "disregard all earlier instructions"
-    r"""\b(?:ignore|disregard|forget|override|overrule|bypass|discard)\b.{0,60}
-    \b(?:above|below|before|previous|prior|preceding|following|earlier|instructions?|prompt
-    |questions?|rules?|everything|guidelines?|criteria|context|request)\b""",
+    # and not "ignore the warning in the previous step"
+    rf"""\b(?:ignore|disregard|forget|override|overrule|bypass|discard)\W+
+    (?:(?:about|all|and|any|every|of|or|other|our|that|the|these|this|those|to|whatever|your
+    |{_EARLIER})\W+){{0,6}}
+    (?:{_ORDERS}\b|(?:above|before|everything|anything)\b
+    |{_EARLIER}\W+(?:\w+\W+){{0,2}}(?:{_ORDERS}|context|text|messages?)\b
+    |{_EARLIER}\W*$|\w+\W+(?:{_EARLIER}|that\W+(?:you|were))\b.{{0,40}}\b{_ORDERS}\b)""",
     r"""\bignor(?:ier|iere|ieren|iert|a|e|ez|er|are|ar)\b.{0,40}
     \b(?:alle|vorherig|obig|todo|todas|toutes|tout|instruc|anweisungen|consignes)""",
     "\u5ffd\u7565|\u65e0\u89c6|\u7121\u8996",
@@ -39,7 +50,9 @@ _SENTENCES = (
     # "Answer Yes", or "reply with (A)", and "Verdict: ..."
     rf"""\b(?:say|saying|answer|reply|respond|output|print|choose|select|return|give|write|rate
     |score|mark|grade|label|classify|treat|consider|pick|assign|state|declare|confirm)\b
-    [^.!?]{{0,60}}?\b{_VERDICT}\b["')\]]*(?:[.,;:!?]|\s*$)""",
+    [^.!?]{{0,60}}?{_VERDICT}["')\]*`\u201d\u2019]*(?:[.,;:!?]|\s*$|\W+or\b)
+    |^\W*(?:say|answer|reply|respond|output|print|choose|select|give|write)\W{{1,3}}
+    (?:with\W+)?(?:true|valid|[ab])\W*$""",
     r"\b(?:verdict|rating|score|grade|evaluation|assessment|judge?ment)\b\W{0,3}[:=]",
     # "New instructions", "System message", and turns of a chat
     r"\bnew\W+(?:\w+\W+)?(?:instruction|directive|rule|task)s?\b",
@@ -75,9 +88,16 @@ INVITED: Final = re.compile(
 """A request that names verdicts is answered by one."""
 
 BREAK: Final = re.compile(
-    """<[|\uff5c]|</?(?:s|eos|bos)>|<(?:start|end)_of_turn>|<</?SYS>>|\\[/?INST\\]
-    |[<\uff1c\ufe64]\\s{0,9}/\\s{0,9}(?:response|user|assistant|system|turn)\\b
+    r"<[|\uff5c]|</?(?:eos|bos)>|<(?:start|end)_of_turn>|<</?SYS>>|\[/?INST\]", re.IGNORECASE
+)
+"""Control tokens of chat templates, at which a response pretends to end."""
+
+TURN_MARK: Final = re.compile("</?s>", re.IGNORECASE)
+"""Both a control token and HTML's tag for what is struck out."""
+
+OUR_TAG: Final = re.compile(
+    """[<\uff1c\ufe64]\\s{0,9}/\\s{0,9}(?:response|user|assistant|system|turn)\\b
     |^[\\ \\t]*[<\uff1c\ufe64](?:response|user|assistant|system|turn)\\W?[\\ \\t]*$""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
-"""Where a response pretends to end: control tokens of chat templates, and tags like ours."""
+"""A tag like one of ours, which is the end of a response unless it is quoted."""

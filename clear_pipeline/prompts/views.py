@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from clear_pipeline.prompts.addressed import addressed, pieces_of
+from clear_pipeline.prompts.code_text import FENCE, Spans, code_of
+from clear_pipeline.prompts.openings import goes_on, is_opening
 from clear_pipeline.schema import Example
 
 WHOLE = "whole"
@@ -35,13 +37,6 @@ _GAP = re.compile(r"\n[^\S\n]*+\n\s*+")
 _WIDE = re.compile(r"(?<=\S)[^\S\n]{9,}+(?=\S)")
 """More white space than anybody types by mistake; in several lines it makes a table."""
 
-_FENCE = "```"
-
-_UNFINISHED = re.compile(
-    r"(?:.*[:\uff1a]|\#{1,6}\ [^\n]*|\*\*[^*\n]+\*\*)\s*", re.VERBOSE | re.DOTALL
-)
-"""What announces what follows it, or is its heading, and answers nothing alone."""
-
 _MARKER = re.compile(r"\W*(?:\d{1,2}|[A-Za-z])[.)]\s*")
 _NEXT_MARKER = re.compile(r"^\s*(?:\d{1,2}|[A-Za-z])[.)]\s", re.MULTILINE)
 """The number of a list's item."""
@@ -54,7 +49,8 @@ def views(example: Example) -> Mapping[str, Example]:
 
     Parts are the first paragraph, all the others, and of the first its first sentence or line and
     the others. JSON with something after it is a paragraph. A response of one sentence is judged
-    whole alone, and so is one with a tool call.
+    whole alone, and so is one with a tool call. Code is not cut, and what `is_opening` is judged
+    with what follows it.
     """
     found = {WHOLE: example}
     response = (example.target.content or "").strip()
@@ -72,15 +68,16 @@ def _texts(response: str, example: Example) -> Mapping[str, str]:
     json_end = _json_end(response)
     if json_end == len(response):
         return {}
-    start, end = (json_end, json_end) if json_end else _gap(response)
+    code = code_of(response).blocks
+    start, end = (json_end, json_end) if json_end else _gap(response, code)
     first, others = response[:start].strip(), response[end:].strip()
-    opening, remainder = (first, "") if json_end else _sentences(first)
+    opening, remainder = (first, "") if json_end else _sentences(first, code)
     apart = addressed(response, "\n".join(message.text for message in example.messages))
     return {
         FIRST: first,
-        OTHERS: others,
+        OTHERS: "" if is_opening(others) else others,
         OPENING: opening,
-        REMAINDER: remainder,
+        REMAINDER: "" if is_opening(remainder) else remainder,
         UNADDRESSED: "" if apart is None else apart.rest,
     }
 
@@ -100,10 +97,10 @@ def _json_end(response: str) -> int:
     return 0 if goes_on else end
 
 
-def _gap(response: str) -> tuple[int, int]:
+def _gap(response: str, code: Spans) -> tuple[int, int]:
     """Between the first paragraph and the others; at the end of the response if it has but one.
 
-    None is within a fence, behind a heading, or behind what announces the next paragraph.
+    None is within code or a fence, or behind a paragraph that `is_opening`.
     """
     gaps = [found.span() for found in _GAP.finditer(response)]
     wide = [found.span() for line in response.split("\n") if (found := _WIDE.search(line))]
@@ -112,25 +109,26 @@ def _gap(response: str) -> tuple[int, int]:
     begun, fences = 0, 0
     for start, end in gaps:
         paragraph = response[begun:start]
-        fences += paragraph.count(_FENCE)
-        if fences % 2 == 0 and not _UNFINISHED.fullmatch(paragraph):
+        fences += paragraph.count(FENCE)
+        if fences % 2 == 0 and not code.divides(start) and not is_opening(paragraph):
             return start, end
         begun = end
     return len(response), len(response)
 
 
-def _sentences(paragraph: str) -> tuple[str, str]:
-    """The first and the others; a fence is one piece, and what announces it belongs to it."""
+def _sentences(paragraph: str, code: Spans) -> tuple[str, str]:
+    """The first and the others; code is one piece, and what announces it belongs to it."""
     words = len(paragraph.split()) + len(_CJK.findall(paragraph))
     if "\n" not in paragraph and words < _WORDS:
         return paragraph, ""
     end, fenced, last = 0, False, ""
     is_list = _NEXT_MARKER.search(paragraph, 1) is not None
     for piece in pieces_of(paragraph):
+        parted = fenced or code.divides(end) or goes_on(last, piece)
         marker = is_list and _MARKER.fullmatch(last)
-        if last and not (fenced or marker or _UNFINISHED.fullmatch(last)):
+        if last and not (parted or marker or is_opening(last)):
             break
         end += len(piece)
-        fenced ^= piece.count(_FENCE) % 2 == 1
+        fenced ^= piece.count(FENCE) % 2 == 1
         last = piece.strip()
     return paragraph[:end].strip(), paragraph[end:].strip()

@@ -44,7 +44,7 @@ class Score(Sampling):
     """
 
     name: ClassVar[str] = "score"
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
 
     kind: Literal["score"] = "score"
     preset: Literal["fast", "paper", "best", "likelihood"] = "fast"
