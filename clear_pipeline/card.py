@@ -19,6 +19,8 @@ from clear_pipeline.schema import JSON, Fate, canonical_json
 
 MAX_FILES: Final = 50
 """Source files that are listed; the others are counted."""
+MAX_VALUE: Final = 500
+"""Characters of one setting; a calibration's content is longer."""
 
 _MEANINGS: Final[Mapping[Fate, str]] = MappingProxyType(
     {
@@ -148,7 +150,9 @@ def _model_name(manifest: Manifest, role: str) -> str:
 
 
 def _shown(value: JSON) -> str:
-    return value if isinstance(value, str) else canonical_json(value)
+    text = value if isinstance(value, str) else canonical_json(value)
+    left = len(text) - MAX_VALUE
+    return text if left <= 0 else f"{text[:MAX_VALUE]}… ({left} more characters in manifest.json)"
 
 
 def _fates(manifest: Manifest, settings: ExportSettings, result: ExportResult) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,13 @@ def script(request: ChatRequest, sample: int) -> Choice:
     return Choice("Yes", "stop", (Token("Yes", top[0][1], top),))
 
 
-def scored_run(folder: Path, rows: int = 200) -> tuple[Run, ScriptedChat]:
+def scored_run(
+    folder: Path,
+    rows: int = 200,
+    *,
+    stages: Sequence[str] = ("score", "filter"),
+    assignments: Sequence[str] = (),
+) -> tuple[Run, ScriptedChat]:
     """Rows of which every third has a wrong answer, scored and filtered."""
     data = folder / "rows.jsonl"
     lines = (
@@ -43,6 +50,6 @@ def scored_run(folder: Path, rows: int = 200) -> tuple[Run, ScriptedChat]:
     )
     data.write_text("".join(json.dumps(line) + "\n" for line in lines))
     model = ScriptedChat(script)
-    config = build_config(preset="fast", stages=["score", "filter"])
+    config = build_config(preset="fast", stages=stages, assignments=assignments)
     run = Pipeline(config, models={"scorer": model}).run(data, out=folder / "run")
     return run, model

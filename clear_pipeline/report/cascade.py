@@ -164,11 +164,13 @@ def threshold_warning(
         if known is None or known.is_free or not use.band
         else f", ${cost(use.usage, known) * rows / use.band:,.4f}"
     )
-    (form,) = keep.items()
+    form, value = next(iter(keep.items()))
+    if form == "precision":  # known after calibration only: the share of rows that it dropped
+        form, value = "quantile", round(1 - len(stays) / len(ranked), 3)
     return (
         f"{rows:,} rows near the threshold were scored by reflection only, since the cascade's "
         f"band lies elsewhere; rescoring them costs about {calls:,} calls, {tokens:,} "
-        f"tokens{price}: --set stages.cascade.keep.{form[0]}={form[1]}"
+        f"tokens{price}: --set stages.cascade.keep.{form}={value}"
     )
 
 

@@ -182,6 +182,53 @@ def test_an_evaluation_says_which_labels_the_fit_has_seen(
     assert evaluate_scores(run, unmarked, resamples=5).fitted_on == 0
 
 
+def test_a_file_that_does_not_say_which_rows_were_marked_is_no_acquittal(
+    again: Callable[..., Run], file: Path, tmp_path: Path
+) -> None:
+    """The labels may be those marks: that is not known, and said."""
+    fitted = Calibration.read(file)
+    assert fitted.marks is not None
+    marks = fitted.marks.model_copy(update={"content": ()})
+    fitted.model_copy(update={"marks": marks}).save(tmp_path / "silent.json")
+    run = again(config(tmp_path / "silent.json"))
+    labels = write(tmp_path / "labels.csv", row_ids(range(1, 61)))
+    assert evaluate_scores(run, read_labels(labels), resamples=5).fitted_on is None
+    arguments = ["evaluate", "scores", str(run.path), "--labels", str(labels)]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert "does not say of which rows" in result.output
+
+
+def test_the_card_names_a_calibration_without_printing_all_of_it(
+    again: Callable[..., Run], file: Path
+) -> None:
+    """Its first 500 characters, and how many more the manifest has."""
+    card = (again(config(file)).path / "DATASET_CARD.md").read_text()
+    (line,) = [line for line in card.splitlines() if "more characters in manifest" in line]
+    assert line.startswith("| file |")
+    assert len(line) < 1_000
+
+
+def test_marks_of_a_cascaded_run_go_with_its_cascade(tmp_path: Path) -> None:
+    """Fitted after the cascade, the file weighs or tried `cascaded`: a rerun asks nothing."""
+    assigned = ["cascade.similarity=lexical", "cascade.k=2"]
+    stages = ("score", "cascade", "filter")
+    first, _ = scored_run(tmp_path, 120, stages=stages, assignments=assigned)
+    ids = first.ledger(["id"])["id"].to_pylist()
+    fitted, _ = calibrate_run(first, Labels({i: is_bad(i) for i in ids[:90]}))
+    fitted.save(tmp_path / "c.json")
+    model, progress = ScriptedChat(script), SilentProgress()
+    settings = build_config(
+        first.path / "config.yaml",
+        calibration=tmp_path / "c.json",
+        assignments=["filter.keep.precision=0.7"],
+    )
+    pipeline = Pipeline(settings, models={"scorer": model}, progress=progress)
+    done = pipeline.run(tmp_path / "rows.jsonl", out=first.path)
+    assert model.requests == []
+    assert "cascade: up to date" in progress.notes
+    assert done.manifest.chain == ["score", "cascade", "calibrate", "filter"]
+
+
 def test_a_precision_can_be_previewed(run: Run, again: Callable[..., Run], file: Path) -> None:
     """In a notebook, by the filter's own rule; without probabilities it says what to type."""
     keep = {"precision": 0.95}

@@ -22,6 +22,7 @@ from clear_pipeline.llm.base import ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import views
+from clear_pipeline.report.cascade import threshold_warning
 from clear_pipeline.report.notebook import move_threshold
 from clear_pipeline.run import Run, open_run
 from clear_pipeline.stages.base import SilentProgress
@@ -114,6 +115,17 @@ def test_a_moved_filter_asks_nothing_and_warns_with_the_cost(data: Path, tmp_pat
         assert warning in shown
         assert "rescoring them costs about 6 calls" in shown
         assert "--set stages.cascade.keep.count=2" in shown
+
+
+def test_a_precision_is_named_as_the_share_that_it_drops(data: Path, tmp_path: Path) -> None:
+    """Two of twenty rows stay; a cascade knows no precision, and asks around the quantile 0.9."""
+    done, _ = run(data, tmp_path / "run", config())
+    lines = done.ledger().to_pylist()
+    warning = threshold_warning(
+        done, lines, {"rows.jsonl:19", "rows.jsonl:20"}, {"precision": 0.95}
+    )
+    assert warning is not None
+    assert warning.endswith("--set stages.cascade.keep.quantile=0.9")
 
 
 def test_a_preview_of_another_threshold_gives_the_same_warning(data: Path, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from clear_pipeline.errors import UsageError
 from clear_pipeline.report.calibration import shown
 from clear_pipeline.report.reliability import reliability_svg
 from clear_pipeline.scoring.parts import F64, Flags, parts
+from clear_pipeline.stages.base import Context, SilentProgress
+from clear_pipeline.stages.calibrate import Calibrate
 
 P = np.array([0.8, 0.4, 0.1])
 BAD = np.array([True, False, False])
@@ -263,6 +265,19 @@ def test_draws_of_half_of_the_rows_tell_of_that_half() -> None:
     assert value[drawn & ~HALF].min() > 0.9
     assert value[drawn & HALF].max() < 0.1
     assert value[~drawn] == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_run_is_told_which_rows_lack_a_signal() -> None:
+    """Four of ten rows have draws: once, with what their absence counts as."""
+    drawn = np.arange(400) // 2 % 2 == 0
+    draws = np.where(drawn, np.where(HALF, 0.25, 0.75), np.nan)
+    fitted, _ = fit_ranking({"consistency": draws}, *corrupted())
+    assert labels(fitted) == ["consistency", "consistency missing"]
+    progress = SilentProgress()
+    partials = [{"": 6, "consistency": 4}, {"": 4, "consistency": 0}]
+    assert Calibrate(file=fitted).combine(partials, Context(progress=progress)) == [None, None]
+    assert progress.notes[0] == f"calibrate: 6 of 10 rows have no consistency; {WEIGHED_TOO}"
+    assert len(progress.notes) == 2  # the other: that a ranking is no probability
 
 
 def test_marks_weigh_a_part_that_some_rows_lack() -> None:
