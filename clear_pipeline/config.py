@@ -14,8 +14,10 @@ from clear_pipeline.config_errors import explained
 from clear_pipeline.config_values import STAGE_KINDS, assign
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.export import ExportSettings
+from clear_pipeline.llm.budget import UNPRICED
 from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
-from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.llm.pricing import prices
+from clear_pipeline.llm.settings import BudgetSettings, ModelSettings
 from clear_pipeline.load import LoadSettings
 from clear_pipeline.stages.base import Settings
 from clear_pipeline.stages.calibrate import Calibrate
@@ -67,6 +69,8 @@ class Config(Settings):
     """The chain, in order."""
     export: ExportSettings = ExportSettings()
     """What is written at the end."""
+    budget: BudgetSettings = BudgetSettings()
+    """What may be spent at most."""
 
     @model_validator(mode="after")
     def _chain_is_possible(self) -> Config:
@@ -122,6 +126,14 @@ class Config(Settings):
         calibrate = stages.get("calibrate")
         if "cascade" in stages and isinstance(calibrate, Calibrate):
             calibrate.require_signal_of_cascade()
+        return self
+
+    @model_validator(mode="after")
+    def _prices_are_known_to_a_cap(self) -> Config:
+        if self.budget.max_usd is not None:
+            for role in sorted({role for stage in self.stages for role in stage.roles()}):
+                if prices(model := self.model_for(role)) is None:
+                    raise ValueError(f"models.{role}: {model.model}: {UNPRICED}")
         return self
 
     def model_for(self, role: str) -> ModelSettings:
@@ -296,8 +308,7 @@ def _explained(error: ValidationError, source: YamlSource) -> str:
 
 def _known_keys() -> set[str]:
     models: tuple[type[BaseModel], ...] = (
-        Config, ModelSettings, LoadSettings, Dedup, Score, Cascade, Calibrate, SecondOpinion,
-        Filter, Rectify,
-        ExportSettings,
+        Config, BudgetSettings, ModelSettings, LoadSettings, Dedup, Score, Cascade, Calibrate,
+        SecondOpinion, Filter, Rectify, ExportSettings,
     )  # fmt: skip
     return {name for model in models for name in model.model_fields}

@@ -97,9 +97,28 @@ class WeightsError(RunFailedError):
 
 
 class BudgetExceededError(ClearPipelineError):
-    """A cap on calls, tokens or dollars was reached before the next call was sent."""
+    """A cap on calls, tokens or dollars was reached before the next call was sent.
+
+    Args:
+        message: Which cap, what was spent, what the next call may take.
+        cap: Name of the setting: max_usd, max_tokens or max_calls.
+        limit: Its value.
+        needed: The least value with which the next call could be sent.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, *, cap: str, limit: float, needed: float) -> None:
+        super().__init__(message)
+        self.cap = cap
+        self.limit = limit
+        self.needed = needed
+
+    def with_work_left(self, left: str) -> BudgetExceededError:
+        """The same, with what is left to do."""
+        return BudgetExceededError(
+            f"{self}. {left}", cap=self.cap, limit=self.limit, needed=self.needed
+        )
 
 
 TRANSIENT_KINDS = ("garbled", "outage", "rate_limit", "timeout", "unreachable")

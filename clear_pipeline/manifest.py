@@ -105,7 +105,8 @@ class Manifest(BaseModel):
     Attributes:
         source: Path of DATA from the run directory, which may be copied; or `IN_MEMORY`.
         outputs: SHA-256 by name of the files that are read back: ledger and quarantine.
-        usage: By model, over all resumes.
+        usage: By model, over all resumes; what was spent is repeated from `spend.sqlite`.
+        budget: The caps of the last run.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -121,6 +122,7 @@ class Manifest(BaseModel):
     stages: list[StageRecord] = Field(default_factory=list)
     models: dict[str, ModelRecord] = Field(default_factory=dict)
     usage: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    budget: dict[str, float] = Field(default_factory=dict)
     fates: dict[str, int] = Field(default_factory=dict)
     outputs: dict[str, str] = Field(default_factory=dict)
     export: dict[str, Any] = Field(default_factory=dict)

@@ -10,12 +10,17 @@ from clear_pipeline.config import EMBEDDER, Config
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.llm.answers import set_damaged_aside
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.budget import Budget, spent_words
+from clear_pipeline.llm.budgeted import Budgeted
 from clear_pipeline.llm.cache import Cached
 from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import model_identity, open_model
+from clear_pipeline.llm.spend import with_spend
+from clear_pipeline.llm.spend_file import SpendFile
 from clear_pipeline.manifest import ModelRecord
 from clear_pipeline.stages.base import Stage
+from clear_pipeline.store import CACHE, SPEND
 
 
 def identity_of(role: str, config: Config, given: Mapping[str, ChatModel]) -> str:
@@ -40,7 +45,7 @@ class ModelPool:
     Args:
         config: Settings by role.
         given: Ready models by role, used instead; their answers are cached all the same.
-        cache_path: Where answers are kept.
+        directory: Of the run: answers are kept in it, and what was spent.
         spent: Totals by model from earlier sessions of this run.
         note: Told what the user must know, such as a download of weights.
     """
@@ -50,15 +55,16 @@ class ModelPool:
         config: Config,
         given: Mapping[str, ChatModel],
         *,
-        cache_path: Path,
+        directory: Path,
         spent: Mapping[str, Mapping[str, Any]],
         note: Callable[[str], None],
     ) -> None:
         self._config = config
         self._given = given
-        self._cache_path = cache_path
+        self._cache_path = directory / CACHE
         self._note = note
         self._spent = {name: Totals.from_json(dict(total)) for name, total in spent.items()}
+        self._budget = Budget(config.budget, SpendFile(directory / SPEND, earlier=self._spent))
         self._meters: dict[str, Meter] = {}
         self._open: dict[str, ChatModel] = {}
 
@@ -92,12 +98,15 @@ class ModelPool:
     async def _opened(self, role: str) -> ChatModel:
         meter = self._meters.setdefault(self._name(role), Meter())
         if role in self._given:
-            return Cached(self._given[role], path=self._cache_path, meter=meter)
+            account = self._budget.account(self._name(role), None, meter)
+            model = Budgeted(self._given[role], account)
+            return Cached(model, path=self._cache_path, meter=meter)
         settings = self._config.model_for(role)
         return await open_model(
             settings,
             cache_path=self._cache_path,
             meter=meter,
+            budget=self._budget,
             note=self._note,
             embeds=role == EMBEDDER,
         )
@@ -151,10 +160,11 @@ class ModelPool:
         return ModelRecord(model=self._name(role), endpoint=endpoint, identity=self._identity(role))
 
     def totals(self) -> dict[str, Totals]:
-        """Spend by model, over all sessions of the run."""
-        names = [*self._spent, *(name for name in self._meters if name not in self._spent)]
-        here = {name: meter.snapshot() for name, meter in self._meters.items()}
-        return {n: self._spent.get(n, Totals()) + here.get(n, Totals()) for n in names}
+        """Counts by model, over all sessions of the run."""
+        totals = dict(self._spent)
+        for name, meter in self._meters.items():
+            totals[name] = totals.get(name, Totals()) + meter.snapshot()
+        return with_spend(totals, self._budget.spend.totals())
 
     def usage(self) -> dict[str, dict[str, Any]]:
         """`totals` as plain values."""
@@ -165,16 +175,13 @@ class ModelPool:
         total = sum(self.totals().values(), Totals())
         if total.requests + total.cached_samples == 0:
             return ""
-        words = [f"{total.requests:,} calls"]
-        if total.cached_samples:
-            words.append(f"{total.cached_samples:,} answers from the cache")
-        words.append(f"{total.usage.prompt + total.usage.completion:,} tokens")
-        if total.usd:
-            words.append(f"${total.usd:,.4f}")
-        return ", ".join(words)
+        return spent_words(total, self._config.budget)
 
     async def close(self) -> None:
-        """Close every model that was opened."""
-        while self._open:
-            _, model = self._open.popitem()
-            await model.close()
+        """Close every model that was opened, and the record of spend."""
+        try:
+            while self._open:
+                _, model = self._open.popitem()
+                await model.close()
+        finally:
+            self._budget.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from clear_pipeline.config import Config
 from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.engine.base import Engine
 from clear_pipeline.engine.local import LocalEngine
-from clear_pipeline.errors import UnwritableError
+from clear_pipeline.errors import BudgetExceededError, UnwritableError
 from clear_pipeline.ingest import ingest
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.load import Data
@@ -36,7 +36,7 @@ from clear_pipeline.run import Run
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Context, DatasetStage, Progress, SilentProgress, Stage
 from clear_pipeline.stages.calibrate import Calibrate
-from clear_pipeline.store import CACHE, CONFIG, Store
+from clear_pipeline.store import CONFIG, Store
 
 T = TypeVar("T")
 
@@ -94,6 +94,7 @@ class Pipeline:
         Raises:
             UsageError: Wrong input or config, or `out` holds a run of other data.
             RunFailedError: The run stopped; the same call resumes it.
+            BudgetExceededError: A cap was reached; the same call with a higher one goes on.
         """
         in_own_loop(self._run(data, Path(out)))
         return Run(out)
@@ -107,14 +108,15 @@ class Pipeline:
             pool = ModelPool(
                 self.config,
                 self._models,
-                cache_path=out / CACHE,
+                directory=out,
                 spent=manifest.usage,
                 note=self._progress.note,
             )
             work = _Work(store, manifest, pool, LocalEngine(store), self._progress)
             manifest.chain = [stage.name for stage in self.config.stages]
-            manifest.models = pool.records(self.config.stages)
+            manifest.budget = self.config.budget.model_dump(exclude_none=True)
             try:
+                manifest.models = pool.records(self.config.stages)
                 for position, stage in enumerate(self.config.stages):
                     await _run_stage(stage, manifest.chain[:position], work)
             except BaseException:
@@ -211,9 +213,10 @@ async def _annotate(
         work.save()
 
     models = await work.pool.open(stage.roles()) if todo else {}
+    progress = _Noted(work, record.notes, calls=bool(stage.roles()))
     ctx = Context(
         models=models,
-        progress=_Noted(work, record.notes, calls=bool(stage.roles())),
+        progress=progress,
         rows_in_flight=work.pool.rows_in_flight(stage.roles()),
         records=inputs.records,
     )
@@ -221,10 +224,32 @@ async def _annotate(
     work.progress.start(stage.name, rows)
     try:
         await work.engine.annotate(stage, todo, ctx, done)
+    except BudgetExceededError as error:
+        chain = work.manifest.chain
+        raise error.with_work_left(
+            work_left(stage.name, rows - progress.rows, inputs.rows, chain)
+        ) from None
     finally:
         work.progress.finish()
     if states is None and old is not None and len(todo) < len(expected):
         record.notes += [note for note in old.notes if note not in record.notes]
+
+
+def work_left(stage: str, rows: int, total: int, chain: Sequence[str]) -> str:
+    """What a run that stops inside a stage has not done, in words.
+
+    Args:
+        stage: Where it stops.
+        rows: Rows that the stage is not through with.
+        total: Rows of the run.
+        chain: All stages, in order.
+    """
+    later = " and ".join(chain[chain.index(stage) + 1 :])
+    then = f", then {later}" if later else ""
+    return (
+        f"Left to do: {stage} of {rows:,} of {total:,} rows{then}; what was answered is kept and "
+        "is not asked again"
+    )
 
 
 class _Noted:
@@ -234,11 +259,13 @@ class _Noted:
         self._work = work
         self._calls = calls
         self._notes = notes
+        self.rows = 0
         self.start = work.progress.start
         self.finish = work.progress.finish
         self.spent = work.progress.spent
 
     def advance(self, rows: int = 1) -> None:
+        self.rows += rows
         if self._calls:
             self.spent(self._work.pool.spend())
         self._work.progress.advance(rows)

@@ -15,10 +15,15 @@ import pyarrow.parquet as pq
 
 from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import DamagedRunError, UsageError
+from clear_pipeline.llm.budget import spent_words
+from clear_pipeline.llm.meter import Totals
+from clear_pipeline.llm.settings import BudgetSettings
+from clear_pipeline.llm.spend import with_spend
+from clear_pipeline.llm.spend_file import read_spend
 from clear_pipeline.manifest import Manifest
 from clear_pipeline.schema import Example, Fate, Message, examples
 from clear_pipeline.stages.base import Shard
-from clear_pipeline.store import LEDGER, QUARANTINE, ROWS_FOLDER, Store
+from clear_pipeline.store import LEDGER, QUARANTINE, ROWS_FOLDER, SPEND, Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,6 +109,22 @@ class Run:
         with _explained(path):
             names: list[str] = pq.read_schema(path).names
         return names
+
+    def usage(self) -> dict[str, Totals]:
+        """What each model did and cost, over all resumes; a run that goes on is up to date.
+
+        Raises:
+            DamagedRunError: The record of spend cannot be read.
+        """
+        counted = {m: Totals.from_json(dict(total)) for m, total in self.manifest.usage.items()}
+        spent = read_spend(self.path / SPEND)
+        return counted if spent is None else with_spend(counted, spent)
+
+    def spend(self) -> str:
+        """Calls, tokens and dollars in words, beside the caps; "" where nothing was asked."""
+        total = sum(self.usage().values(), Totals())
+        caps = BudgetSettings.model_validate(self.manifest.budget)
+        return spent_words(total, caps) if total.requests or total.cached_samples else ""
 
     def shards(self) -> Iterator[Shard]:
         """Row shards with all stage columns, in input order; one in memory at a time."""

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from clear_pipeline.cli.caps import MaxCalls, MaxTokens, MaxUsd, caps_of, stopped
 from clear_pipeline.cli.console import Json, errors, next_command, output, print_json
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.cli.run import flags_of, introduce
 from clear_pipeline.config import Config, build_config
-from clear_pipeline.errors import UsageError
+from clear_pipeline.errors import BudgetExceededError, UsageError
 from clear_pipeline.stages.score import Score
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="a.b=value, as in score.k=3")
     ] = None,
+    max_usd: MaxUsd = None,
+    max_tokens: MaxTokens = None,
+    max_calls: MaxCalls = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before priced work.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -62,7 +66,10 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
     configs = [
         build_config(
             config,
-            flags=flags_of(model, base_url, mapping, limit, has_config=config is not None),
+            flags={
+                **flags_of(model, base_url, mapping, limit, has_config=config is not None),
+                **caps_of(max_usd, max_tokens, max_calls),
+            },
             stages=["score"],
             preset=name,
             assignments=assign or (),
@@ -130,6 +137,8 @@ def _run(asked: Probe, plan: Plan, place: Path) -> ProbeReport:
     except KeyboardInterrupt:
         errors.print("interrupted; the same command resumes it")
         raise typer.Exit(130) from None
+    except BudgetExceededError as error:
+        raise stopped(error) from None
 
 
 def _given(options: Mapping[str, str | int | None], assign: Sequence[str]) -> list[str]:

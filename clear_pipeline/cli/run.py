@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from clear_pipeline.answer_key import KeyReport, compare, key_beside
+from clear_pipeline.cli.caps import MaxCalls, MaxTokens, MaxUsd, caps_of, stopped
 from clear_pipeline.cli.console import errors, next_command, output
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.config import Config, build_config
-from clear_pipeline.errors import UsageError
+from clear_pipeline.errors import BudgetExceededError, UsageError
 from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.pricing import price_source, prices
 from clear_pipeline.pipeline import Pipeline
@@ -42,12 +43,18 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="a.b=value, as in filter.keep.count=500")
     ] = None,
+    max_usd: MaxUsd = None,
+    max_tokens: MaxTokens = None,
+    max_calls: MaxCalls = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before priced work.")] = False,
 ) -> None:
     """Find, fix or drop the bad rows of DATA, and export a clean set."""
     settings = build_config(
         config,
-        flags=flags_of(model, base_url, mapping, limit, has_config=config is not None),
+        flags={
+            **flags_of(model, base_url, mapping, limit, has_config=config is not None),
+            **caps_of(max_usd, max_tokens, max_calls),
+        },
         stages=None if stages is None else [s.strip() for s in stages.split(",") if s.strip()],
         preset=preset,
         calibration=calibration,
@@ -59,6 +66,8 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
     except KeyboardInterrupt:
         errors.print("interrupted; the same command resumes it")
         raise typer.Exit(130) from None
+    except BudgetExceededError as error:
+        raise stopped(error) from None
     output.print(views.summary(finished))
     key = key_beside(data)
     if key is not None:

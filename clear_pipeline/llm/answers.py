@@ -99,7 +99,7 @@ class Answers:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if _is_broken(error):
+            if is_broken(error):
                 raise DamagedRunError(
                     f"{self._path}: the cache of model answers is damaged ({error}); the same "
                     "command sets it aside and takes over what can be read of it"
@@ -122,7 +122,7 @@ def set_damaged_aside(path: Path) -> str | None:
         with closing(_connected(path)) as db:
             found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.DatabaseError as error:
-        if not _is_broken(error):
+        if not is_broken(error):
             return None  # opening it for use says what is wrong
         found = str(error)
     if found == "ok":
@@ -183,7 +183,8 @@ def _connected(path: Path | str) -> sqlite3.Connection:
     return db
 
 
-def _is_broken(error: sqlite3.DatabaseError) -> bool:
+def is_broken(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file's content is at fault, and not the disk or the leave to write."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     return code & _PRIMARY in _BROKEN
 

@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 
 from clear_pipeline.errors import MissingExtraError
 from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion
+from clear_pipeline.llm.budget import Account
 from clear_pipeline.llm.catalog import CatalogModel
-from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.openai_chat import OpenAIChat
 from clear_pipeline.llm.pull import Note, obtain
 from clear_pipeline.llm.settings import ModelSettings
@@ -38,7 +38,7 @@ class EmbeddedChat:
 
     @classmethod
     async def start(
-        cls, settings: ModelSettings, model: CatalogModel, *, meter: Meter, note: Note
+        cls, settings: ModelSettings, model: CatalogModel, *, account: Account, note: Note
     ) -> Self:
         """Fetch the weights if need be and start the server.
 
@@ -50,7 +50,7 @@ class EmbeddedChat:
         path = await asyncio.to_thread(obtain, model, note=note)
         server = await asyncio.to_thread(_serve, path, model.name)
         local = settings.model_copy(update={"base_url": f"{server.listening_address}/v1"})
-        client = OpenAIChat(local, meter=meter, identity=model.identity)
+        client = OpenAIChat(local, account=account, identity=model.identity)
         await client.probe()
         return cls(client, server)
 

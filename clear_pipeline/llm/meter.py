@@ -3,12 +3,63 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from clear_pipeline.llm.base import Usage
 
 logger = logging.getLogger(__name__)
+
+_NOTHING = {"calls": 0, "tokens": 0, "usd": 0.0}
+
+
+def nanodollars(usd: float) -> int:
+    """Billionths of a dollar, rounded up: whole numbers add up without an error."""
+    return math.ceil(round(usd * 1e9, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """What a cap can limit.
+
+    Attributes:
+        calls: Requests sent.
+        tokens: Of prompts and completions.
+        nanodollars: Their price; 0 where it is not known.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+    nanodollars: int = 0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(
+            self.calls + other.calls,
+            self.tokens + other.tokens,
+            self.nanodollars + other.nanodollars,
+        )
+
+    def __sub__(self, other: Amount) -> Amount:
+        return Amount(
+            self.calls - other.calls,
+            self.tokens - other.tokens,
+            self.nanodollars - other.nanodollars,
+        )
+
+    @property
+    def usd(self) -> float:
+        """US dollars."""
+        return self.nanodollars / 1e9
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, the price in dollars."""
+        return {"calls": self.calls, "tokens": self.tokens, "usd": self.usd}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Read `to_json` back."""
+        return cls(value["calls"], value["tokens"], nanodollars(value["usd"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +73,10 @@ class Totals:
         samples: Samples that the server answered.
         cached_samples: Samples that the cache answered, free of charge.
         usage: Tokens that the server counted, for every reply that it billed.
-        usd: Spend in US dollars; None where no price is configured.
+        usd: Spend in US dollars; None where the price is not known.
         served: Model names that the server reported, sorted.
+        unaccounted: Requests among them whose bill is not known (killed, timed out), at the most
+            that they can have cost. In neither `usage` nor `usd`.
     """
 
     requests: int = 0
@@ -34,6 +87,7 @@ class Totals:
     usage: Usage = field(default_factory=Usage)
     usd: float | None = None
     served: tuple[str, ...] = ()
+    unaccounted: Amount = Amount()
 
     def __add__(self, other: Totals) -> Totals:
         priced = [usd for usd in (self.usd, other.usd) if usd is not None]
@@ -46,11 +100,26 @@ class Totals:
             self.usage + other.usage,
             sum(priced) if priced else None,
             tuple(sorted({*self.served, *other.served})),
+            self.unaccounted + other.unaccounted,
         )
+
+    @property
+    def spent(self) -> Amount:
+        """All that counts against a cap: what was billed, and what may have been."""
+        billed = Amount(
+            calls=self.requests - self.unaccounted.calls,
+            tokens=self.usage.prompt + self.usage.completion,
+            nanodollars=nanodollars(self.usd or 0.0),
+        )
+        return billed + self.unaccounted
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, for a manifest."""
-        return {**asdict(self), "served": list(self.served)}
+        return {
+            **asdict(self),
+            "served": list(self.served),
+            "unaccounted": self.unaccounted.to_json(),
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -60,6 +129,7 @@ class Totals:
                 **value,
                 "usage": Usage(**value["usage"]),
                 "served": tuple(value["served"]),
+                "unaccounted": Amount.from_json(value.get("unaccounted", _NOTHING)),
             }
         )
 

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.base import Capabilities, ChatModel
+from clear_pipeline.llm.budget import Account, Budget
 from clear_pipeline.llm.cache import Cached
 from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.dialect import Dialect
 from clear_pipeline.llm.limits import Limited
 from clear_pipeline.llm.meter import Meter
+from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.pull import Note
-from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.llm.settings import BudgetSettings, ModelSettings
+from clear_pipeline.llm.spend import Spend
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ async def known_capabilities(settings: ModelSettings) -> Capabilities:
         return CAPABILITIES
     if settings.is_openai:
         return Dialect(settings).capabilities
-    client = OpenAIChat(settings, meter=Meter())
+    client = OpenAIChat(settings, account=_uncapped().account(settings.model, None, Meter()))
     try:
         await client.probe()
         return client.capabilities
@@ -51,29 +54,33 @@ async def open_model(
     *,
     cache_path: Path | None,
     meter: Meter,
+    budget: Budget | None = None,
     note: Note = logger.info,
     embeds: bool = False,
 ) -> ChatModel:
     """Connect to a model: cache, then limits, then the client. Close it when done.
 
-    A name of the catalogue without `base_url` starts that model in this process.
+    Every request of the client, each retry and each second try with other parameters, passes the
+    budget. A name of the catalogue without `base_url` starts that model in this process.
 
     Args:
         settings: Which model, and where.
         cache_path: SQLite file for answers; None keeps them in memory.
         meter: Counts what the model does.
+        budget: The caps; None for none.
         note: Told, a line each, what is fetched before the embedded model can start.
         embeds: Whether it is asked for embeddings and not for words, see `llm.embeddings`.
 
     Raises:
         UnreachableError: No server answers at `base_url`.
         UsageError: The key that the endpoint needs is not in the environment, or embeddings are
-            wanted of the embedded model.
+            wanted of the embedded model, or a cap in dollars of a model whose price is not known.
         MissingExtraError: The embedded model needs the extra `local`.
         WeightsError: The embedded model's weights could not be had.
         DamagedRunError: `cache_path` is no cache.
     """
-    client = await _client(settings, meter=meter, note=note, embeds=embeds)
+    account = (budget or _uncapped()).account(settings.model, prices(settings), meter)
+    client = await _client(settings, account=account, note=note, embeds=embeds)
     try:
         limited = Limited(client, settings=settings, meter=meter)
         return Cached(limited, path=cache_path, meter=meter)
@@ -82,7 +89,13 @@ async def open_model(
         raise
 
 
-async def _client(settings: ModelSettings, *, meter: Meter, note: Note, embeds: bool) -> ChatModel:
+def _uncapped() -> Budget:
+    return Budget(BudgetSettings(), Spend())
+
+
+async def _client(
+    settings: ModelSettings, *, account: Account, note: Note, embeds: bool
+) -> ChatModel:
     # Here, because `import openai` takes longer than all of a command that asks no model.
     from clear_pipeline.llm.embedded import EmbeddedChat
     from clear_pipeline.llm.embeddings import EmbeddingModel
@@ -94,8 +107,8 @@ async def _client(settings: ModelSettings, *, meter: Meter, note: Note, embeds: 
                 f"the embedded model {model.name} gives no embeddings: name a server that has "
                 "/v1/embeddings with models.embedder: {model: NAME, base_url: URL}"
             )
-        return await EmbeddedChat.start(settings, model, meter=meter, note=note)
-    client = OpenAIChat(settings, meter=meter)
+        return await EmbeddedChat.start(settings, model, account=account, note=note)
+    client = OpenAIChat(settings, account=account)
     try:
         if not settings.is_openai:
             await client.probe()

@@ -10,6 +10,7 @@ import os
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import aiohttp
 import openai
 
 from clear_pipeline.errors import (
@@ -20,9 +21,8 @@ from clear_pipeline.errors import (
     UsageError,
 )
 from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion, Usage
+from clear_pipeline.llm.budget import Account
 from clear_pipeline.llm.dialect import Dialect, too_long
-from clear_pipeline.llm.meter import Meter
-from clear_pipeline.llm.pricing import cost, prices
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.wire import (
     Body,
@@ -30,6 +30,7 @@ from clear_pipeline.llm.wire import (
     parse_embedding,
     parse_usage,
     thought_tokens,
+    usage_bound,
 )
 
 _PROBE_SECONDS: Final = 5.0
@@ -47,7 +48,7 @@ class OpenAIChat:
 
     Args:
         settings: Which model, and where.
-        meter: Counts each request and the tokens of each reply.
+        account: Every request passes it, and is settled there by what the server counted.
         identity: What stands for the model in cache keys; None = `settings.identity`.
 
     Raises:
@@ -55,12 +56,11 @@ class OpenAIChat:
     """
 
     def __init__(
-        self, settings: ModelSettings, *, meter: Meter, identity: str | None = None
+        self, settings: ModelSettings, *, account: Account, identity: str | None = None
     ) -> None:
         self._settings = settings
-        self._meter = meter
+        self._account = account
         self._identity = identity or settings.identity
-        self._prices = prices(settings)
         self._dialect = Dialect(settings)
         self._key = _key(settings)
         self._key_worked = False
@@ -117,7 +117,7 @@ class OpenAIChat:
             asked = self._dialect.fit(request)
             body = self._dialect.body(asked)
             try:
-                reply = await self._post(body)
+                reply, usage = await self._post(body)
             except openai.BadRequestError as error:
                 message = self._said(error)
                 if self._dialect.learn_from_refusal(body, param=error.param, message=message):
@@ -127,7 +127,7 @@ class OpenAIChat:
                 raise UsageError(await self._unknown_model(error)) from None
             except (openai.APIError, ValueError) as error:
                 raise self._translated(error) from None
-            completion = self._read(reply, asked)
+            completion = parse_completion(reply, asked, usage)
             thought = thought_tokens(reply)
             if not self._dialect.learn_from_reply(asked, body, completion, thought=thought):
                 return completion
@@ -142,35 +142,36 @@ class OpenAIChat:
         """
         body = {"model": self._settings.model, "input": text, "encoding_format": "float"}
         try:
-            reply = await self._post(body, path="/embeddings")
+            reply, usage = await self._post(body, path="/embeddings")
         except openai.NotFoundError as error:
             raise UsageError(await self._unknown_model(error)) from None
         except (openai.APIError, ValueError) as error:
             raise self._translated(error) from None
-        usage = parse_usage(reply, per_choice=False)
-        self._bill(usage)
         return parse_embedding(reply, usage)
 
     async def close(self) -> None:
         """Release the connections."""
         await self._client.close()
 
-    async def _post(self, body: Body, *, path: str = "/chat/completions") -> Body:
-        self._meter.sent()
-        reply: Any = await self._client.post(path, cast_to=object, body=body)
-        self._key_worked = True
-        if not isinstance(reply, dict):
-            raise CallError("garbled", self._no_api(reply), transient=True)
-        return reply
+    async def _post(self, body: Body, *, path: str = "/chat/completions") -> tuple[Body, Usage]:
+        """One request: reserved before it is sent, settled by what the server counted.
 
-    def _read(self, reply: Body, asked: ChatRequest) -> Completion:
-        usage = parse_usage(reply, per_choice=self._dialect.per_choice_usage)
-        self._bill(usage)
-        return parse_completion(reply, asked, usage)
-
-    def _bill(self, usage: Usage) -> None:
-        known = self._prices
-        self._meter.billed(usage, usd=None if known is None else cost(usage, known))
+        Of a failure that may have been billed, and of a reply that counts nothing, the whole
+        bound counts.
+        """
+        async with self._account.request(usage_bound(body)) as request:
+            try:
+                reply: Any = await self._client.post(path, cast_to=object, body=body)
+            except (openai.APIError, ValueError) as error:
+                if _is_unbilled(error):
+                    request.refused()
+                raise
+            self._key_worked = True
+            if not isinstance(reply, dict):
+                raise CallError("garbled", self._no_api(reply), transient=True)
+            usage = parse_usage(reply, per_choice=self._dialect.per_choice_usage)
+            request.settle(usage)
+        return reply, usage
 
     def _translated(  # noqa: C901, PLR0911 -- a table: one line per class of failure
         self, error: openai.APIError | ValueError
@@ -265,6 +266,23 @@ def _key(settings: ModelSettings) -> str | None:
             f"variable {env}, or give --base-url for a server of your own"
         )
     return key
+
+
+def _is_unbilled(error: openai.APIError | ValueError) -> bool:
+    """Whether a failed request is known not to be billed: never sent, or refused unread.
+
+    A content filter and a window that is too small work on the prompt first, which some providers
+    charge for; of a time-out, a reset and a 5xx nobody knows.
+    """
+    if isinstance(error, UnicodeEncodeError):
+        return True
+    if isinstance(error, openai.APIStatusError):
+        read = {error.code, error.type} & (_CONTEXT_CODES | _FILTER_CODES)
+        status = error.status_code
+        return 400 <= status < 500 and status != 408 and not (read or too_long(str(error)))  # noqa: PLR2004
+    return isinstance(
+        _refusal(error), aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
+    )
 
 
 def _refusal(error: Exception) -> OSError | None:

@@ -38,6 +38,22 @@ class Prices(BaseModel):
         return not any((self.input, self.output, self.cached, self.cache_write))
 
 
+class BudgetSettings(BaseModel):
+    """What a run may spend at most, over all its models and resumes. None = as much as it takes.
+
+    Outside every fingerprint: another cap reruns nothing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    max_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """US dollars; every model needs a known price."""
+    max_tokens: int | None = Field(default=None, ge=0)
+    """Tokens of prompts and completions, those in a provider's cache included."""
+    max_calls: int | None = Field(default=None, ge=0)
+    """Requests, retries included."""
+
+
 class ModelSettings(BaseModel):
     """One model of a run. What changes its answers is in `identity`, the rest is not."""
 

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import OMIT, ChatRequest, Choice, Completion, Token, Usage
 from clear_pipeline.schema import Message, canonical_json
 
 Body: TypeAlias = dict[str, Any]
+
+TEMPLATE_TOKENS: Final = 512
+"""Room for what a chat template adds of its own: marks around turns, a default system prompt, how
+tools are called."""
 
 
 def request_body(request: ChatRequest, model: str) -> Body:
@@ -79,6 +84,22 @@ def parse_usage(reply: Body, *, per_choice: bool) -> Usage:
         completion=_count(usage.get("completion_tokens")) * choices,
         cache_write=_count(details.get("cache_write_tokens")),
     )
+
+
+def usage_bound(body: Body) -> Usage:
+    """The most tokens that a request can take, whatever the model's tokenizer is.
+
+    A token stands for at least one byte of the text that the model reads. That text is the
+    body's, in a form of its own: templates write tools with indents, tokenizers decompose
+    characters. So the bound is the larger of the plain and the decomposed body as indented JSON,
+    and some room for what a template adds. Some servers count the prompt once per sample.
+    """
+    text = json.dumps(body, ensure_ascii=False, indent=4)
+    forms = [text] if text.isascii() else [text, unicodedata.normalize("NFKD", text)]
+    prompt = max(len(form.encode("utf-8", "surrogatepass")) for form in forms) + TEMPLATE_TOKENS
+    completion = max(body.get("max_tokens", 0), body.get("max_completion_tokens", 0))
+    samples = body.get("n", 1)
+    return Usage(prompt=prompt * samples, completion=completion * samples)
 
 
 def thought_tokens(reply: Body) -> int:

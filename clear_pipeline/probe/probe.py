@@ -12,7 +12,7 @@ import pyarrow as pa
 from clear_pipeline import __version__
 from clear_pipeline.config import Config
 from clear_pipeline.durable import write_text_atomically
-from clear_pipeline.errors import ClearPipelineError, UsageError
+from clear_pipeline.errors import BudgetExceededError, ClearPipelineError, UsageError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.meter import Totals
@@ -33,7 +33,7 @@ from clear_pipeline.probe.verdict import recommend, words
 from clear_pipeline.scoring.scored_by import SCORED_BY, ScoredBy
 from clear_pipeline.stages.base import Context, Progress, SilentProgress
 from clear_pipeline.stages.score import Score
-from clear_pipeline.store import CACHE, Store, write_table
+from clear_pipeline.store import Store, write_table
 
 PICTURE: Final = "probe.svg"
 _ROLE: Final = "scorer"
@@ -107,11 +107,12 @@ class Probe:
         Raises:
             RunFailedError: The server is gone or too many rows failed; the same call resumes.
             UsageError: The endpoint cannot do what a preset needs.
+            BudgetExceededError: A cap was reached; the same call with a higher one goes on.
         """
         store = Store(Path(out))
         with store.locked():
             minutes = _earlier_minutes(store.directory)
-            model, scored = in_own_loop(self._score(plan, store.directory / CACHE))
+            model, scored = in_own_loop(self._score(plan, store.directory))
             presets = [
                 preset_report(
                     *of_preset,
@@ -152,10 +153,10 @@ class Probe:
         )
 
     async def _score(
-        self, plan: Plan, cache: Path
+        self, plan: Plan, directory: Path
     ) -> tuple[ModelRecord, list[tuple[pa.Table, Spent]]]:
         note = self._progress.note
-        pool = ModelPool(self.config, self._models, cache_path=cache, spent={}, note=note)
+        pool = ModelPool(self.config, self._models, directory=directory, spent={}, note=note)
         scored = []
         try:
             roles = tuple(dict.fromkeys(role for stage in self.scores for role in stage.roles()))
@@ -171,6 +172,9 @@ class Probe:
                         plan, stage, ctx, lambda: sum(pool.totals().values(), Totals())
                     )
                 )
+        except BudgetExceededError as error:
+            shown = "what was answered is kept and is not asked again"
+            raise error.with_work_left(f"The probe is not finished; {shown}") from None
         finally:
             await pool.close()
         return pool.records(self.scores)[_ROLE], scored

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from clear_pipeline.llm.budget import dollars
 from clear_pipeline.llm.meter import Totals
 from clear_pipeline.report.calibration import calibration_of, shown
 from clear_pipeline.report.cascade import cascade_lines
@@ -63,6 +64,7 @@ def report_data(run: Run) -> ReportData:
         skipped=tuple((file.path, file.reason) for file in run.manifest.skipped),
         stages=tuple(_stages(run)),
         models=tuple(_models(run)),
+        spend=run.spend(),
         tokens=part_tokens(ledger),
         notes=(*notes_of(run), *cascade_lines(run), *filter(None, [opinion_line(run, where=here)])),
         commands=next_commands(run, where=here),
@@ -162,13 +164,14 @@ def _stages(run: Run) -> Iterator[StageSettings]:
 
 
 def _models(run: Run) -> Iterator[ModelUse]:
+    totals = run.usage()
     for role, record in run.manifest.models.items():
-        usage = run.manifest.usage.get(record.model)
+        used = totals.get(record.model)
         yield ModelUse(
             role=role,
             model=record.model,
             endpoint=record.endpoint,
-            usage={} if usage is None else usage_lines(Totals.from_json(usage)),
+            usage={} if used is None else usage_lines(used),
         )
 
 
@@ -199,6 +202,10 @@ def usage_lines(totals: Totals) -> dict[str, str]:
     }
     shown = {label: f"{n:,}" for label, n in lines.items() if n or not label.startswith(("…", "q"))}
     shown["spend"] = "price not known" if totals.usd is None else f"${totals.usd:,.4f}"
+    if lost := totals.unaccounted.calls:
+        most = [f"{totals.unaccounted.tokens:,} tokens"]
+        most += [] if totals.usd is None else [dollars(totals.unaccounted)]
+        shown["unaccounted requests, at most"] = f"{lost:,}: {', '.join(most)}"
     return shown
 
 

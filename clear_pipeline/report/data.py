@@ -248,6 +248,7 @@ class ReportData:
         skipped: (path, reason) of files that are no data.
         stages: The chain.
         models: By role.
+        spend: What was spent, in words; "" where nothing was asked.
         tokens: What each part of the score took.
         notes: What the stages had to say: warnings, decisions.
         commands: (what for, command line) to go on with.
@@ -268,6 +269,7 @@ class ReportData:
     skipped: tuple[tuple[str, str], ...] = ()
     stages: tuple[StageSettings, ...] = ()
     models: tuple[ModelUse, ...] = ()
+    spend: str = ""
     tokens: tuple[PartTokens, ...] = ()
     notes: tuple[str, ...] = ()
     commands: tuple[tuple[str, str], ...] = field(default=())

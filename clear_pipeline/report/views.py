@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 from clear_pipeline.errors import UsageError
-from clear_pipeline.llm.meter import Totals
 from clear_pipeline.report.adapter import (
     fate_counts,
     next_commands,
@@ -79,7 +78,9 @@ def status_json(run: Run) -> dict[str, Any]:
             for kind, done in _steps(run)
         ],
         "models": {role: model.model_dump() for role, model in manifest.models.items()},
-        "usage": manifest.usage,
+        "usage": {model: total.to_json() for model, total in run.usage().items()},
+        "budget": manifest.budget,
+        "spend": run.spend(),
         "skipped": [file.model_dump() for file in manifest.skipped],
         "export": manifest.export,
         "cascade": None if use is None else use.to_json(),
@@ -194,15 +195,17 @@ def _steps_table(run: Run) -> Table:
     return table
 
 
-def _usage_tables(run: Run) -> Iterator[Table]:
-    for model, usage in run.manifest.usage.items():
+def _usage_tables(run: Run) -> Iterator[RenderableType]:
+    for model, totals in run.usage().items():
         title = Text(f"model {visible(model)}")
         table = Table(title=title, title_justify="left", show_header=False)
         table.add_column()
         table.add_column(justify="right")
-        for label, value in usage_lines(Totals.from_json(usage)).items():
+        for label, value in usage_lines(totals).items():
             table.add_row(label, value)
         yield table
+    if spend := run.spend():
+        yield Text(f"spent over all resumes: {spend}")
 
 
 def _token_tables(run: Run) -> Iterator[Table]:

@@ -16,7 +16,7 @@ from clear_pipeline.config import Config
 from clear_pipeline.corruptions import CORRUPTIONS
 from clear_pipeline.export import EXPORT_FORMATS, ExportSettings
 from clear_pipeline.formats import FORMATS
-from clear_pipeline.llm.settings import ModelSettings, Prices
+from clear_pipeline.llm.settings import BudgetSettings, ModelSettings, Prices
 from clear_pipeline.load import LoadSettings
 from clear_pipeline.schema import Fate
 from clear_pipeline.stages import cascade, second_opinion
@@ -32,8 +32,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SETTINGS: list[type[BaseModel]] = [
-    Config, ModelSettings, Prices, LoadSettings, Dedup, Score, Calibrate, Filter, Rectify,
-    ExportSettings, cascade.Cascade, second_opinion.SecondOpinion,
+    Config, BudgetSettings, ModelSettings, Prices, LoadSettings, Dedup, Score, Calibrate, Filter,
+    Rectify, ExportSettings, cascade.Cascade, second_opinion.SecondOpinion,
 ]  # fmt: skip
 
 

@@ -1,0 +1,52 @@
+"""The caps on the command line, and what to type when one of them has stopped a command."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from clear_pipeline.cli.console import fail, next_command
+from clear_pipeline.errors import BudgetExceededError
+
+MaxUsd = Annotated[float | None, typer.Option(min=0, help="Stop before more dollars are spent.")]
+MaxTokens = Annotated[int | None, typer.Option(min=0, help="Stop before more tokens are spent.")]
+MaxCalls = Annotated[int | None, typer.Option(min=0, help="Stop before more calls are made.")]
+
+
+def caps_of(max_usd: float | None, max_tokens: int | None, max_calls: int | None) -> dict[str, Any]:
+    """What the options say, as sections of a config."""
+    caps = {"max_usd": max_usd, "max_tokens": max_tokens, "max_calls": max_calls}
+    given = {name: value for name, value in caps.items() if value is not None}
+    return {"budget": given} if given else {}
+
+
+def stopped(error: BudgetExceededError) -> typer.Exit:
+    """Tell what stopped the command and how it goes on; the exit to raise."""
+    fail(error)
+    next_command(shlex.join(["clear-pipeline", *with_higher_cap(sys.argv[1:], error)]))
+    return typer.Exit(error.exit_code)
+
+
+def with_higher_cap(words: Sequence[str], error: BudgetExceededError) -> list[str]:
+    """The words of a command with the cap that stopped it doubled, or more if the next call is."""
+    option, setting = f"--{error.cap.replace('_', '-')}", f"budget.{error.cap}="
+    kept: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == option:
+            next(rest, None)
+        elif word == "--set":
+            assignment = next(rest, "")
+            kept += [] if assignment.startswith(setting) else [word, assignment]
+        elif not word.startswith((f"{option}=", f"--set={setting}")):
+            kept.append(word)
+    enough = max(2 * error.limit, error.needed)
+    cap = (
+        f"{math.ceil(enough * 100) / 100:.2f}" if error.cap == "max_usd" else str(math.ceil(enough))
+    )
+    return [*kept, option, cap]

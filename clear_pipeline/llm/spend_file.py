@@ -1,0 +1,221 @@
+"""`spend.sqlite`: every request of a run, on the disk before it is sent.
+
+The one owner of what a run has spent, over all its resumes: a request that a killed process left
+open is unaccounted from then on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from clear_pipeline.errors import DamagedRunError, UnwritableError
+from clear_pipeline.llm.answers import is_broken
+from clear_pipeline.llm.base import Usage
+from clear_pipeline.llm.meter import Amount, Totals, nanodollars
+from clear_pipeline.llm.pricing import cost
+from clear_pipeline.llm.settings import Prices
+from clear_pipeline.llm.spend import Reservation, Spend, Sum, most_nanodollars
+
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS requests (
+    id INTEGER PRIMARY KEY,
+    time REAL NOT NULL,
+    model TEXT NOT NULL,
+    calls INTEGER NOT NULL,
+    most_prompt INTEGER NOT NULL,
+    most_completion INTEGER NOT NULL,
+    most_nanodollars INTEGER,
+    state TEXT NOT NULL CHECK (state IN ('open', 'settled', 'unaccounted')),
+    prompt INTEGER NOT NULL DEFAULT 0,
+    cached INTEGER NOT NULL DEFAULT 0,
+    cache_write INTEGER NOT NULL DEFAULT 0,
+    completion INTEGER NOT NULL DEFAULT 0,
+    nanodollars INTEGER
+)
+"""
+"""`time` in seconds since 1970; `most_*` is the upper bound, what stands after `state` is the bill.
+Prices that are not known are null. `calls` is more than 1 in what an older manifest knew."""
+
+_SUMS: Final = """
+SELECT model, sum(calls), sum(prompt), sum(cached), sum(completion), sum(cache_write),
+    sum(nanodollars),
+    sum(iif(state = 'settled', 0, calls)),
+    sum(iif(state = 'settled', 0, most_prompt + most_completion)),
+    sum(iif(state = 'settled', 0, coalesce(most_nanodollars, 0)))
+FROM requests GROUP BY model ORDER BY min(id)
+"""
+
+
+class SpendFile(Spend):
+    """The sums in a file. One process writes, so at its start no request is in flight.
+
+    Args:
+        path: The SQLite file, made if absent.
+        earlier: What a run that has no such file yet knows to have spent, by model.
+
+    Raises:
+        DamagedRunError: The file is no record of spend, or damaged.
+        UnwritableError: It cannot be written.
+    """
+
+    def __init__(self, path: Path, *, earlier: Mapping[str, Totals]) -> None:
+        super().__init__()
+        self._path = path
+        with _explained(path):
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute(_TABLE)
+            self._db.execute("UPDATE requests SET state = 'unaccounted' WHERE state = 'open'")
+            if self._db.execute("SELECT 1 FROM requests LIMIT 1").fetchone() is None:
+                self._adopt(earlier)
+            self._sums = _sums(self._db)
+
+    def enter(self, reservations: Sequence[Reservation]) -> None:
+        """Enter requests; on return they are on the disk and survive a power cut."""
+        now = time.time()
+        with _explained(self._path), self._durable():
+            for each in reservations:
+                usd = None if each.prices is None else each.amount.nanodollars
+                cursor = self._db.execute(
+                    "INSERT INTO requests (time, model, calls, most_prompt, most_completion,"
+                    " most_nanodollars, state) VALUES (?, ?, 1, ?, ?, ?, 'open')",
+                    (now, each.model, each.most.prompt, each.most.completion, usd),
+                )
+                each.id = cursor.lastrowid or 0
+        super().enter(reservations)
+
+    # The rest is not synced: should a power cut take it back, the request counts at its bound.
+
+    def settle(self, reservation: Reservation, usage: Usage) -> float | None:
+        """Enter the bill of a request."""
+        usd = super().settle(reservation, usage)
+        price = None if usd is None else nanodollars(usd)
+        self._write(
+            "UPDATE requests SET state = 'settled', prompt = ?, cached = ?, cache_write = ?,"
+            " completion = ?, nanodollars = ? WHERE id = ?",
+            usage.prompt, usage.cached, usage.cache_write, usage.completion, price, reservation.id,
+        )  # fmt: skip
+        return usd
+
+    def give_up(self, reservation: Reservation) -> None:
+        """The request counts at its bound."""
+        super().give_up(reservation)
+        self._write("UPDATE requests SET state = 'unaccounted' WHERE id = ?", reservation.id)
+
+    def withdraw(self, reservation: Reservation) -> None:
+        """The request was not sent after all."""
+        super().withdraw(reservation)
+        self._write("DELETE FROM requests WHERE id = ?", reservation.id)
+
+    def price_earlier(self, model: str, prices: Prices) -> None:
+        """Put a price on requests of a model from before its price was known."""
+        query = (
+            "SELECT id, state, prompt, cached, completion, cache_write, most_prompt,"
+            " most_completion FROM requests WHERE model = ?"
+            " AND iif(state = 'settled', nanodollars, most_nanodollars) IS NULL"
+        )
+        with _explained(self._path), self._transaction():
+            for row, state, *counts in self._db.execute(query, (model,)).fetchall():
+                if state == "settled":
+                    price, column = nanodollars(cost(Usage(*counts[:4]), prices)), "nanodollars"
+                else:
+                    price = most_nanodollars(Usage(counts[4], 0, counts[5]), prices)
+                    column = "most_nanodollars"
+                self._db.execute(f"UPDATE requests SET {column} = ? WHERE id = ?", (price, row))  # noqa: S608
+            self._sums = _sums(self._db)
+
+    def close(self) -> None:
+        """Give up the requests that are still open, and close the file."""
+        super().close()
+        with suppress(sqlite3.OperationalError):  # somebody is reading: it stays as it is
+            self._db.execute("PRAGMA journal_mode = DELETE")  # one file, readable on any disk
+        self._db.close()
+
+    def _write(self, query: str, *values: object) -> None:
+        with _explained(self._path):
+            self._db.execute(query, values)
+
+    def _adopt(self, earlier: Mapping[str, Totals]) -> None:
+        with self._durable():
+            for model, totals in earlier.items():
+                lost, usage = totals.unaccounted, totals.usage
+                dollars = None if totals.usd is None else nanodollars(totals.usd)
+                self._db.execute(
+                    "INSERT INTO requests (time, model, calls, most_prompt, most_completion,"
+                    " most_nanodollars, state, prompt, cached, cache_write, completion,"
+                    " nanodollars) VALUES (?, ?, ?, 0, 0, 0, 'settled', ?, ?, ?, ?, ?)",
+                    (time.time(), model, totals.requests - lost.calls, usage.prompt, usage.cached,
+                     usage.cache_write, usage.completion, dollars),
+                )  # fmt: skip
+                if lost.calls:
+                    self._db.execute(
+                        "INSERT INTO requests (time, model, calls, most_prompt, most_completion,"
+                        " most_nanodollars, state) VALUES (?, ?, ?, ?, 0, ?, 'unaccounted')",
+                        (time.time(), model, lost.calls, lost.tokens, lost.nanodollars),
+                    )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    @contextmanager
+    def _durable(self) -> Iterator[None]:
+        """A transaction that is on the disk when it ends."""
+        self._db.execute("PRAGMA synchronous = FULL")
+        try:
+            with self._transaction():
+                yield
+        finally:
+            self._db.execute("PRAGMA synchronous = NORMAL")
+
+
+def read_spend(path: Path) -> dict[str, Totals] | None:
+    """The sums of a run's file, also while the run goes on; None where there is none.
+
+    A request that is in flight counts as unaccounted.
+
+    Raises:
+        DamagedRunError: The file is no record of spend.
+    """
+    if not path.is_file():
+        return None
+    with _explained(path):
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            return {model: each.totals for model, each in _sums(db).items()}
+        finally:
+            db.close()
+
+
+def _sums(db: sqlite3.Connection) -> dict[str, Sum]:
+    sums = {}
+    for model, calls, prompt, cached, completion, written, dollars, *lost in db.execute(_SUMS):
+        usage = Usage(prompt, cached, completion, written)
+        sums[model] = Sum(calls, usage, dollars, Amount(*lost))
+    return sums
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if not is_broken(error):
+            raise UnwritableError(path, str(error)) from error
+        raise DamagedRunError(
+            f"{path}: the record of what was spent is damaged ({error}); restore it, or move it "
+            "away: the same command then goes on from the sums in manifest.json, which lack what "
+            "was spent after it was last written"
+        ) from error

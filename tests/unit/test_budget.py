@@ -1,0 +1,424 @@
+"""Caps: what is reserved, what is settled, who waits and who is refused."""
+
+import asyncio
+import logging
+import shutil
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from clear_pipeline.cli.caps import with_higher_cap
+from clear_pipeline.config import build_config
+from clear_pipeline.errors import (
+    BudgetExceededError,
+    CallError,
+    ConfigError,
+    DamagedRunError,
+    UnwritableError,
+    UsageError,
+)
+from clear_pipeline.llm.base import ChatRequest, Choice, Usage
+from clear_pipeline.llm.budget import Account, Budget, spent_words
+from clear_pipeline.llm.budgeted import Budgeted
+from clear_pipeline.llm.meter import Amount, Meter, Totals, nanodollars
+from clear_pipeline.llm.scripted import ScriptedChat
+from clear_pipeline.llm.settings import BudgetSettings, Prices
+from clear_pipeline.llm.spend import Reservation, Spend, most_nanodollars
+from clear_pipeline.llm.spend_file import SpendFile, read_spend
+from clear_pipeline.llm.wire import TEMPLATE_TOKENS, usage_bound
+from clear_pipeline.schema import Message
+
+PRICES = Prices(input=2.0, cached=0.5, cache_write=2.5, output=8.0)
+TEN = Usage(prompt=8, completion=2)
+"""Ten tokens: 8 x 2.5 (the dearest kind of prompt) + 2 x 8 dollars per million at most."""
+
+
+def test_bound_is_the_bytes_of_the_body_and_all_that_may_be_written() -> None:
+    """Indented JSON and room for the template, per sample; and the token limit, per sample."""
+    body = {"messages": [{"role": "user", "content": "how?"}], "max_tokens": 4}
+    text = """{
+    "messages": [
+        {
+            "role": "user",
+            "content": "how?"
+        }
+    ],
+    "max_tokens": 4
+}"""
+    assert usage_bound(body) == Usage(prompt=len(text) + TEMPLATE_TOKENS, completion=4)
+    tripled = len(text) + len(',\n    "n": 3') + TEMPLATE_TOKENS
+    assert usage_bound({**body, "n": 3}) == Usage(prompt=3 * tripled, completion=12)
+
+
+@pytest.mark.parametrize(("text", "bytes_"), [("é", 3), ("각", 9), ("ﷺ", 33), ("\U0001d400", 4)])
+def test_bound_holds_for_tokenizers_that_decompose(text: str, bytes_: int) -> None:
+    """One character may become up to eleven times its bytes; the larger form counts."""
+    plain, other = ({"content": content} for content in ("", text))
+    assert usage_bound(other).prompt - usage_bound(plain).prompt == bytes_
+
+
+def test_text_that_cannot_be_sent_has_a_bound() -> None:
+    """A lone surrogate is refused by the client, as a failure of its row."""
+    assert usage_bound({"content": "\ud800"}).prompt > TEMPLATE_TOKENS
+
+
+def test_a_prompt_may_be_of_the_dearest_kind() -> None:
+    """8 x 2,500 + 2 x 8,000 billionths; without a price for writing, fresh tokens are dearest."""
+    assert most_nanodollars(TEN, PRICES) == 8 * 2_500 + 2 * 8_000
+    assert most_nanodollars(TEN, Prices(input=2.0, cached=0.5, output=8.0)) == 32_000
+    assert most_nanodollars(TEN, Prices(input=1.0, cached=3.0, output=8.0)) == 40_000
+
+
+def test_billionths_are_rounded_up() -> None:
+    """Never below the price, and not above it for the sake of a float."""
+    assert nanodollars(0.1 + 0.2) == 300_000_000
+    assert nanodollars(1.2e-9) == 2
+    assert nanodollars(0.0) == 0
+
+
+def in_loop(
+    caps: BudgetSettings,
+    work: Callable[[Budget, Account], Awaitable[None]],
+    *,
+    prices: Prices | None = PRICES,
+) -> Totals:
+    """Work with a budget in memory; returns what it came to."""
+
+    async def session() -> Totals:
+        budget = Budget(caps, Spend())
+        await work(budget, budget.account("m", prices, Meter()))
+        return budget.spend.totals().get("m", Totals())
+
+    return asyncio.run(session())
+
+
+@pytest.mark.parametrize(
+    ("caps", "cap", "needed"),
+    [
+        (BudgetSettings(max_calls=2), "max_calls", 3),
+        (BudgetSettings(max_tokens=15), "max_tokens", 6 + 10),
+        (BudgetSettings(max_usd=50e-6), "max_usd", 24e-6 + 36e-6),
+    ],
+)
+def test_stops_before_the_call_that_may_pass_a_cap(
+    caps: BudgetSettings, cap: str, needed: float
+) -> None:
+    """Settled calls count as billed, the next one at its bound: 10 tokens, 36 millionths."""
+    bills = {
+        "max_calls": [Usage(prompt=1, completion=1)] * 2,
+        "max_tokens": [Usage(prompt=5, completion=1)],
+        "max_usd": [Usage(prompt=4, completion=2)],
+    }
+
+    async def work(budget: Budget, account: Account) -> None:
+        for bill in bills[cap]:
+            async with account.request(TEN) as request:
+                request.settle(bill)
+        with pytest.raises(BudgetExceededError, match=f"stopped by {cap}") as stop:
+            async with account.request(TEN):
+                raise AssertionError("sent")
+        assert stop.value.cap == cap
+        assert stop.value.limit == getattr(caps, cap)
+        assert stop.value.needed == pytest.approx(needed)
+
+    in_loop(caps, work)
+
+
+def test_one_waits_while_the_bill_of_another_may_leave_room() -> None:
+    """Of 15 tokens, 10 are held; the second call waits, and goes when the first took only 3."""
+
+    async def work(budget: Budget, account: Account) -> None:
+        sent: list[str] = []
+        answer = asyncio.Event()
+
+        async def first() -> None:
+            async with account.request(TEN) as request:
+                sent.append("first")
+                await answer.wait()
+                request.settle(Usage(prompt=2, completion=1))
+
+        async def second() -> None:
+            async with account.request(TEN) as request:
+                sent.append("second")
+                request.settle(Usage(prompt=8, completion=2))
+
+        tasks = [asyncio.create_task(first()), asyncio.create_task(second())]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert sent == ["first"]
+        answer.set()
+        await asyncio.gather(*tasks)
+        assert sent == ["first", "second"]
+
+    totals = in_loop(BudgetSettings(max_tokens=15), work)
+    assert totals.usage == Usage(prompt=10, completion=3)
+
+
+def test_small_calls_pass_a_large_one_that_waits() -> None:
+    """What fits goes on, whatever stands before it; all else is refused when nothing is open."""
+
+    async def work(budget: Budget, account: Account) -> None:
+        answered: list[str] = []
+
+        async def ask(name: str, prompt: int) -> None:
+            async with account.request(Usage(prompt=prompt)) as request:
+                answered.append(name)
+                request.settle(Usage(prompt=prompt))
+
+        asked = [("large", 90), ("small", 5), ("larger", 95), ("tiny", 4)]
+        ends = await asyncio.gather(*(ask(*each) for each in asked), return_exceptions=True)
+        # 90 fits first, then 5 and 4; 95 waits and is refused.
+        assert answered == ["large", "small", "tiny"]
+        assert [type(end) for end in ends] == [
+            type(None), type(None), BudgetExceededError, type(None)
+        ]  # fmt: skip
+
+    assert in_loop(BudgetSettings(max_tokens=99), work).usage.prompt == 99
+
+
+def test_after_a_refusal_nothing_more_is_sent() -> None:
+    """A stage that is being stopped sends nothing whose answer it would not take."""
+
+    async def work(budget: Budget, account: Account) -> None:
+        for most in (Usage(prompt=11), Usage(prompt=1)):
+            with pytest.raises(BudgetExceededError):
+                async with account.request(most):
+                    raise AssertionError("sent")
+
+    assert in_loop(BudgetSettings(max_tokens=10), work) == Totals()
+
+
+def test_what_may_have_been_billed_counts_at_its_bound() -> None:
+    """Failed, unsettled or cancelled in flight: at most; refused: a call for nothing."""
+
+    async def work(budget: Budget, account: Account) -> None:
+        with pytest.raises(CallError):
+            async with account.request(TEN):
+                raise CallError("timeout", "no answer", transient=True)
+        async with account.request(TEN) as request:
+            request.refused()
+        async with account.request(TEN) as request:
+            request.settle(Usage())  # a server that counts nothing
+        flying = asyncio.Event()
+
+        async def fly() -> None:
+            async with account.request(TEN):
+                flying.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(fly())
+        await flying.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    totals = in_loop(BudgetSettings(), work)
+    assert totals.requests == 4
+    assert totals.unaccounted == Amount(3, 30, 3 * 36_000)
+    assert (totals.usage, totals.usd) == (Usage(), 0.0)
+    assert totals.spent == Amount(4, 30, 108_000)
+
+
+def test_cancelled_before_it_was_sent_costs_nothing() -> None:
+    """Neither while it waits nor in the moment in which it is granted."""
+
+    async def work(budget: Budget, account: Account) -> None:
+        async def ask() -> None:
+            async with account.request(TEN):
+                raise AssertionError("sent")
+
+        for turns in range(1, 4):
+            task = asyncio.create_task(ask())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+                if budget.spend.open:
+                    break  # granted, and not yet told so
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert task.cancelled()
+            assert budget.spend.open == 0
+
+    assert in_loop(BudgetSettings(), work) == Totals()
+
+
+def test_a_bill_above_its_bound_is_learned_from(caplog: pytest.LogCaptureFixture) -> None:
+    """The excess is reserved from then on, and the user is told that a cap may be passed."""
+
+    async def work(budget: Budget, account: Account) -> None:
+        async with account.request(TEN) as request:
+            request.settle(Usage(prompt=13, completion=2))
+        assert "13 prompt" in caplog.text
+        async with account.request(TEN):
+            assert budget.spend.committed.tokens == 15 + 10 + 5
+
+    with caplog.at_level(logging.WARNING):
+        in_loop(BudgetSettings(), work)
+
+
+def test_a_full_disk_is_told_to_those_who_wait(tmp_path: Path) -> None:
+    """A record that cannot be written lets no request out: here its table is gone."""
+
+    async def session() -> None:
+        spend = SpendFile(tmp_path / "s", earlier={})
+        account = Budget(BudgetSettings(), spend).account("m", None, Meter())
+        with sqlite3.connect(tmp_path / "s") as other:
+            other.execute("DROP TABLE requests")
+        other.close()
+        with pytest.raises(UnwritableError, match="no such table"):
+            async with account.request(TEN):
+                raise AssertionError("sent")
+        spend.close()
+
+    asyncio.run(session())
+
+
+def spend_of(path: Path, *work: Callable[[Spend, Reservation], object]) -> None:
+    """One entered request per step, left as a killed process leaves it."""
+    spend = SpendFile(path, earlier={})
+    for step in work:
+        reservation = Reservation("m", TEN, PRICES)
+        spend.enter([reservation])
+        step(spend, reservation)
+    killed = path.with_name("killed")
+    killed.mkdir()
+    for file in path.parent.glob(f"{path.name}*"):
+        shutil.copy(file, killed)
+    spend.close()
+
+
+def test_what_a_killed_process_left_open_counts_at_its_bound(tmp_path: Path) -> None:
+    """Settled as billed, given up and open at most, withdrawn not at all; also for a reader."""
+    spend_of(
+        tmp_path / "s",
+        lambda spend, it: spend.settle(it, Usage(prompt=4, cached=1, completion=1)),
+        lambda spend, it: spend.give_up(it),
+        lambda spend, it: spend.withdraw(it),
+        lambda spend, it: None,
+    )
+    expected = Totals(
+        requests=3,
+        usage=Usage(prompt=4, cached=1, completion=1),
+        usd=14_500 / 1e9,  # 3 x 2 + 0.5 + 8 millionths
+        unaccounted=Amount(2, 20, 72_000),
+    )
+    killed = tmp_path / "killed" / "s"
+    assert read_spend(killed) == {"m": expected}
+    for _ in range(2):
+        again = SpendFile(killed, earlier={"m": Totals(requests=99)})
+        assert again.totals() == {"m": expected}
+        assert again.committed == again.spent == Amount(3, 25, 14_500 + 72_000)
+        again.close()
+    assert not list(killed.parent.glob("s-*"))  # one file, readable on any disk
+
+
+def test_a_run_from_before_the_record_keeps_its_sums(tmp_path: Path) -> None:
+    """What its manifest knows is entered once, unaccounted requests as such."""
+    earlier = {"m": Totals(requests=7, usage=Usage(prompt=50, completion=5), usd=0.25,
+                           unaccounted=Amount(2, 30, 1_000))}  # fmt: skip
+    for _ in range(2):
+        spend = SpendFile(tmp_path / "s", earlier=earlier)
+        assert spend.totals() == earlier
+        assert spend.spent == Amount(7, 85, 250_001_000)
+        spend.close()
+
+
+def test_a_price_that_becomes_known_holds_for_earlier_calls(tmp_path: Path) -> None:
+    """A cap in dollars that comes later counts what was spent before it."""
+    spend = SpendFile(tmp_path / "s", earlier={"old": Totals(requests=1, usage=TEN)})
+    for step in (lambda it: spend.settle(it, TEN), spend.give_up):
+        reservation = Reservation("m", TEN, None)
+        spend.enter([reservation])
+        step(reservation)
+    assert spend.totals()["m"].usd is None
+    Budget(BudgetSettings(max_usd=1.0), spend).account("m", PRICES, Meter())
+    assert spend.totals()["m"].usd == pytest.approx(32e-6)
+    assert spend.totals()["m"].unaccounted == Amount(1, 10, 36_000)
+    assert spend.totals()["old"].usd is None
+    spend.close()
+
+
+def test_a_file_that_is_no_record_is_told(tmp_path: Path) -> None:
+    """With its path and a way on."""
+    (tmp_path / "s").write_text("no database, but long enough to be read as one" * 9)
+    for use in (lambda: SpendFile(tmp_path / "s", earlier={}), lambda: read_spend(tmp_path / "s")):
+        with pytest.raises(DamagedRunError, match=r"manifest\.json"):
+            use()
+
+
+def test_dollars_cannot_be_capped_where_the_price_is_unknown() -> None:
+    """Refused before any call, with a way to give the price; a model of one's own costs 0."""
+    unknown = {"base_url": "https://models.example.com/v1", "model": "homegrown"}
+    flags = {"models": {"scorer": unknown}, "budget": {"max_usd": 1.0}}
+    with pytest.raises(ConfigError, match=r"homegrown: the price is not known.*price_per_mtok"):
+        build_config(flags=flags, preset="fast")
+    build_config(flags={**flags, "models": {"scorer": {"model": "smollm2-135m"}}})
+    with pytest.raises(UsageError, match="max_tokens or max_calls"):
+        Budget(BudgetSettings(max_usd=0.0), Spend()).account("given", None, Meter())
+
+
+def test_a_given_model_is_one_call_per_question() -> None:
+    """Billed by the usage of its answer; a refusal is free, an outage counts at its bound."""
+    request = ChatRequest((Message("user", "two words"),), 4, 0.0)
+    kinds = iter(["bad_request", "outage"])
+
+    def script(_request: ChatRequest, _sample: int) -> Choice:
+        if kind := next(kinds, None):
+            raise CallError(kind, "no", transient=False)
+        return Choice("yes", "stop")
+
+    async def work(budget: Budget, account: Account) -> None:
+        model = Budgeted(ScriptedChat(script), account)
+        for _ in range(2):
+            with pytest.raises(CallError):
+                await model.complete(request)
+        await model.complete(request)
+
+    totals = in_loop(BudgetSettings(), work, prices=None)
+    assert (totals.requests, totals.usage) == (3, Usage(prompt=2, completion=1))
+    assert totals.unaccounted.calls == 1
+    assert totals.unaccounted.tokens > TEMPLATE_TOKENS + 4
+
+
+def test_spend_is_shown_beside_its_caps() -> None:
+    """All that counts, the cap where there is one, and what of it is unaccounted."""
+    totals = Totals(requests=1_002, cached_samples=3, usage=Usage(prompt=4_000, completion=50),
+                    usd=0.5, unaccounted=Amount(2, 950, 250_000_000))  # fmt: skip
+    caps = BudgetSettings(max_usd=5, max_calls=2_000)
+    assert spent_words(totals, caps) == (
+        "1,002 of 2,000 calls, 3 answers from the cache, 5,000 tokens, $0.7500 of $5.00 "
+        "(2 calls unaccounted: at most 950 tokens, $0.2500)"
+    )
+    assert spent_words(Totals(requests=1), BudgetSettings()) == "1 calls, 0 tokens"
+
+
+def test_totals_of_older_manifests_have_nothing_unaccounted() -> None:
+    """The count is new; with it, totals survive JSON."""
+    totals = Totals(requests=3, unaccounted=Amount(1, 20, 30))
+    stored = totals.to_json()
+    assert stored["unaccounted"] == {"calls": 1, "tokens": 20, "usd": 3e-8}
+    assert Totals.from_json(stored) == totals
+    del stored["unaccounted"]
+    assert Totals.from_json(stored) == Totals(requests=3)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "d", "--max-usd", "5", "--yes"], ["run", "d", "--yes"]),
+        (["run", "--max-usd=5", "d"], ["run", "d"]),
+        (["run", "d", "--set", "budget.max_usd=5"], ["run", "d"]),
+        (["run", "d", "--set=budget.max_usd=5", "--set", "a=1"], ["run", "d", "--set", "a=1"]),
+        (["run", "d", "--config", "c.yaml"], ["run", "d", "--config", "c.yaml"]),
+    ],
+)
+def test_the_next_command_has_a_higher_cap(words: list[str], expected: list[str]) -> None:
+    """The old cap goes, however it was given; the new one is twice it, in cents rounded up."""
+    error = BudgetExceededError("stop", cap="max_usd", limit=5.001, needed=5.2)
+    assert with_higher_cap(words, error) == [*expected, "--max-usd", "10.01"]
+
+
+def test_the_next_cap_lets_the_next_call_through() -> None:
+    """A cap that is far too small is not only doubled."""
+    error = BudgetExceededError("stop", cap="max_tokens", limit=10, needed=731)
+    assert with_higher_cap(["run", "--max-tokens", "10"], error) == ["run", "--max-tokens", "731"]
