@@ -124,6 +124,9 @@ class BudgetExceededError(ClearPipelineError):
 TRANSIENT_KINDS = ("garbled", "outage", "rate_limit", "timeout", "unreachable")
 """Kinds of `CallError` after which a resumed run asks for the row again."""
 
+ROW_KINDS = ("content_filter", "context")
+"""Kinds of `CallError` that come from the row itself and say nothing about the next one."""
+
 
 class CallError(ClearPipelineError):
     """One model call got no usable answer.

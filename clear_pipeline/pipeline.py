@@ -36,6 +36,7 @@ from clear_pipeline.run import Run
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Context, DatasetStage, Progress, SilentProgress, Stage
 from clear_pipeline.stages.calibrate import Calibrate
+from clear_pipeline.stages.failures import FailureTally
 from clear_pipeline.store import CONFIG, Store
 
 T = TypeVar("T")
@@ -214,13 +215,14 @@ async def _annotate(
 
     models = await work.pool.open(stage.roles()) if todo else {}
     progress = _Noted(work, record.notes, calls=bool(stage.roles()))
+    rows = sum(task.parts[0][1].rows for task in todo)
     ctx = Context(
         models=models,
         progress=progress,
         rows_in_flight=work.pool.rows_in_flight(stage.roles()),
+        tally=FailureTally(rows),
         records=inputs.records,
     )
-    rows = sum(task.parts[0][1].rows for task in todo)
     work.progress.start(stage.name, rows)
     try:
         await work.engine.annotate(stage, todo, ctx, done)

@@ -42,6 +42,7 @@ class ChatRequest:
         score_from: Score the last message, an assistant turn, instead of continuing the
             conversation: the choice's tokens are then those of the prompt, from this position
             on (vLLM only). None = generate.
+        count_only: Nothing but `usage.prompt` is wanted, so that no room to think is given.
     """
 
     messages: tuple[Message, ...]
@@ -55,6 +56,7 @@ class ChatRequest:
     response_format: str | None = None
     grammar: str | None = None
     score_from: int | None = None
+    count_only: bool = False
 
     def __post_init__(self) -> None:
         if self.max_output_tokens < 1:

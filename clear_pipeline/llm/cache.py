@@ -113,7 +113,11 @@ def question_hash(identity: str, request: ChatRequest) -> str:
     def given(value: float | Omit) -> JSON:
         return None if value is OMIT else value
 
-    scored = {} if request.score_from is None else {"score_from": request.score_from}
+    special: dict[str, JSON] = {}  # an ordinary question keeps the key that it always had
+    if request.score_from is not None:
+        special["score_from"] = request.score_from
+    if request.count_only:
+        special["count_only"] = True
     return sha256_of(
         canonical_json(
             {
@@ -131,7 +135,7 @@ def question_hash(identity: str, request: ChatRequest) -> str:
                 "tools": request.tools,
                 "response_format": request.response_format,
                 "grammar": request.grammar,
-                **scored,
+                **special,
             }
         )
     )

@@ -45,6 +45,14 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 
+_LIMIT = re.compile(
+    r"(?:at most|max(?:imum)?\b[a-z_ :'`]{0,40}|<=|\u2264|(?P<strict><|less than(?! or equal))"
+    r"|less than or equal to|up to|(?:no|not) (?:be )?(?:more|greater) than"
+    r"|between \d+ and|exceeds?)"
+    r"[\s:=]*(?<![A-Za-z])(?P<limit>\d+)(?![\w-]*[A-Za-z])",
+    re.IGNORECASE,
+)
+
 
 def too_long(message: str) -> bool:
     """Whether a refusal says that the prompt does not fit into the model's window."""
@@ -89,8 +97,10 @@ class Dialect:
             body["top_logprobs"] = min(body["top_logprobs"], self._max_logprobs)
         if self._effort is not None:
             body["reasoning_effort"] = self._effort
-        limit = 1 if request.score_from is not None else request.max_output_tokens
-        if self._thinks and request.score_from is None:
+        limit = request.max_output_tokens
+        if request.score_from is not None or request.count_only:
+            limit = 1
+        elif self._thinks:
             limit = max(limit, REASONING_BUDGET)
         body[self._limit_name] = limit
         return {name: value for name, value in body.items() if name not in self._refused}
@@ -167,6 +177,8 @@ class Dialect:
             scored = reply.choices[0].tokens is not None
             self.capabilities = replace(self.capabilities, prompt_logprobs=scored)
             return False
+        if request.count_only:
+            return False
         self._learn_what_comes(request, reply)
         thinking = [c for c in reply.choices if thought or c.reasoning is not None]
         cut = any(not c.text and c.finish_reason == "length" for c in thinking)
@@ -189,6 +201,11 @@ class Dialect:
 
 
 def _smaller(message: str, asked: int) -> int | None:
-    """The largest number below `asked` that the message mentions: the server's limit."""
-    numbers = [int(digits) for digits in re.findall(r"\d+", message)]
-    return max((n for n in numbers if 1 <= n < asked), default=None)
+    """The largest limit below `asked` that the message names; None if it names none.
+
+    A number that nothing calls a limit may be a part of a model's name.
+    """
+    limits = [
+        int(found["limit"]) - (found["strict"] is not None) for found in _LIMIT.finditer(message)
+    ]
+    return max((n for n in limits if 1 <= n < asked), default=None)

@@ -118,9 +118,9 @@ class OpenAIChat:
             body = self._dialect.body(asked)
             try:
                 reply, usage = await self._post(body)
-            except openai.BadRequestError as error:
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 message = self._said(error)
-                if self._dialect.learn_from_refusal(body, param=error.param, message=message):
+                if self._dialect.learn_from_refusal(body, param=_blamed(error), message=message):
                     continue
                 raise self._translated(error) from None
             except openai.NotFoundError as error:
@@ -283,6 +283,19 @@ def _is_unbilled(error: openai.APIError | ValueError) -> bool:
     return isinstance(
         _refusal(error), aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
     )
+
+
+def _blamed(error: openai.APIStatusError) -> str | None:
+    """The parameter that a refusal names: `param`, or the last name of FastAPI's `loc`."""
+    if error.param:
+        return error.param
+    details = error.body.get("detail") if isinstance(error.body, dict) else None
+    for detail in details if isinstance(details, list) else ():
+        place = detail.get("loc") if isinstance(detail, dict) else None
+        names = [name for name in place or () if isinstance(name, str) and name != "body"]
+        if names:
+            return names[-1]
+    return None
 
 
 def _refusal(error: Exception) -> OSError | None:

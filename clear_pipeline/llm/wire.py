@@ -154,11 +154,14 @@ def _choice(choice: object, keep: int, *, dictated: bool) -> Choice | None:
     message = fields.get("message")
     if not isinstance(message, dict):
         return None
-    text = message.get("content") or message.get("refusal") or ""
+    text: object = message.get("content") or message.get("refusal") or ""
+    thought = message.get("reasoning_content") or message.get("reasoning") or None
+    if isinstance(text, list):
+        said, pondered = _parts(text)
+        text, thought = said, thought or pondered
     if not isinstance(text, str):
         return None
     calls = message.get("tool_calls")
-    thought = message.get("reasoning_content") or message.get("reasoning") or None
     if thought is None and not dictated:
         thought, text = _without_thought(text)
     return Choice(
@@ -168,6 +171,23 @@ def _choice(choice: object, keep: int, *, dictated: bool) -> Choice | None:
         tool_calls=canonical_json(calls) if calls else None,
         reasoning=thought if isinstance(thought, str) else None,
     )
+
+
+def _parts(parts: Sequence[object]) -> tuple[str | None, str | None]:
+    """The text and the reasoning of a message in parts; None for what no part holds.
+
+    Parts of other kinds, an image or a reference, are left out.
+    """
+    said, pondered = [], []
+    for part in map(_mapping, parts):
+        if isinstance(thought := part.get("thinking") or part.get("reasoning"), list):
+            pondered.append(_parts(thought)[0] or "")
+        elif isinstance(thought, str):
+            pondered.append(thought)
+        elif isinstance(text := part.get("text") or part.get("refusal"), str):
+            said.append(text)
+    text = "".join(said) if said or pondered else None
+    return text, "".join(pondered) or None
 
 
 def _without_thought(text: str) -> tuple[str | None, str]:

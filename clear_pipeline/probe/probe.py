@@ -32,6 +32,7 @@ from clear_pipeline.probe.scored import SCORED, ShownProgress, Spent, score_plan
 from clear_pipeline.probe.verdict import recommend, words
 from clear_pipeline.scoring.scored_by import SCORED_BY, ScoredBy
 from clear_pipeline.stages.base import Context, Progress, SilentProgress
+from clear_pipeline.stages.failures import FailureTally
 from clear_pipeline.stages.score import Score
 from clear_pipeline.store import Store, write_table
 
@@ -166,6 +167,7 @@ class Probe:
                     models=models,
                     progress=ShownProgress(self._progress, pool.spend),
                     rows_in_flight=pool.rows_in_flight(roles),
+                    tally=FailureTally(plan.rows),
                 )
                 scored.append(
                     await score_plan(

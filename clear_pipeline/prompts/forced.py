@@ -81,7 +81,7 @@ def parse_forced(choice: Choice, text: str) -> tuple[Token, ...]:
 
 def length_request(messages: tuple[Message, ...]) -> ChatRequest:
     """How many tokens come before the next turn: its usage says so, the reply means nothing."""
-    return ChatRequest(messages=messages, max_output_tokens=1, temperature=0.0)
+    return ChatRequest(messages=messages, max_output_tokens=1, temperature=0.0, count_only=True)
 
 
 def scored_request(messages: tuple[Message, ...], text: str, *, start: int) -> ChatRequest:

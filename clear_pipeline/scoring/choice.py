@@ -86,7 +86,7 @@ async def ask_choice(
         if reply is not None and (reply.mass is None or reply.mass >= MIN_CHOICE_MASS):
             return reply
         if reply is not None and model.capabilities.grammar:
-            return await _by_grammar(model, messages, choices)
+            return await _by_grammar(model, messages, choices, mass=reply.mass)
         if reply is not None and model.capabilities.schema is not False:
             constrained = await _by_schema(
                 model, messages, choices, mass=reply.mass, prose=text_samples == 1
@@ -156,15 +156,14 @@ async def _by_logprobs(
 
 
 async def _by_grammar(
-    model: ChatModel, messages: tuple[Message, ...], choices: Sequence[str]
+    model: ChatModel, messages: tuple[Message, ...], choices: Sequence[str], *, mass: float | None
 ) -> ChoiceReply:
     logs: dict[str, float] = {}
     for name in choices:
         logs[name] = (await force(model, messages, name, max_tokens=REPLY_TOKENS)).logprob
     highest = max(logs.values())
     weights = {name: math.exp(log - highest) for name, log in logs.items()}
-    mass = math.fsum(math.exp(log) for log in logs.values())
-    return ChoiceReply(_shares(weights), min(mass, 1.0), "grammar")
+    return ChoiceReply(_shares(weights), mass, "grammar")
 
 
 async def _by_schema(

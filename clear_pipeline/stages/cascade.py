@@ -218,7 +218,9 @@ class Cascade(Sampling):
         except CallError as error:
             row.cascade_error = str(error)
             if not (self.draws_for_some and isinstance(error, NoDrawError)):
-                ctx.tally.fail(self.name, row.cascade_error, self.max_failed_fraction)
+                ctx.tally.fail(
+                    self.name, row.cascade_error, self.max_failed_fraction, kind=error.kind
+                )
         finally:
             used = asdict(model.usage or Usage())
             tokens = {name: max(used[name] - paid.get(name, 0), 0) for name in TOKENS}

@@ -148,7 +148,7 @@ class Rectify(Settings):
             row.rectify_reason = f"candidate refused: {error}"
             return row
         except CallError as error:
-            return self._failed(row, f"candidate failed: {error}", ctx)
+            return self._failed(row, "candidate", error, ctx)
         row.candidate = target.text
         if same_answer(target.text, example.response):
             row.rectify_reason = "candidate equals the original"
@@ -156,7 +156,7 @@ class Rectify(Settings):
         try:
             preference = await prefer(ctx.models["judge"], example, target.text, form=self._form())
         except CallError as error:
-            return self._failed(row, f"judge failed: {error}", ctx)
+            return self._failed(row, "judge", error, ctx)
         self._decide(row, preference, target)
         return row
 
@@ -176,9 +176,9 @@ class Rectify(Settings):
             return YesNo()
         return Sampled(self.k, self.beta, self.verdict_temperature, self.max_verdict_tokens)
 
-    def _failed(self, row: RowRepair, reason: str, ctx: Context) -> RowRepair:
-        row.rectify_reason = reason
-        ctx.tally.fail(self.name, reason, self.max_failed_fraction)
+    def _failed(self, row: RowRepair, who: str, error: CallError, ctx: Context) -> RowRepair:
+        row.rectify_reason = f"{who} failed: {error}"
+        ctx.tally.fail(self.name, row.rectify_reason, self.max_failed_fraction, kind=error.kind)
         return row
 
     def _decide(self, row: RowRepair, preference: Preference, target: Message) -> None:

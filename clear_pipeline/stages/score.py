@@ -226,7 +226,7 @@ class Score(Sampling):
                 await self._counted(self._likelihood, "likelihood_usage", model, example, row)
         except CallError as error:
             row.score_error = str(error)
-            ctx.tally.fail(self.name, row.score_error, self.max_failed_fraction)
+            ctx.tally.fail(self.name, row.score_error, self.max_failed_fraction, kind=error.kind)
             return row
         row.confidence = self._confidence(row)
         row.score_status = "scored"

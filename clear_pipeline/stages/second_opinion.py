@@ -141,7 +141,7 @@ class SecondOpinion(Settings):
         try:
             second = (await reflect(ctx.models["second"], example, questions, **how)).score
         except CallError as error:
-            ctx.tally.fail(self.name, str(error), self.max_failed_fraction)
+            ctx.tally.fail(self.name, str(error), self.max_failed_fraction, kind=error.kind)
             return RowOpinion(second_error=str(error))
         return RowOpinion(second_confidence=second, disagreement=abs(first - second))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from aiohttp import web
 
 import stub_server as stub
 from clear_pipeline.errors import CallError, RunFailedError, UnreachableError, UsageError
@@ -206,6 +207,26 @@ def test_a_refused_parameter_is_left_out_from_then_on(parameter: str) -> None:
         _, totals = use(server, three)
     assert [parameter in body for body in server.bodies] == [True, False, False, False]
     assert (totals.requests, totals.retries) == (4, 0)
+
+
+def test_a_refusal_in_the_form_of_fastapi_teaches_as_well() -> None:
+    """422 with the place of the parameter: one refusal, then it is left out."""
+
+    async def strict(body: stub.Body) -> web.StreamResponse:
+        if "logprobs" not in body:
+            return await stub.answer(body)
+        extra = {
+            "type": "extra_forbidden",
+            "loc": ["body", "logprobs"],
+            "msg": "Extra inputs are not permitted",
+            "input": {"temperature": 0.0},
+        }
+        return web.json_response({"detail": [extra]}, status=422)
+
+    with StubServer(strict) as server:
+        use(server, complete(ask(top_logprobs=2)))
+    assert ["logprobs" in body for body in server.bodies] == [True, False]
+    assert "temperature" in server.bodies[1]
 
 
 def test_capabilities_tell_whether_probabilities_come() -> None:

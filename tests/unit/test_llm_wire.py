@@ -10,7 +10,7 @@ from clear_pipeline.llm.base import OMIT, ChatRequest, Token, Usage
 from clear_pipeline.llm.dialect import REASONING_BUDGET, Dialect
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.wire import parse_completion, parse_usage, request_body
-from clear_pipeline.prompts.forced import parse_scored
+from clear_pipeline.prompts.forced import length_request, parse_scored
 from clear_pipeline.schema import Message
 
 ASK = ChatRequest((Message("user", "q"),), 1, 0.0)
@@ -152,6 +152,64 @@ def test_top_logprobs_shrinks_to_the_limit_or_goes() -> None:
     assert dialect.learn_from_refusal(dialect.body(asked), param="logprobs", message="no")
     assert not {"logprobs", "top_logprobs"} & dialect.body(asked).keys()
     assert dialect.capabilities.logprobs is False
+
+
+@pytest.mark.parametrize(
+    ("message", "limit"),
+    [
+        ("logprobs is not supported with model o3-2025-04-16", None),
+        ("logprobs are unsupported for gpt-4-0613", None),
+        ("no maximum of logprobs for model o3", None),
+        ("top_logprobs must be less than or equal to 5", 5),
+        ("top_logprobs: must be less than 6", 5),
+        ("top_logprobs: expected a value <= 5, but got 20", 5),
+        ("Maximum of top_logprobs for this model is 5, not 20", 5),
+        ("'top_logprobs' should be between 0 and 5", 5),
+        ("At most 5 logprobs, model llama-3", 5),
+    ],
+)
+def test_only_a_number_that_is_called_a_limit_is_one(message: str, limit: int | None) -> None:
+    """A version in a model's name would be tried, number by number."""
+    dialect = Dialect(SERVER)
+    asked = ChatRequest(ASK.messages, 1, 0.0, top_logprobs=20)
+    assert dialect.learn_from_refusal(dialect.body(asked), param="logprobs", message=message)
+    assert dialect.body(asked).get("top_logprobs") == limit
+    assert dialect.capabilities.logprobs is (False if limit is None else None)
+
+
+def test_a_prompt_that_is_only_counted_gets_no_room_to_think() -> None:
+    """Its reply means nothing, so it teaches nothing and is not asked for again."""
+    dialect = Dialect(SERVER)
+    message = {"content": None, "reasoning_content": "let me see"}
+    cut = parse_completion(reply(message=message, finish_reason="length"), ASK, Usage())
+    counted = length_request(ASK.messages)
+    assert not dialect.learn_from_reply(counted, dialect.body(counted), cut, thought=1)
+    assert dialect.body(ASK)["max_tokens"] == 1, "nothing was learned of it"
+    assert dialect.learn_from_reply(ASK, dialect.body(ASK), cut, thought=1)
+    assert dialect.body(ASK)["max_tokens"] == REASONING_BUDGET
+    assert dialect.body(counted)["max_tokens"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "thought"),
+    [
+        ([{"type": "text", "text": "Ye"}, {"type": "text", "text": "s"}], "Yes", None),
+        (
+            [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                {"type": "text", "text": "Yes"},
+            ],
+            "Yes",
+            "hm",
+        ),
+        ([{"type": "thinking", "thinking": "hm"}], "", "hm"),
+        ([{"type": "reference"}, {"type": "text", "text": "Yes"}], "Yes", None),
+    ],
+)
+def test_a_message_in_parts_is_joined(content: list[Any], text: str, thought: str | None) -> None:
+    """It was answered and billed; asked again, it would come in parts again."""
+    got = parse_completion(reply(message={"content": content}), ASK, Usage()).choices[0]
+    assert (got.text, got.reasoning) == (text, thought)
 
 
 def test_a_refusal_of_what_the_question_is_about_is_final() -> None:

@@ -243,6 +243,34 @@ def test_the_share_of_failures_is_judged_over_all_shards_of_a_run() -> None:
         annotate(stage, model, [example(5)], tally=tally)
 
 
+def refusing(last: int, kind: str) -> Script:
+    def script(request: ChatRequest, sample: int) -> Choice:
+        line = int(request.messages[0].text.split("Question ")[1].split()[0])
+        if line <= last:
+            raise CallError(kind, "no", transient=False)
+        return says("Yes", 0.9)
+
+    return script
+
+
+@pytest.mark.parametrize("kind", ["context", "content_filter"])
+def test_rows_that_fail_by_themselves_count_against_all_rows_of_the_stage(kind: str) -> None:
+    """Five bad rows at the start of a hundred are a twentieth, which is allowed; six are not."""
+    rows = [example(n) for n in range(1, 101)]
+    found = annotate(Score(), ScriptedChat(refusing(5, kind)), rows, tally=FailureTally(100))
+    assert sum(row["score_status"] == "unscored" for row in found) == 5
+    with pytest.raises(TooManyFailuresError, match=f"6 of 100 rows failed.*{kind}: no"):
+        annotate(Score(), ScriptedChat(refusing(6, kind)), rows, tally=FailureTally(100))
+
+
+@pytest.mark.parametrize("kind", ["bad_request", "outage"])
+def test_an_endpoint_that_answers_nothing_stops_the_stage_at_once(kind: str) -> None:
+    """However many rows are left."""
+    rows = [example(n) for n in range(1, 101)]
+    with pytest.raises(TooManyFailuresError, match=f"5 of 5 rows failed.*{kind}: no"):
+        annotate(Score(), ScriptedChat(refusing(5, kind)), rows, tally=FailureTally(100))
+
+
 def test_a_stage_that_is_used_again_begins_to_count_anew() -> None:
     """The failures of one run do not stop the next run of the same config."""
     stage, rows = Score(), [example(n) for n in range(1, 10)]
