@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from clear_pipeline.config_errors import explained
+from clear_pipeline.config_errors import explained, found
+from clear_pipeline.config_keys import leave_keys, require_key_files
 from clear_pipeline.config_values import STAGE_KINDS, assign
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.export import ExportSettings
@@ -183,11 +184,13 @@ def build_config(
     data["stages"] = _calibrated(_chain(data, stages, preset), calibration)
     for assignment in assignments:
         assign(data, assignment)
-    _leave_keys(data["models"], source, flags or {}, assignments)
+    leave_keys(data["models"], source, flags or {}, assignments)
     try:
-        return Config.model_validate(data)
+        config = Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_explained(error, source)) from error
+        raise ConfigError(_explained(error, source)) from None  # its text repeats the values
+    require_key_files(config.models.items(), source)
+    return config
 
 
 def export_settings(**values: object) -> ExportSettings:
@@ -221,32 +224,11 @@ def _models(given: object, source: YamlSource) -> dict[str, Any]:
     scorer = models.get("scorer") or {"model": DEFAULT_MODEL}
     if not isinstance(scorer, dict):
         place = source.place(["models", "scorer"])
+        shown = found(["models", "scorer"], scorer)
         raise ConfigError(
-            f"{place}: models.scorer: expected a mapping, as in {{model: NAME}}, found {scorer!r}"
+            f"{place}: models.scorer: expected a mapping, as in {{model: NAME}}{shown}"
         )
     return {**models, "scorer": scorer}
-
-
-def _leave_keys(
-    models: object, source: YamlSource, flags: Mapping[str, Any], assignments: Sequence[str]
-) -> None:
-    """Where the command line names another endpoint, the key of the file's is not for its eyes."""
-    old = source.data.get("models")
-    if not isinstance(old, dict) or not isinstance(models, dict):
-        return
-    assigned = {assignment.partition("=")[0] for assignment in assignments}
-    for role, model in models.items():
-        before = old.get(role)
-        if not isinstance(before, dict) or not isinstance(model, dict):
-            continue
-        given = "api_key_env" in flags.get("models", {}).get(role, {})
-        given |= bool(assigned & {f"models.{role}.api_key_env", f"models.{role}"})
-        if _root(model) != _root(before) and not given:
-            model.pop("api_key_env", None)
-
-
-def _root(model: Mapping[str, Any]) -> str:
-    return str(model.get("base_url")).rstrip("/")
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

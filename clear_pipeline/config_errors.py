@@ -36,7 +36,7 @@ def _lines(
             key = str(location[-1])
             yield f"{place}: {name}: unknown key {key!r}{_hint(key, kinds, known)}"
         else:
-            yield f"{place}: {name}: {problem['msg']}{_found(location, problem.get('input'))}"
+            yield f"{place}: {name}: {problem['msg']}{found(location, problem.get('input'))}"
 
 
 def _without_tags(location: Sequence[str | int], kinds: Sequence[str]) -> list[str | int]:
@@ -71,7 +71,9 @@ def _path(location: Sequence[str | int]) -> str:
     return ".".join(str(part) for part in parts)
 
 
-def _found(location: Sequence[str | int], value: object) -> str:
-    """The wrong value in words; not where somebody may have put a key or password."""
-    secret = location[-1:] == ["api_key_env"] or (isinstance(value, str) and "@" in value)
+def found(location: Sequence[str | int], value: object) -> str:
+    """`, found VALUE`; empty where somebody may have put a key or password."""
+    name = str(location[-1]) if location else ""
+    url = isinstance(value, str) and ("@" in value or (name == "base_url" and "?" in value))
+    secret = "key" in name or url
     return "" if secret or isinstance(value, (dict, list, BaseModel)) else f", found {value!r}"

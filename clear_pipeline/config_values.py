@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -10,6 +11,8 @@ from clear_pipeline.errors import ConfigError
 
 STAGE_KINDS = ("dedup", "score", "cascade", "calibrate", "second_opinion", "filter", "rectify")
 """Every stage, in the order of a chain."""
+_PATH = re.compile(r"[\w.-]*")
+"""What a message repeats of an assignment: its value may be a key."""
 
 
 def assign(data: dict[str, Any], assignment: str) -> None:
@@ -20,19 +23,19 @@ def assign(data: dict[str, Any], assignment: str) -> None:
     """
     path, equals, text = assignment.partition("=")
     if not equals or not path:
-        raise ConfigError(f"--set {assignment}: expected a.b=value")
+        raise ConfigError(f"--set {_PATH.match(assignment)[0]}: expected a.b=value")  # type: ignore[index]
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {assignment}: the value is not YAML") from error
+        raise ConfigError(f"--set {path}: the value is not YAML") from error
     *parents, last = path.split(".")
     if parents and parents[0] in STAGE_KINDS:
         parents.insert(0, "stages")
     node: Any = data
     for name in parents:
-        node = _step(node, name, assignment)
+        node = _step(node, name, path)
     if not isinstance(node, dict):
-        raise ConfigError(f"--set {assignment}: {'.'.join(parents)} is no mapping")
+        raise ConfigError(f"--set {path}: {'.'.join(parents)} is no mapping")
     node[last] = value
     if parents and parents[-1] == "keep":
         node_keys = [key for key in node if key != last]
@@ -40,13 +43,13 @@ def assign(data: dict[str, Any], assignment: str) -> None:
             del node[key]
 
 
-def _step(node: Any, name: str, assignment: str) -> Any:  # noqa: ANN401
+def _step(node: Any, name: str, path: str) -> Any:  # noqa: ANN401
     if isinstance(node, list):
         for stage in node:
             if stage.get("kind") == name:
                 return stage
         there = ", ".join(stage["kind"] for stage in node)
-        raise ConfigError(f"--set {assignment}: no stage {name!r} in this run ({there})")
+        raise ConfigError(f"--set {path}: no stage {name!r} in this run ({there})")
     if not isinstance(node, dict):
-        raise ConfigError(f"--set {assignment}: {name!r} is below a plain value")
+        raise ConfigError(f"--set {path}: {name!r} is below a plain value")
     return node.setdefault(name, {})

@@ -85,6 +85,10 @@ class StubServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
+    def answer_with(self, reply: Reply) -> None:
+        """Answer by `reply` from now on, which may look at this server."""
+        self._reply = reply
+
     def counts(self) -> Counter[str]:
         """How often each question about a row came; the key is a hash of its body."""
         return Counter(question(body) for body in self.bodies if not asks_ability(body))

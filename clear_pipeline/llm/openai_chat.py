@@ -6,7 +6,6 @@ retries, concurrency and the cache are layers above it.
 
 from __future__ import annotations
 
-import os
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,6 +22,7 @@ from clear_pipeline.errors import (
 from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion, Usage
 from clear_pipeline.llm.budget import Account
 from clear_pipeline.llm.dialect import Dialect, too_long
+from clear_pipeline.llm.keys import read_key, without_key, without_secrets
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.wire import (
     Body,
@@ -62,7 +62,7 @@ class OpenAIChat:
         self._account = account
         self._identity = identity or settings.identity
         self._dialect = Dialect(settings)
-        self._key = _key(settings)
+        self._key = read_key(settings)
         self._key_worked = False
         self._client = openai.AsyncOpenAI(
             api_key=self._key or "none",
@@ -161,12 +161,13 @@ class OpenAIChat:
         """
         async with self._account.request(usage_bound(body)) as request:
             try:
-                reply: Any = await self._client.post(path, cast_to=object, body=body)
+                said: Any = await self._client.post(path, cast_to=object, body=body)
             except (openai.APIError, ValueError) as error:
                 if _is_unbilled(error):
                     request.refused()
                 raise
             self._key_worked = True
+            reply = without_key(said, self._key)
             if not isinstance(reply, dict):
                 raise CallError("garbled", self._no_api(reply), transient=True)
             usage = parse_usage(reply, per_choice=self._dialect.per_choice_usage)
@@ -213,8 +214,7 @@ class OpenAIChat:
         if isinstance(body, dict) and "n_prompt_tokens" in body:
             # Some versions of llama.cpp give the numbers beside the message only.
             text += f" ({body['n_prompt_tokens']} tokens, window {body.get('n_ctx', 'unknown')})"
-        if self._key:
-            text = text.replace(self._key, "[key]")
+        text = without_secrets(text, self._key)
         return text if len(text) <= _MESSAGE_LENGTH else text[:_MESSAGE_LENGTH] + " ..."
 
     def _unreachable(self, error: Exception) -> str:
@@ -226,12 +226,11 @@ class OpenAIChat:
         )
 
     def _refused_key(self, said: str) -> str:
-        env = self._settings.key_env
-        hint = (
-            f"check the key in the environment variable {env}"
-            if env
-            else "set `api_key_env` to the environment variable that holds this server's key"
-        )
+        hint = "set `api_key_env` to the environment variable that holds this server's key"
+        if self._settings.key_env is not None:
+            hint = f"check the key in the environment variable {self._settings.key_env}"
+        if self._settings.api_key_file is not None:
+            hint = f"check the key in {self._settings.api_key_file}"
         return f"{self._settings.url} refuses access: {hint} ({said})"
 
     def _no_api(self, reply: object) -> str:
@@ -246,26 +245,13 @@ class OpenAIChat:
         model, url = self._settings.model, self._settings.url
         try:
             listed: Any = await self._client.get("/models", cast_to=object)
-            names = sorted(str(entry["id"]) for entry in listed["data"])
+            names = sorted(without_key(str(entry["id"]), self._key) for entry in listed["data"])
         except (openai.APIError, ValueError, KeyError, TypeError):
             return (
                 f"no OpenAI-compatible API at {url} (its URL usually ends in /v1): "
                 f"{self._said(error)}"
             )
         return f"{url} has no model {model!r}; it has {', '.join(names[:20]) or 'none'}"
-
-
-def _key(settings: ModelSettings) -> str | None:
-    env = settings.key_env
-    if env is None:
-        return None
-    key = os.environ.get(env)
-    if not key:
-        raise UsageError(
-            f"model {settings.model!r} at {settings.url} needs a key: set the environment "
-            f"variable {env}, or give --base-url for a server of your own"
-        )
-    return key
 
 
 def _is_unbilled(error: openai.APIError | ValueError) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from pathlib import Path
+from typing import Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 """Where a model without `base_url` is asked. `OPENAI_BASE_URL` is never read: nothing is sent
@@ -64,9 +65,11 @@ class ModelSettings(BaseModel):
     base_url: str | None = Field(default=None, pattern=r"^https?://[^/\s@?#]+(/[^\s?#]*)?$")
     """Root of an OpenAI-compatible API, usually ending in /v1; None = OpenAI, or the catalogue.
     A key or password has no place in it."""
-    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Environment variable that holds the key. None = OPENAI_API_KEY at OpenAI; nowhere else is
-    that key sent unless it is named here."""
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
+    """Environment variable that holds the key, in capitals, which tells it from a key. None =
+    OPENAI_API_KEY at OpenAI; nowhere else is that key sent unless it is named here."""
+    api_key_file: Path | None = None
+    """File whose one line is the key, in place of a variable. Best readable by you alone."""
     revision: str | None = None
     """Anything that tells two models of one name apart; part of the identity."""
     max_in_flight: int = Field(default=64, ge=1)
@@ -83,6 +86,12 @@ class ModelSettings(BaseModel):
     price_per_mtok: Prices | None = None
     """Prices; None = 0 on machines of one's own, else as listed, see `llm.pricing`."""
 
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.api_key_env is not None and self.api_key_file is not None:
+            raise ValueError("api_key_env and api_key_file both name a key; give one")
+        return self
+
     @property
     def is_openai(self) -> bool:
         """Whether OpenAI itself answers."""
@@ -96,6 +105,8 @@ class ModelSettings(BaseModel):
     @property
     def key_env(self) -> str | None:
         """Environment variable whose value is sent as the key; None = send none."""
+        if self.api_key_file is not None:
+            return None
         return self.api_key_env or (OPENAI_KEY_ENV if self.is_openai else None)
 
     @property

@@ -29,7 +29,8 @@ from clear_pipeline.stages.score import Score
 from clear_pipeline.stages.score_row import COLUMNS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SETTINGS: list[type[BaseModel]] = [
     Config, BudgetSettings, ModelSettings, Prices, LoadSettings, Dedup, Score, Calibrate, Filter,

@@ -24,7 +24,7 @@ LAYERS = [
     {"ingest", "resume", "model_pool"},
     {"engine"},
     {"config"},
-    {"config_errors", "config_values"},
+    {"config_errors", "config_keys", "config_values"},
     {"export"},
     {"ledger", "row_files"},
     {"store"},
