@@ -77,6 +77,11 @@ def ask(*parts: str) -> tuple[Message, ...]:
     return (Message(role=Role.USER, content="\n\n".join(parts)),)
 
 
+def question_of(messages: tuple[Message, ...]) -> str:
+    """The question of what `ask` made: its last part, which is ours alone."""
+    return messages[-1].text.rpartition("\n\n")[2]
+
+
 def _between(tag: str, text: str) -> str:
     return f"<{tag}>\n{_disarmed(text)}\n</{tag}>"
 

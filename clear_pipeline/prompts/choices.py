@@ -6,7 +6,8 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from clear_pipeline.llm.base import Choice, Token
 from clear_pipeline.schema import JSON, canonical_json
@@ -17,14 +18,29 @@ _SPACES = " \t\r\n\u2581\u0120\u010a"
 _EDGES = _SPACES + "()[]{}<>*_`\"'.,:;!\u201c\u201d\u2018\u2019\u300c\u300d\u3010\u3011\u3002"
 """What tokenizers and models put around a choice: "(A", " A", "A)", "**Yes**"."""
 
-_LETTER = re.compile(r"\((\w)\)|(?<![\w'])(\w)(?=\s*(?:[)\].:,;*!\"]|$))", re.MULTILINE)
-"""A letter that stands as a mark: "(A)", "A.", "**A**", "A" at the end of a line; not "A dog"."""
+_LETTER = re.compile(
+    r"\((\w)\)|(?<![\w'])(\w)(?=\s*(?:[)\].:,;*!\"]|$)|\s+[-\u2013\u2014]\s)", re.MULTILINE
+)
+"""A letter that stands as a mark: "(A)", "A.", "**A**", "A - ", "A" at the end of a line; not "A
+dog"."""
 
 _OF_SCALE = re.compile(r"\s*(?:/|\bout\s+of\b)\s*\d+", re.IGNORECASE)
 
-_AFTER_COLON = re.compile(r":[\s*_`\"'(]*$")
+_AFTER_COLON = re.compile(r":[\s*_`\"'(]{0,9}$")
+_AFTER_VERB = re.compile(r"\b(?:is|say|says)[\s*_`\"'(]{1,9}$", re.IGNORECASE)
+_CLAUSE_ENDS = re.compile(
+    r"[ \t*_`\"')\]]*(?:[\n.,;:!?\u2013\u2014]|-\s|$|(?:because|since|as)\b)", re.IGNORECASE
+)
+"""Behind a word that says all: "the answer is no."; not "there is no error"."""
 
-_WORD = re.compile(r"[^\W_]+")
+_BEFORE = 20
+"""Characters before a word that are looked at."""
+
+_MARKER = re.compile(r"^\s*(\w)[.)]\s", re.MULTILINE)
+"""A line of a list: "1. ", "a) "."""
+
+_OFFERED = re.compile(r"\((\w)\) (?:are you |is )?(?!or\b)([^(),.?]{1,40})")
+"""What a question says that a letter stands for: "(A) correct, (B) incorrect"."""
 
 _VALUE = re.compile(r'\{\s*"answer"\s*:\s*"')
 """What stands before the choice in a reply to `choice_schema`."""
@@ -71,6 +87,11 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
+def _unscaled(text: str) -> str:
+    """Plain, and without the ends of scales."""
+    return _OF_SCALE.sub("", _plain(text))
+
+
 def first_visible(choice: Choice) -> Token | None:
     """The first token of the reply, after the reasoning if there is any.
 
@@ -88,44 +109,91 @@ def first_visible(choice: Choice) -> Token | None:
     return first if begins else None
 
 
-def parse_choice(text: str, choices: Sequence[str]) -> str | None:
+def offered_words(question: str, choices: Sequence[str]) -> dict[str, str]:
+    """The words that the choices of a question stand for, and their choice.
+
+    "(A) correct, or (B) are you not sure?" offers "correct" for A and "not sure" for B.
+    """
+    found = {words.strip().casefold(): letter for letter, words in _OFFERED.findall(question)}
+    return {words: letter for words, letter in found.items() if letter in choices}
+
+
+def parse_choice(
+    text: str, choices: Sequence[str], *, offered: Mapping[str, str] = MappingProxyType({})
+) -> str | None:
     """Which choice a reply in words gives.
 
     The reply starts with the choice ("Yes, because ...", "(B) The sum is ..."), or it names
     exactly one ("I think that the answer is (B)."). A letter counts only where it stands as a
-    mark and in the case of the choice, since "a" is a word. So does a word away from the start
-    and from a colon: "there is no error" says neither Yes nor No. The end of a scale ("2 out of
-    5") is no choice.
+    mark and in the case of the choice, since "a" is a word. A word counts in the case of the
+    choice, or at the start, after a colon, or where it ends what "is" or "say" begins: "there is
+    no error" says neither Yes nor No. The end of a scale ("2 out of 5") is no choice.
+
+    Args:
+        text: The reply.
+        choices: The words that may be answered.
+        offered: `offered_words` of the question, which count for their choice.
 
     Returns:
         One of `choices`, or None if the reply gives none or several.
     """
-    text = _OF_SCALE.sub("", _plain(text))
-    names = {choice.casefold(): choice for choice in choices if len(choice) > 1}
-    letters = {choice for choice in choices if len(choice) == 1}
+    text = _unscaled(text)
     start = len(text) - len(text.lstrip(_EDGES))
-    words = [(m, names.get(m[0].casefold())) for m in _WORD.finditer(text)]
-    found = [
-        (m.start(), choice)
-        for m, choice in words
-        if m.start() <= start or m[0] == choice or _AFTER_COLON.search(text, 0, m.start())
-    ]
-    found += [
-        (m.start(), mark) for m in _LETTER.finditer(text) if (mark := m[1] or m[2]) in letters
-    ]
-    named = {choice for _, choice in found if choice is not None}
+    found = _marks(text, choices, offered)
+    named = {choice for _, choice in found}
     if len(named) == 1:
         return named.pop()
-    for position, choice in found:
-        if choice is not None and position <= start:
-            return choice
-    return None
+    return next((choice for place, choice in found if place <= start), None)
 
 
-def parse_verdict(text: str, choices: Sequence[str]) -> str | None:
-    """`parse_choice` for a reply that may have argued first: its last line counts, else all."""
+def _marks(text: str, choices: Sequence[str], offered: Mapping[str, str]) -> list[tuple[int, str]]:
+    """Where choices are named, letters last."""
+    start = len(text) - len(text.lstrip(_EDGES))
+    names = {choice.casefold(): choice for choice in choices if len(choice) > 1}
+    words = "|".join(sorted(map(re.escape, {*names, *offered}), key=len, reverse=True))
+    found = []
+    for m in (
+        re.finditer(rf"(?<![^\W_])(?:{words})(?![^\W_])", text, re.IGNORECASE) if words else ()
+    ):
+        said, before = m[0].casefold(), text[max(0, m.start() - _BEFORE) : m.start()]
+        ends = _CLAUSE_ENDS.match(text, m.end()) is not None
+        begins = m.start() <= start or _AFTER_COLON.search(before) is not None
+        spoken = ends and (begins or _AFTER_VERB.search(before) is not None)
+        if spoken or (said in names and (begins or m[0] == names[said])):
+            found.append((m.start(), names.get(said) or offered[said]))
+    letters = ((m.start(), m[1] or m[2]) for m in _LETTER.finditer(text))
+    return found + [(place, letter) for place, letter in letters if letter in choices]
+
+
+def parse_verdict(
+    text: str, choices: Sequence[str], *, offered: Mapping[str, str] = MappingProxyType({})
+) -> str | None:
+    """`parse_choice` for a reply that argues: before its choice or behind it.
+
+    A choice that the reply starts with and that stands alone there ("No, since ...") counts, unless
+    it is the number of a list; else that of the last line; else that of all.
+    """
     lines = [line for line in text.splitlines() if line.strip()]
-    return parse_choice(lines[-1] if lines else "", choices) or parse_choice(text, choices)
+    if not lines:
+        return None
+    return (
+        _first_word(lines, choices, offered)
+        or parse_choice(lines[-1], choices, offered=offered)
+        or parse_choice(text, choices, offered=offered)
+    )
+
+
+def _first_word(
+    lines: Sequence[str], choices: Sequence[str], offered: Mapping[str, str]
+) -> str | None:
+    first = _unscaled(lines[0])
+    start = len(first) - len(first.lstrip(_EDGES))
+    for place, choice in _marks(first, choices, offered):
+        end = place + len(choice)
+        if place <= start and (len(choice) == 1 or _CLAUSE_ENDS.match(first, end)):
+            listed = {m[1] for line in lines if (m := _MARKER.match(line))}
+            return None if len(choice) == 1 and len(listed) > 1 else choice
+    return None
 
 
 def choice_schema(choices: Sequence[str]) -> str:

@@ -10,10 +10,12 @@ from typing import Final, Literal, TypeAlias
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel, ChatRequest, Choice
+from clear_pipeline.prompts.base import question_of
 from clear_pipeline.prompts.choices import (
     choice_probabilities,
     choice_schema,
     first_visible,
+    offered_words,
     parse_verdict,
     schema_probabilities,
 )
@@ -148,7 +150,7 @@ async def _by_logprobs(
     mass = min(math.fsum(weights.values()), 1.0)
     if choice.reasoning is not None and mass < MIN_CHOICE_MASS:
         # It had room to think; asking in another way would have it think again.
-        chosen = parse_verdict(choice.text, choices)
+        chosen = _verdict(messages, choice, choices)
         if chosen is None:
             raise _unreadable([choice], choices)
         return _certain(chosen, choices)
@@ -194,7 +196,7 @@ async def _by_schema(
     found = schema_probabilities(choice, choices)
     if found is not None:
         return ChoiceReply(_shares(found), mass, "schema")
-    chosen = parse_verdict(choice.text, choices) if prose else None
+    chosen = _verdict(messages, choice, choices) if prose else None
     return None if chosen is None else _certain(chosen, choices)
 
 
@@ -205,19 +207,26 @@ async def _by_text(
     if samples > 1:
         request = replace(request, temperature=1.0, samples=range(samples), seed=0)
     replies = (await model.complete(request)).choices
-    named = _named(replies, choices)
+    named = _named(messages, replies, choices)
     if not named and any(r.finish_reason == "length" and r.reasoning is None for r in replies):
         argued = replace(request, max_output_tokens=ARGUED_TOKENS)
         replies = (await model.complete(argued)).choices
-        named = _named(replies, choices)
+        named = _named(messages, replies, choices)
     if not named:
         raise _unreadable(replies, choices)
     counts = Counter(named)
     return ChoiceReply({name: counts[name] / len(named) for name in choices}, None, "text")
 
 
-def _named(replies: Sequence[Choice], choices: Sequence[str]) -> list[str]:
-    verdicts = (parse_verdict(reply.text, choices) for reply in replies)
+def _verdict(messages: tuple[Message, ...], reply: Choice, choices: Sequence[str]) -> str | None:
+    offered = offered_words(question_of(messages), choices)
+    return parse_verdict(reply.text, choices, offered=offered)
+
+
+def _named(
+    messages: tuple[Message, ...], replies: Sequence[Choice], choices: Sequence[str]
+) -> list[str]:
+    verdicts = (_verdict(messages, reply, choices) for reply in replies)
     return [verdict for verdict in verdicts if verdict is not None]
 
 

@@ -73,7 +73,7 @@ class Rectify(Settings):
     """
 
     name: ClassVar[str] = "rectify"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     kind: Literal["rectify"] = "rectify"
     scope: Literal["low", "all"] = "low"

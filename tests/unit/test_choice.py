@@ -165,6 +165,14 @@ def test_an_endpoint_known_to_keep_to_no_schema_is_asked_for_none() -> None:
     assert asked == [None, None]
 
 
+def test_an_option_in_words_stands_for_its_letter_in_the_order_that_is_asked() -> None:
+    """Always "correct", which is A, then C, then B: one opinion in all three."""
+    model = ScriptedChat(lambda r, i: "It is correct.", capabilities=Capabilities(logprobs=False))
+    orders = reflection_orders(example(), WORDINGS["abc"], samples=3)
+    reply = asyncio.run(ask_orders(model, orders))
+    assert reply.probabilities == {"A": 1.0, "B": 0.0, "C": 0.0}
+
+
 def test_several_samples_of_text_give_a_share() -> None:
     """Yes, Yes, No and one that says nothing: 2 of 3, in one request at temperature 1."""
     texts = ("Yes", "yes.", "No", "Hm")

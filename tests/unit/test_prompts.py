@@ -11,7 +11,12 @@ from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import Choice, Token
 from clear_pipeline.prompts.answer import draws_request, final_answer, parse_draw
 from clear_pipeline.prompts.base import render_request, render_row
-from clear_pipeline.prompts.choices import choice_probabilities, parse_choice, parse_verdict
+from clear_pipeline.prompts.choices import (
+    choice_probabilities,
+    offered_words,
+    parse_choice,
+    parse_verdict,
+)
 from clear_pipeline.prompts.entailment import entailment_prompt
 from clear_pipeline.prompts.forced import exact_gbnf, parse_forced
 from clear_pipeline.prompts.judge import one_token_prompt, verdicts_request, yes_no_prompt
@@ -214,6 +219,10 @@ def test_a_word_is_read_as_a_whole_word_without_case(text: str, expected: str | 
         ("I would say: Yes.", "Yes"),
         ("Let us see: **no**", "No"),
         ("The answer is **No**", "No"),
+        ("I would say yes.", "Yes"),
+        ("It names no source, so the answer is no.", "No"),
+        ("I say no because it is late.", "No"),
+        ("The tone is no-nonsense.", None),
     ],
 )
 def test_a_word_inside_a_sentence_counts_in_the_case_of_the_choice(
@@ -236,6 +245,49 @@ def test_after_an_argument_the_last_line_decides() -> None:
     """What was argued before it counts only if that line names nothing."""
     assert parse_verdict("No single step is wrong.\nYes", ("Yes", "No")) == "Yes"
     assert parse_verdict("Yes.\nThat is all.", ("Yes", "No")) == "Yes"
+    numbered = "1. It is to the point.\n2. It is short.\nRating: 4"
+    assert parse_verdict(numbered, ("1", "2", "3", "4", "5")) == "4"
+
+
+@pytest.mark.parametrize(
+    ("text", "choices", "expected"),
+    [
+        ("No\nExplanation: the correct answer is: Yes", ("Yes", "No"), "No"),
+        ("No, the response should be:\n\nYes", ("Yes", "No"), "No"),
+        ("**No**\nThe right answer would be: Yes", ("Yes", "No"), "No"),
+        ("(A) It holds.\nSo not (B)", ("A", "B", "C"), "A"),
+        ("3 - because 2 errors.\nErrors: 2", ("1", "2", "3"), "3"),
+        ("4/5\nOne of the 2.", ("1", "2", "3", "4", "5"), "4"),
+    ],
+)
+def test_a_choice_alone_at_the_start_wins_over_the_last_line(
+    text: str, choices: tuple[str, ...], expected: str
+) -> None:
+    """What follows it explains it, and may quote the other choice."""
+    assert parse_verdict(text, choices) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Correct", "A"),
+        ("**Incorrect.**", "B"),
+        ("Not sure, since it names no source.", "C"),
+        ("The response is incorrect.", "B"),
+        ("The response is not correct.", None),
+        ("Correct answers are rare.", None),
+        ("A - correct", "A"),
+        ("(B) It is not correct.", "B"),
+    ],
+)
+def test_the_words_of_an_option_stand_for_its_letter(text: str, expected: str | None) -> None:
+    """In the order in which the question offers them."""
+    letters = ("A", "B", "C")
+    offered = offered_words(WORDINGS["abc"].question, letters)
+    assert offered == {"correct": "A", "incorrect": "B", "not sure": "C"}
+    assert parse_verdict(text, letters, offered=offered) == expected
+    moved = offered_words(WORDINGS["abc"].ordered(1)[0], letters)
+    assert moved == {"incorrect": "A", "not sure": "B", "correct": "C"}
 
 
 @pytest.mark.parametrize(
@@ -357,7 +409,7 @@ def test_a_prompt_that_changes_bumps_the_version_of_the_stages_that_ask_it() -> 
         ("score", 9): "4fb168962372",
         ("second_opinion", 7): "4fb168962372",
         ("cascade", 7): "cebd7282f62e",
-        ("rectify", 5): "de82c24b7a05",
+        ("rectify", 6): "de82c24b7a05",
     }
 
 
