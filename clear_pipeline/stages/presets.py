@@ -1,4 +1,4 @@
-"""What the presets of the score set."""
+"""What the presets of the score set, and which settings say nothing beside others."""
 
 from __future__ import annotations
 
@@ -82,3 +82,59 @@ def merged_weights(given: Mapping[str, Any]) -> dict[str, Any]:
         left_out.add("consistency")
     kept = {name: w for name, w in weights.items() if name not in left_out}
     return {"weights": {**kept, **own}}
+
+
+_OF_DRAWS: Final = (
+    "draw_form",
+    "temperature",
+    "max_answer_tokens",
+    "draw_for",
+    "longest_answer",
+    "similarity",
+    "nli_model",
+    "alpha",
+)
+
+
+def idle_settings(
+    *,
+    questions: Sequence[str],
+    k: int,
+    weights: Mapping[str, float],
+    likelihood: bool,
+    similarity: str,
+) -> dict[str, str]:
+    """Settings of the score that change nothing beside these, and what to do about each.
+
+    Args:
+        questions: Names of the wordings that are asked.
+        k: Draws per row.
+        weights: Of the parts; none = alpha and beta.
+        likelihood: Whether the likelihood is computed.
+        similarity: What draws are compared by.
+    """
+    idle = {}
+    if similarity != "nli":
+        idle["nli_model"] = "only similarity: nli reads it; set that, or leave it out"
+    if not k:
+        idle |= dict.fromkeys(_OF_DRAWS, "no draws are asked for; set k > 0, or leave it out")
+    if weights:
+        idle["beta"] = "weights are given; weigh consistency there"
+    elif not (k and questions):
+        idle["beta"] = "it weighs consistency against reflection; set k > 0 and reflection"
+    if not likelihood:
+        reason = "no likelihood is computed; weigh it in likelihood_weight or weights"
+        idle |= {"likelihood": reason, "likelihood_tokens": reason}
+    if all(len(WORDINGS[name].options) < 2 for name in questions):  # noqa: PLR2004 -- two orders
+        idle["orders"] = "no question of `reflection` has options that change places; leave it out"
+    if not questions:
+        reason = "no question is asked; name one in `reflection`, or leave it out"
+        idle |= dict.fromkeys(("orders", "text_samples", "in_parts"), reason)
+        if not k or similarity != "llm":
+            idle["reflection_via"] = reason
+    return idle
+
+
+def own_values(preset: str, field: str, default: object) -> tuple[object, ...]:
+    """What a field holds where nobody gave it: its default, or the value of that preset."""
+    return (default, PRESETS[preset].get(field, default))

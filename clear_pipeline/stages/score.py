@@ -26,7 +26,7 @@ from clear_pipeline.scoring.likelihood import (
 )
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import Context, Shard, map_rows
-from clear_pipeline.stages.presets import merged_weights, preset_beside
+from clear_pipeline.stages.presets import idle_settings, merged_weights, own_values, preset_beside
 from clear_pipeline.stages.sampling import Fraction, Sampling
 from clear_pipeline.stages.score_row import COLUMNS, RowScore, tokens_of
 
@@ -129,6 +129,21 @@ class Score(Sampling):
                 f"likelihood_weight: at 1{whose} reflection and k would be asked for and not "
                 "counted; lower it, or leave them out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _every_setting_counts(self) -> Score:
+        idle = idle_settings(
+            questions=self.reflection,
+            k=self.k,
+            weights=self.weights,
+            likelihood=self.wants_likelihood,
+            similarity=self.similarity,
+        )
+        for name, reason in idle.items():
+            default = type(self).model_fields[name].default
+            if getattr(self, name) not in own_values(self.preset, name, default):
+                raise ValueError(f"{name}: has no effect: {reason}")
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,6 @@ import json
 import math
 import re
 from dataclasses import replace
-from typing import Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -202,16 +201,22 @@ def _noise(request: ChatRequest, sample: int) -> Choice:
 @settings(deadline=None)  # the first example imports and casts; how long is no promise
 @given(
     st.lists(st.tuples(TEXT.filter(bool), TEXT.filter(bool)), min_size=1, max_size=4),
-    st.sampled_from(["fast", "best", "paper"]),
-    st.sampled_from(["llm", "lexical"]),
+    st.sampled_from(
+        [
+            Score(max_failed_fraction=1.0),
+            *(
+                Score(preset=preset, similarity=similarity, max_failed_fraction=1.0)
+                for preset in ("best", "paper")
+                for similarity in ("llm", "lexical")
+            ),
+        ]
+    ),
 )
 def test_every_score_is_in_range_or_null_and_equal_completions_give_equal_scores(
     texts: list[tuple[str, str]],
-    preset: Literal["fast", "best", "paper"],
-    similarity: Literal["llm", "lexical"],
+    stage: Score,
 ) -> None:
     """Scored rows have a confidence in [0, 1]; unscored ones an error and no confidence."""
-    stage = Score(preset=preset, similarity=similarity, max_failed_fraction=1.0)
     shard = Shard("s", rows_table(example(*pair) for pair in texts))
     model = ScriptedChat(_noise, capabilities=Capabilities(logprobs=True))
     ctx = Context(models={"scorer": model})

@@ -88,6 +88,24 @@ def test_weights_of_a_preset_are_replaced_one_by_one() -> None:
 
 
 @pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"preset": "paper", "k": 0},
+        {"preset": "paper", "reflection": []},
+        {"preset": "best", "k": 0},
+        {"preset": "likelihood"},
+        {"k": 3, "similarity": "llm", "reflection": [], "reflection_via": "text"},
+        {"reflection": ["yes_no", "rating"], "orders": 2},
+    ],
+)
+def test_values_that_a_preset_sets_may_have_no_effect(settings: dict[str, Any]) -> None:
+    """Nobody gave them; the dump of the stage names them all, and reads back."""
+    stage = Score(**settings)
+    assert Score(**stage.model_dump()) == stage
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"reflection": ["no_such"]}, "unknown wording 'no_such'; known: abc"),
@@ -106,6 +124,19 @@ def test_weights_of_a_preset_are_replaced_one_by_one() -> None:
         ({"preset": "likelihood", "k": 1}, "asked for and not counted"),
         ({"k": 3, "temperature": 0.0}, "3 draws at temperature 0 are one"),
         ({"colour": 1}, "colour"),
+        ({"beta": 0.3}, "beta: has no effect: weights are given"),
+        ({"k": 3, "reflection": [], "beta": 0.3}, "beta: has no effect: it weighs consistency"),
+        ({"k": 3, "weights": {"yes_no": 1, "consistency": 1}, "beta": 0.3}, "weights are given"),
+        ({"similarity": "nli"}, "similarity: has no effect: no draws are asked for; set k > 0"),
+        ({"temperature": 0.5}, "temperature: has no effect"),
+        ({"preset": "best", "k": 0, "draw_for": "all", "alpha": 0.5}, "alpha: has no effect"),
+        ({"k": 3, "nli_model": "m"}, "nli_model: has no effect: only similarity: nli"),
+        ({"reflection": ["yes_no"], "likelihood_tokens": 99}, "no likelihood is computed"),
+        ({"reflection": ["yes_no"], "likelihood": "gain"}, "likelihood: has no effect"),
+        ({"reflection": ["rating"], "orders": 3}, "orders: has no effect: no question of"),
+        ({"preset": "likelihood", "orders": 2}, "orders: has no effect: no question is asked"),
+        ({"preset": "likelihood", "in_parts": False}, "in_parts: has no effect"),
+        ({"preset": "likelihood", "reflection_via": "text"}, "reflection_via: has no effect"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], message: str) -> None:
