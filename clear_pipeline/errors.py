@@ -10,6 +10,7 @@ Each message names what happened, where, and what to do about it::
     │   └── MissingExtraError an optional dependency, with the pip line
     ├── RunFailedError        the run stopped and can be resumed; exit code 1
     │   ├── UnreachableError  the model server does not answer
+    │   ├── CircuitOpenError  nearly every question to a model fails
     │   ├── TooManyFailuresError  a stage had more failed rows than max_failed_fraction
     │   ├── NoSurvivorsError  a filter would keep nothing
     │   ├── DamagedRunError   a file of the run directory does not match its checksum
@@ -59,6 +60,10 @@ class RunFailedError(ClearPipelineError):
 
 class UnreachableError(RunFailedError):
     """The model server does not answer."""
+
+
+class CircuitOpenError(RunFailedError):
+    """Nearly every question to a model fails, so that no more are asked."""
 
 
 class TooManyFailuresError(RunFailedError):

@@ -177,6 +177,17 @@ class ModelPool:
             return ""
         return spent_words(total, self._config.budget)
 
+    def failures(self) -> str:
+        """Requests of this session that failed, by kind, in words; "" if none did."""
+        total = sum((meter.snapshot() for meter in self._meters.values()), Totals())
+        if not total.failures:
+            return ""
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in total.failures.items())
+        return (
+            f"{sum(total.failures.values()):,} requests failed ({kinds}); "
+            f"{total.failed:,} questions got no answer"
+        )
+
     async def close(self) -> None:
         """Close every model that was opened, and the record of spend."""
         try:

@@ -127,6 +127,8 @@ class Pipeline:
             finally:
                 await pool.close()
             work.save()
+            if failures := pool.failures():
+                self._progress.note(failures)
             write_outputs(self.config, manifest, store, self._progress)
 
 

@@ -1,48 +1,60 @@
-"""How hard a model is driven: requests in flight, retries by class of error, and when to stop."""
+"""How hard a model is driven, and asking again after failures that may pass."""
 
 from __future__ import annotations
 
-import asyncio
+import time
 from typing import Final
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+from tenacity.stop import stop_base
 from tenacity.wait import wait_base, wait_random_exponential
 
-from clear_pipeline.errors import CallError, UnreachableError
+from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import Capabilities, ChatModel, ChatRequest, Completion
+from clear_pipeline.llm.breaker import CircuitBreaker
+from clear_pipeline.llm.concurrency import FIRST, Concurrency
 from clear_pipeline.llm.meter import Meter
+from clear_pipeline.llm.pace import Pace, expected_tokens
 from clear_pipeline.llm.settings import ModelSettings
 
 MAX_WAIT_S: Final = 120.0
 """A server that asks to wait longer than this has failed the call."""
 
-GONE_AFTER: Final = 3
-"""So many questions in a row without any connection, each after its last attempt, and the server
-is gone: the stage stops instead of marking the rest of the rows unscored."""
+_OVERLOADED: Final = {"outage", "rate_limit", "timeout"}
+"""Kinds of failure after which fewer requests are open at once."""
 
 
 class Limited:
-    """A model that is asked at most so often at once, and again after failures that may pass.
+    """A model that is asked as hard as it bears, and again after failures that may pass.
 
     A server's Retry-After holds back all requests to it, not only the one that was refused. Where
     the server is known to compute fewer requests at once than `max_in_flight`, no more are open.
 
     Args:
         inner: The client.
-        settings: Attempts, waiting times and requests in flight.
-        meter: Counts retries and failures.
+        settings: Attempts, waiting times and the most requests in flight.
+        meter: Counts failed attempts, retries and failures.
+        pace: Learns from the client which rates the provider allows; None = `settings` alone.
     """
 
-    def __init__(self, inner: ChatModel, *, settings: ModelSettings, meter: Meter) -> None:
+    def __init__(
+        self,
+        inner: ChatModel,
+        *,
+        settings: ModelSettings,
+        meter: Meter,
+        pace: Pace | None = None,
+    ) -> None:
         self._inner = inner
         self._meter = meter
-        slots = inner.capabilities.slots or settings.max_in_flight
-        self._open = asyncio.Semaphore(min(settings.max_in_flight, slots))
-        self._hold_until = 0.0
-        self._without_connection = 0
+        self._pace = pace or Pace(settings)
+        slots = inner.capabilities.slots
+        most = min(settings.max_in_flight, slots or settings.max_in_flight)
+        self._concurrency = Concurrency(most, first=slots or FIRST)
+        self._breaker = CircuitBreaker(settings.model)
         self._retrying = AsyncRetrying(
             retry=retry_if_exception(_may_pass),
-            stop=stop_after_attempt(settings.max_attempts),
+            stop=_Stop(settings.max_attempts),
             wait=_Wait(settings.backoff_s),
             before_sleep=self._before_retry,
             reraise=True,
@@ -64,20 +76,16 @@ class Limited:
         Raises:
             CallError: The last attempt's.
             UnreachableError: The server is gone.
+            CircuitOpenError: Nearly every question fails.
         """
         try:
             # A copy, because the statistics inside belong to one question.
             completion: Completion = await self._retrying.copy()(self._attempt, request)
         except CallError as error:
             self._meter.gave_up()
-            if error.kind != "unreachable":
-                self._without_connection = 0
-                raise
-            self._without_connection += 1
-            if self._without_connection >= GONE_AFTER:
-                raise UnreachableError(error.message) from error
+            self._breaker.failed(error)
             raise
-        self._without_connection = 0
+        self._breaker.answered()
         return completion
 
     async def close(self) -> None:
@@ -85,16 +93,25 @@ class Limited:
         await self._inner.close()
 
     async def _attempt(self, request: ChatRequest) -> Completion:
-        async with self._open:
-            clock = asyncio.get_running_loop()
-            await asyncio.sleep(max(0.0, self._hold_until - clock.time()))
+        tokens = expected_tokens(request)
+        async with self._concurrency.slot():
+            await self._pace.turn(tokens, self._concurrency.gap)
+            begun = time.monotonic()
             try:
-                return await self._inner.complete(request)
+                completion = await self._inner.complete(request)
             except CallError as error:
-                if error.kind == "rate_limit" and _may_pass(error):
-                    until = clock.time() + (error.retry_after or 0.0)
-                    self._hold_until = max(self._hold_until, until)
+                self._meter.attempt_failed(error.kind)
+                self._ease(error)
                 raise
+            self._concurrency.answered(time.monotonic() - begun)
+            self._pace.correct(tokens, completion.usage)
+            return completion
+
+    def _ease(self, error: CallError) -> None:
+        """Ask less after a failure that is one of load."""
+        if error.kind in _OVERLOADED and _may_pass(error):
+            self._pace.hold(error.retry_after or 0.0)
+            self._concurrency.refused(held_until=self._pace.held_until)
 
     def _before_retry(self, _state: RetryCallState) -> None:
         self._meter.retried()
@@ -106,13 +123,33 @@ def _may_pass(error: BaseException) -> bool:
     )
 
 
+def _error(state: RetryCallState) -> CallError | None:
+    error = state.outcome.exception() if state.outcome else None
+    return error if isinstance(error, CallError) else None
+
+
+class _Stop(stop_base):
+    """After so many attempts; after twice as many if the last was refused for its rate alone."""
+
+    def __init__(self, attempts: int) -> None:
+        self._attempts = attempts
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        error = _error(retry_state)
+        patience = 2 if error is not None and error.kind == "rate_limit" else 1
+        return retry_state.attempt_number >= patience * self._attempts
+
+
 class _Wait(wait_base):
     """A random part of a doubling time, and never less than the server asked for."""
 
     def __init__(self, first: float) -> None:
         self._backoff = wait_random_exponential(multiplier=first, max=60.0)
+        self._after_refusal = wait_random_exponential(multiplier=first, max=4 * first)
 
     def __call__(self, retry_state: RetryCallState) -> float:
-        error = retry_state.outcome.exception() if retry_state.outcome else None
-        asked = error.retry_after if isinstance(error, CallError) else None
-        return max(self._backoff(retry_state), asked or 0.0)
+        error = _error(retry_state)
+        if error is not None and error.kind == "rate_limit":
+            # Short, because refusals slow down all requests, see `llm.concurrency`.
+            return max(self._after_refusal(retry_state), error.retry_after or 0.0)
+        return max(self._backoff(retry_state), (error and error.retry_after) or 0.0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -77,6 +79,7 @@ class Totals:
         served: Model names that the server reported, sorted.
         unaccounted: Requests among them whose bill is not known (killed, timed out), at the most
             that they can have cost. In neither `usage` nor `usd`.
+        failures: Requests that failed, by kind of `CallError`; most are answered when repeated.
     """
 
     requests: int = 0
@@ -88,6 +91,7 @@ class Totals:
     usd: float | None = None
     served: tuple[str, ...] = ()
     unaccounted: Amount = Amount()
+    failures: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Totals) -> Totals:
         priced = [usd for usd in (self.usd, other.usd) if usd is not None]
@@ -101,6 +105,7 @@ class Totals:
             sum(priced) if priced else None,
             tuple(sorted({*self.served, *other.served})),
             self.unaccounted + other.unaccounted,
+            dict(sorted((Counter(self.failures) + Counter(other.failures)).items())),
         )
 
     @property
@@ -158,6 +163,10 @@ class Meter:
     def answered(self, samples: int) -> None:
         """Samples came from the server."""
         self._totals += Totals(samples=samples)
+
+    def attempt_failed(self, kind: str) -> None:
+        """A request failed in this way, whether it is repeated or not."""
+        self._totals += Totals(failures={kind: 1})
 
     def retried(self) -> None:
         """A request is about to be repeated."""

@@ -13,6 +13,7 @@ from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.dialect import Dialect
 from clear_pipeline.llm.limits import Limited
 from clear_pipeline.llm.meter import Meter
+from clear_pipeline.llm.pace import Heard, Pace
 from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.pull import Note
 from clear_pipeline.llm.settings import BudgetSettings, ModelSettings
@@ -80,9 +81,10 @@ async def open_model(
         DamagedRunError: `cache_path` is no cache.
     """
     account = (budget or _uncapped()).account(settings.model, prices(settings), meter)
-    client = await _client(settings, account=account, note=note, embeds=embeds)
+    pace = Pace(settings)
+    client = await _client(settings, account=account, note=note, embeds=embeds, heard=pace.heard)
     try:
-        limited = Limited(client, settings=settings, meter=meter)
+        limited = Limited(client, settings=settings, meter=meter, pace=pace)
         return Cached(limited, path=cache_path, meter=meter)
     except BaseException:
         await client.close()
@@ -94,7 +96,7 @@ def _uncapped() -> Budget:
 
 
 async def _client(
-    settings: ModelSettings, *, account: Account, note: Note, embeds: bool
+    settings: ModelSettings, *, account: Account, note: Note, embeds: bool, heard: Heard
 ) -> ChatModel:
     # Here, because `import openai` takes longer than all of a command that asks no model.
     from clear_pipeline.llm.embedded import EmbeddedChat
@@ -108,7 +110,7 @@ async def _client(
                 "/v1/embeddings with models.embedder: {model: NAME, base_url: URL}"
             )
         return await EmbeddedChat.start(settings, model, account=account, note=note)
-    client = OpenAIChat(settings, account=account)
+    client = OpenAIChat(settings, account=account, heard=heard)
     try:
         if not settings.is_openai:
             await client.probe()

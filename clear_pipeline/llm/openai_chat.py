@@ -23,6 +23,7 @@ from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion, Usage
 from clear_pipeline.llm.budget import Account
 from clear_pipeline.llm.dialect import Dialect, too_long
 from clear_pipeline.llm.keys import read_key, without_key, without_secrets
+from clear_pipeline.llm.pace import Heard
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.wire import (
     Body,
@@ -50,13 +51,19 @@ class OpenAIChat:
         settings: Which model, and where.
         account: Every request passes it, and is settled there by what the server counted.
         identity: What stands for the model in cache keys; None = `settings.identity`.
+        heard: Told of every response, also of a refusal.
 
     Raises:
         UsageError: The key that the endpoint needs is not in the environment.
     """
 
     def __init__(
-        self, settings: ModelSettings, *, account: Account, identity: str | None = None
+        self,
+        settings: ModelSettings,
+        *,
+        account: Account,
+        identity: str | None = None,
+        heard: Heard | None = None,
     ) -> None:
         self._settings = settings
         self._account = account
@@ -64,12 +71,13 @@ class OpenAIChat:
         self._dialect = Dialect(settings)
         self._key = read_key(settings)
         self._key_worked = False
+        hooks = [] if heard is None else [heard]
         self._client = openai.AsyncOpenAI(
             api_key=self._key or "none",
             base_url=settings.url,
             max_retries=0,
             timeout=openai.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s)),
-            http_client=openai.DefaultAioHttpClient(),
+            http_client=openai.DefaultAioHttpClient(event_hooks={"response": hooks}),
         )
         if not settings.is_openai:
             # The SDK takes these from the environment; they are OpenAI's business alone.

@@ -73,7 +73,11 @@ class ModelSettings(BaseModel):
     revision: str | None = None
     """Anything that tells two models of one name apart; part of the identity."""
     max_in_flight: int = Field(default=64, ge=1)
-    """Requests open at once."""
+    """Most requests open at once; fewer where latency grows or the server refuses."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Requests that leave per minute, evenly spaced; None = as the provider's headers say."""
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    """Tokens of prompts and answers per minute; None = as the provider's headers say."""
     timeout_s: float = Field(default=600.0, gt=0)
     """Seconds to wait for one answer; connecting may take 10 s of them."""
     max_attempts: int = Field(default=5, ge=1)

@@ -111,16 +111,15 @@ def thought_tokens(reply: Body) -> int:
 def parse_completion(reply: Body, request: ChatRequest, usage: Usage) -> Completion:
     """Read the choices, in order, at most as many as were asked for.
 
-    Choices that hold no message are left out: the layer above asks for them again. An empty
-    message is an answer.
+    Choices that hold no message are left out, and those that come twice: the layer above asks for
+    them again. An empty message is an answer.
 
     Raises:
-        CallError: `garbled`: there is no usable choice. `bad_reply`: a token of a message that was
-            to be scored was not.
+        CallError: `garbled`: there is no usable choice, or a log-probability is NaN. `bad_reply`:
+            a token of a message that was to be scored was not.
     """
     choices = reply.get("choices")
-    listed = choices if isinstance(choices, list) else []
-    ordered = sorted(listed, key=lambda c: _count(_mapping(c).get("index")))
+    ordered = _ordered(choices if isinstance(choices, list) else [])
     keep = 0 if request.top_logprobs is OMIT else request.top_logprobs
     dictated = request.grammar is not None
     read = (_choice(c, keep, dictated=dictated) for c in ordered)
@@ -130,6 +129,16 @@ def parse_completion(reply: Body, request: ChatRequest, usage: Usage) -> Complet
     if request.score_from is not None:
         parsed = [_scored(reply, request.score_from)]
     return Completion(tuple(parsed[: len(request.samples)]), str(reply.get("model") or ""), usage)
+
+
+def _ordered(choices: Sequence[object]) -> list[object]:
+    """By index, and each choice once: one that comes again with its index is no other sample.
+
+    A server that numbers none, or all of them 0, may well give the same sample twice.
+    """
+    numbered = any(_count(_mapping(choice).get("index")) for choice in choices)
+    once = [c for n, c in enumerate(choices) if not numbered or c not in choices[:n]]
+    return sorted(once, key=lambda choice: _count(_mapping(choice).get("index")))
 
 
 def parse_embedding(reply: Body, usage: Usage) -> Completion:
@@ -243,8 +252,16 @@ def _text(token: Body) -> str:
 
 
 def _logprob(value: object) -> float | None:
-    """A finite log-probability; rounding above 0 is cut, and null, NaN and infinity are None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """A finite log-probability; rounding above 0 is cut, and null and infinity are None.
+
+    Raises:
+        CallError: `garbled`: it is NaN, which a computation gone wrong leaves behind.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if math.isnan(value):
+        raise CallError("garbled", "a log-probability is no number (NaN)", transient=True)
+    if math.isinf(value):
         return None
     return min(0.0, float(value))
 

@@ -194,6 +194,7 @@ def usage_lines(totals: Totals) -> dict[str, str]:
     lines = {
         "requests": totals.requests,
         "… of them retries": totals.retries,
+        **{f"… failed: {kind}": count for kind, count in totals.failures.items()},
         "questions without an answer": totals.failed,
         "answers from the run's cache": totals.cached_samples,
         "prompt tokens": totals.usage.prompt,

@@ -13,7 +13,7 @@ from aiohttp import web
 import stub_server as stub
 from clear_pipeline.errors import CallError, RunFailedError, UnreachableError, UsageError
 from clear_pipeline.llm.base import OMIT, ChatModel, ChatRequest, Completion, Usage
-from clear_pipeline.llm.limits import GONE_AFTER
+from clear_pipeline.llm.breaker import GONE_AFTER
 from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
@@ -115,7 +115,7 @@ def test_a_fault_that_may_pass_is_asked_again(fault: stub.Reply) -> None:
     ("fault", "kind", "sent"),
     [
         (stub.status(500), "outage", 3),
-        (stub.status(429), "rate_limit", 3),
+        (stub.status(429), "rate_limit", 6),
         (stub.truncated, "garbled", 3),
         (stub.hang, "timeout", 3),
         (stub.status(429, headers={"Retry-After": "86400"}), "rate_limit", 1),
@@ -129,13 +129,14 @@ def test_a_fault_that_may_pass_is_asked_again(fault: stub.Reply) -> None:
 def test_a_failure_has_its_kind_and_its_number_of_attempts(
     fault: stub.Reply, kind: str, sent: int
 ) -> None:
-    """What may pass is sent `max_attempts` times, what cannot pass once."""
+    """What may pass is sent `max_attempts` times, a 429 twice as often, what cannot pass once."""
     with StubServer() as server:
-        server.faults.extend([fault] * 3)
+        server.faults.extend([fault] * 6)
         error, totals = use(server, failing(ask()), timeout_s=0.2)
     assert error.kind == kind
     assert error.transient == (kind in {"outage", "rate_limit", "garbled", "timeout"})
     assert (len(server.bodies), totals.requests, totals.failed) == (sent, sent, 1)
+    assert totals.failures == {kind: sent}
 
 
 def test_what_is_no_model_server_is_named_with_what_it_said() -> None:

@@ -74,13 +74,43 @@ def test_log_probabilities_come_sorted_and_cut_to_what_was_asked() -> None:
     assert token.top == ()
 
 
-@pytest.mark.parametrize("value", [None, float("nan"), float("-inf")])
+@pytest.mark.parametrize("value", [None, float("-inf")])
 def test_a_token_without_a_finite_probability_spoils_them_all(value: float | None) -> None:
     """Half a sum of log-probabilities would be taken for a whole one."""
     asked = ChatRequest(ASK.messages, 1, 0.0, top_logprobs=1)
     got = parse_completion(reply(logprobs=logprobs(-1.0, value)), asked, Usage())
     assert got.choices[0].tokens == ()
     assert got.text == "Yes"
+
+
+@pytest.mark.parametrize("place", ["chosen", "listed"])
+def test_nan_is_a_garbled_reply(place: str) -> None:
+    """Of the token itself or of an alternative: asked again, not read as if it were not there."""
+    nan = float("nan")
+    entry = {"token": "Yes", "logprob": -1.0, "top_logprobs": [{"token": "No", "logprob": -1.0}]}
+    broken = entry | ({"logprob": nan} if place == "chosen" else {})
+    if place == "listed":
+        broken = entry | {"top_logprobs": [{"token": "No", "logprob": nan}]}
+    asked = ChatRequest(ASK.messages, 1, 0.0, top_logprobs=1)
+    with pytest.raises(CallError, match="NaN") as failure:
+        parse_completion(reply(logprobs={"content": [broken]}), asked, Usage())
+    assert (failure.value.kind, failure.value.transient) == ("garbled", True)
+
+
+def test_a_choice_that_comes_twice_counts_once() -> None:
+    """By its index; where the server gives none, or 0 for all, equal samples are samples."""
+
+    def said(index: int | None, text: str) -> dict[str, Any]:
+        return {"index": index, "message": {"content": text}}
+
+    asked = ASK.with_samples(range(3))
+    twice = {"choices": [said(1, "b"), said(0, "a"), said(0, "a")]}
+    got = parse_completion(twice, asked, Usage())
+    assert [choice.text for choice in got.choices] == ["a", "b"]
+    for index in (None, 0):
+        same = {"choices": [said(index, "a"), said(index, "b"), said(index, "a")]}
+        got = parse_completion(same, asked, Usage())
+        assert [choice.text for choice in got.choices] == ["a", "b", "a"]
 
 
 @pytest.mark.parametrize(

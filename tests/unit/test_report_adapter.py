@@ -139,5 +139,8 @@ def test_spend_is_told_or_said_to_be_unknown() -> None:
     totals = Totals(requests=1_234, usage=Usage(prompt=10, completion=2))
     lines = usage_lines(totals)
     assert lines["requests"] == "1,234"
+    assert not [label for label in lines if "failed" in label]
+    refused = usage_lines(totals + Totals(failures={"rate_limit": 7}))
+    assert refused["… failed: rate_limit"] == "7"
     assert not [label for label in lines if "retries" in label]
     assert lines["spend"] == "price not known"
