@@ -118,4 +118,23 @@ def _remarks(report: ScoreReport) -> list[str]:
             f"{report.fitted_on} of the labelled rows are marks that the calibration was fitted "
             "on: calibrated and p_good_low may look too good; labels of other rows tell"
         )
-    return lines
+    return [*lines, *_on_cascade(report)]
+
+
+def _on_cascade(report: ScoreReport) -> list[str]:
+    """What the draws of the cascade were worth on these labels, in AUROC."""
+    effect = report.cascade
+    if effect is None:
+        return []
+    line = f"cascade: AUROC {_signed(effect.gained)} against the cheap pass alone, paired"
+    if effect.lost is None:
+        return [f"{line}; what it lost against draws for every row shows with cascade.band=1"]
+    saved = (
+        f"a band of {effect.band:g} would have saved {1 - effect.band:.0%} of the draws, at an "
+        f"AUROC of {_signed(effect.lost)} against draws for every row"
+    )
+    return [line, saved]
+
+
+def _signed(estimate: Estimate) -> str:
+    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from clear_pipeline.errors import UsageError
+from clear_pipeline.evaluate.cascades import CascadeEffect, cascade_effect
 from clear_pipeline.evaluate.labels import Labels
 from clear_pipeline.evaluate.matching import Matched, match
 from clear_pipeline.evaluate.statistics import F64, Detection, Flags, detection
@@ -61,6 +62,7 @@ class ScoreReport:
         fitted_on: Labelled rows that the run's calibration was fitted on, so that the figures of
             `calibrated` and `p_good_low` may be too good; None where the file does not say of
             which rows its marks were.
+        cascade: What the draws of the run's cascade did; None without one.
     """
 
     scores: tuple[NamedDetection, ...]
@@ -75,6 +77,7 @@ class ScoreReport:
     seed: int
     weighted: bool
     fitted_on: int | None
+    cascade: CascadeEffect | None
 
     def to_json(self) -> JSON:
         """All figures as plain values; each entry of scores and baselines has `best_direction`."""
@@ -133,6 +136,7 @@ def evaluate_scores(
         baselines=measure(baselines, bad[scored], weight[scored]),
         weighted=bool(labels.weights),
         fitted_on=_fitted_on(run, rows["id"].to_pylist()),
+        cascade=cascade_effect(run, dict(zip(ids, bad.tolist(), strict=True)), resamples=resamples),
         matched_by=matched_by,
         unscored=tuple(ids[~scored].tolist()),
         unmatched=len(labels.bad) - rows.num_rows - ambiguous,

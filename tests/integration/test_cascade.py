@@ -285,6 +285,38 @@ def test_a_disagreement_is_measured_as_what_tells_of_bad_rows(data: Path, tmp_pa
     assert measured["1 - disagreement"].auroc.value == 1.0
 
 
+@pytest.mark.parametrize(("band", "gained", "lost"), [(0.4, 4 / 51, None), (1, 28 / 51, -24 / 51)])
+def test_labels_tell_what_the_draws_gained_and_what_a_band_loses(
+    data: Path, tmp_path: Path, band: float, gained: float, lost: float | None
+) -> None:
+    """Bad are numbers 2, 10 and 19: 23 of 51 pairs; with all draws 51, with those of 8 rows 27."""
+    bad = (2, 10, 19)
+
+    def draws_tell(request: ChatRequest, sample: int) -> Choice:
+        text = request.messages[-1].text
+        number = int(text.split("number ")[1].split("?")[0])
+        if "FINAL RESPONSE" in text and number not in bad:
+            return Choice(f"FINAL RESPONSE: It is {number}.", "stop")
+        return reply(request, sample)
+
+    settings = config(f"stages.cascade.band={band}")
+    out = tmp_path / "run"
+    done = Pipeline(settings, models={"scorer": ScriptedChat(draws_tell)}).run(data, out=out)
+    labels = Labels({row["id"]: row["line"] - 1 in bad for row in done.ledger().to_pylist()})
+    effect = evaluate_scores(done, labels, resamples=5).cascade
+    assert effect is not None
+    assert (effect.rows, effect.band) == (20, 0.4)
+    assert effect.gained.value == pytest.approx(gained)
+    assert (effect.lost and effect.lost.value) == (lost and pytest.approx(lost))
+    marks = tmp_path / "labels.jsonl"
+    marks.write_text(
+        "".join(json.dumps({"id": i, "label": not b}) + "\n" for i, b in labels.bad.items())
+    )
+    told = CliRunner().invoke(app, ["evaluate", "scores", str(out), "--labels", str(marks)]).output
+    assert "against the cheap pass alone" in told
+    assert ("60% of the draws" in told) == (lost is not None)
+
+
 @pytest.mark.parametrize("assigned", [[], ["models.second.model=smollm2-135m"]])
 def test_a_second_opinion_of_the_scorer_is_refused(
     data: Path, tmp_path: Path, assigned: list[str]
