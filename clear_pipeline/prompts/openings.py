@@ -81,20 +81,21 @@ _ROW = re.compile(r"\s*\|.*\|\s*|[^|\n]+(?:\|[^|\n]+){2,}\s*")
 
 def is_opening(text: str) -> bool:
     """Whether a paragraph or sentence only announces what follows it, is its heading or polite."""
-    return _UNFINISHED.fullmatch(text) is not None or _is_courtesy(text)
+    return _UNFINISHED.fullmatch(text) is not None or is_courtesy(text)
+
+
+def is_courtesy(text: str) -> bool:
+    """Whether every sentence is polite or announces something, and none says anything."""
+    if len(text) > _LONGEST:
+        return False
+    sentences = [part for part in _SENTENCE.split(text.strip().casefold()) if part.strip()]
+    return bool(sentences) and all(map(_is_polite, sentences))
 
 
 def goes_on(line: str, following: str) -> bool:
     """Whether two lines are the rows of one table, or a heading and the line under it."""
     table = _ROW.fullmatch(line) is not None and _ROW.fullmatch(following) is not None
     return table or UNDERLINE.fullmatch(following) is not None
-
-
-def _is_courtesy(text: str) -> bool:
-    if len(text) > _LONGEST:
-        return False
-    sentences = [part for part in _SENTENCE.split(text.strip().casefold()) if part.strip()]
-    return bool(sentences) and all(map(_is_polite, sentences))
 
 
 def _is_polite(sentence: str) -> bool:

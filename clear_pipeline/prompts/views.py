@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from clear_pipeline.prompts.addressed import addressed, pieces_of
 from clear_pipeline.prompts.code_text import FENCE, Spans, code_of
-from clear_pipeline.prompts.openings import goes_on, is_opening
+from clear_pipeline.prompts.openings import goes_on, is_courtesy, is_opening
 from clear_pipeline.schema import Example
 
 WHOLE = "whole"
@@ -75,9 +75,9 @@ def _texts(response: str, example: Example) -> Mapping[str, str]:
     apart = addressed(response, "\n".join(message.text for message in example.messages))
     return {
         FIRST: first,
-        OTHERS: "" if is_opening(others) else others,
+        OTHERS: "" if is_courtesy(others) else others,
         OPENING: opening,
-        REMAINDER: "" if is_opening(remainder) else remainder,
+        REMAINDER: "" if is_courtesy(remainder) else remainder,
         UNADDRESSED: "" if apart is None else apart.rest,
     }
 

@@ -262,7 +262,8 @@ def test_an_opening_sentence_goes_with_the_next_one_and_a_row_with_its_table() -
 
 
 def test_a_polite_end_is_not_judged_alone() -> None:
-    """It says nothing about the row, either."""
+    """It says nothing about the row, either; an end that was cut off does."""
+    assert seen("It is Paris.\n\nIt lies in France,")[OTHERS] == "It lies in France,"
     assert seen("It is Paris.\n\nLet me know if you have further questions.") == {
         FIRST: "It is Paris."
     }
