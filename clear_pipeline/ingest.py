@@ -42,6 +42,7 @@ from clear_pipeline.manifest import (
     fingerprint,
     set_damaged_aside,
 )
+from clear_pipeline.run_log import LOG
 from clear_pipeline.stages.base import Progress
 from clear_pipeline.store import CACHE, LEDGER, QUARANTINE, ROWS_FOLDER, Store
 
@@ -265,7 +266,7 @@ def _manifest_for(data: Data, digests: Mapping[str, str], directory: Path) -> Ma
     name = shown(Path(path.name)) if is_path else next(iter(digests), IN_MEMORY)
     manifest = Manifest.read(directory)
     if manifest is None:
-        ours = (".lock", CACHE)  # answers may be brought along from another run
+        ours = (".lock", LOG, CACHE)  # answers may be brought along from another run
         strangers = sorted(p.name for p in directory.iterdir() if not p.name.startswith(ours))
         if strangers and not (directory / (MANIFEST + DAMAGED)).exists():
             raise RunMismatchError(

@@ -150,6 +150,16 @@ class Manifest(BaseModel):
         """Keys of all row shards in input order."""
         return [key for file in self.files for key in file.shards]
 
+    def counts(self) -> dict[str, int]:
+        """What was read: files, rows, rows set aside, files left out, shards."""
+        return {
+            "files": len(self.files),
+            "rows": sum(file.rows for file in self.files),
+            "quarantined": sum(file.quarantined for file in self.files),
+            "skipped": len(self.skipped),
+            "shards": len(self.shards),
+        }
+
     def save(self, directory: Path) -> None:
         """Write it durably into the run directory; the one that was there becomes the previous."""
         body = self.model_dump(mode="json")

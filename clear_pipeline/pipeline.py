@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future, wait
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from clear_pipeline import __version__
 from clear_pipeline.config import Config
 from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.engine.base import Engine
@@ -22,6 +21,7 @@ from clear_pipeline.load import Data
 from clear_pipeline.manifest import Manifest, StageRecord
 from clear_pipeline.model_pool import ModelPool, identity_of
 from clear_pipeline.outputs import write_outputs
+from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.resume import (
     StageInputs,
     is_complete,
@@ -33,6 +33,7 @@ from clear_pipeline.resume import (
     whole_fingerprint,
 )
 from clear_pipeline.run import Run
+from clear_pipeline.run_log import RunLog
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Context, DatasetStage, Progress, SilentProgress, Stage
 from clear_pipeline.stages.calibrate import Calibrate
@@ -51,6 +52,7 @@ class _Work:
     pool: ModelPool
     engine: Engine
     progress: Progress
+    log: RunLog
 
     def save(self) -> None:
         """Write the manifest, with what was spent so far."""
@@ -103,8 +105,10 @@ class Pipeline:
     async def _run(self, data: Data, out: Path) -> None:
         _refuse_other_scorer(self.config, self._models)
         store = Store(out)
-        with store.locked(self._progress.note):
+        with store.locked(self._progress.note), RunLog(out) as log:
+            log.event("started", version=__version__, stages=[s.name for s in self.config.stages])
             manifest = ingest(data, self.config.load, store, self._progress)
+            log.event("loaded", **manifest.counts())
             write_text_atomically(out / CONFIG, self.config.to_yaml())
             pool = ModelPool(
                 self.config,
@@ -113,7 +117,7 @@ class Pipeline:
                 spent=manifest.usage,
                 note=self._progress.note,
             )
-            work = _Work(store, manifest, pool, LocalEngine(store), self._progress)
+            work = _Work(store, manifest, pool, LocalEngine(store), self._progress, log)
             manifest.chain = [stage.name for stage in self.config.stages]
             manifest.budget = self.config.budget.model_dump(exclude_none=True)
             try:
@@ -130,6 +134,7 @@ class Pipeline:
             if failures := pool.failures():
                 self._progress.note(failures)
             write_outputs(self.config, manifest, store, self._progress)
+            log.event("written", fates=manifest.fates, usage=manifest.usage)
 
 
 def _refuse_other_scorer(config: Config, given: Mapping[str, ChatModel]) -> None:
@@ -151,6 +156,7 @@ async def _run_stage(stage: Stage, earlier: list[str], work: _Work) -> None:
     whole = whole_fingerprint(stage, identities, inputs)
     old = manifest.stage(stage.name)
     if is_complete(old, whole, inputs, work.store):
+        work.log.event("up_to_date", stage=stage.name)
         for text in [f"{stage.name}: up to date", *(old.notes if old else [])]:
             work.progress.note(text)
         return
@@ -162,11 +168,15 @@ async def _run_stage(stage: Stage, earlier: list[str], work: _Work) -> None:
         settings=settings_of(stage),
         models=identities,
     )
+    began = time.monotonic()
     states = _combined_states(stage, inputs, record, work)
     await _annotate(stage, inputs, states, record, old, work)
     record.fingerprint = whole
     manifest.put_stage(record)
     work.save()
+    failed = sum(part.failed for part in record.parts.values())
+    seconds = round(time.monotonic() - began, 3)
+    work.log.event("stage", stage=stage.name, rows=inputs.rows, failed=failed, seconds=seconds)
 
 
 def _combined_states(
@@ -214,6 +224,8 @@ async def _annotate(
         )
         work.manifest.put_stage(record)
         work.save()
+        part = record.parts[key]
+        work.log.event("shard", stage=stage.name, key=key, rows=part.rows, failed=part.failed)
 
     models = await work.pool.open(stage.roles()) if todo else {}
     progress = _Noted(work, record.notes, calls=bool(stage.roles()))
@@ -277,37 +289,3 @@ class _Noted:
     def note(self, text: str) -> None:
         self._notes.append(text)
         self._work.progress.note(text)
-
-
-def in_own_loop(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, in another thread if this one already runs a loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    outcome: Future[T] = Future()
-    begun: Future[Callable[[], object]] = Future()
-
-    async def cancellable() -> T:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        begun.set_result(lambda: task and loop.call_soon_threadsafe(task.cancel))
-        return await work
-
-    def target() -> None:
-        try:
-            outcome.set_result(asyncio.run(cancellable()))
-        except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
-            outcome.set_exception(error)
-
-    thread = threading.Thread(target=target, name="clear-pipeline")
-    thread.start()
-    try:
-        wait([outcome])
-    except KeyboardInterrupt:  # a notebook's "stop": nothing may go on asking in the background
-        with suppress(RuntimeError):  # the loop has just ended
-            begun.result()()
-        wait([outcome])
-        raise
-    finally:
-        thread.join()
-    return outcome.result()

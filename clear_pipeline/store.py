@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -155,12 +156,10 @@ class Store:
         holder = self.directory / _HOLDER
         try:
             if holder.is_file():
-                note(f"{_who(holder)} held this run and ended without giving it back; going on")
-            me = {
-                "process": os.getpid(),
-                "host": socket.gethostname(),
-                "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
+                who = _who(self.directory)
+                note(f"{who} held this run and ended without giving it back; going on")
+            since = datetime.now(UTC).isoformat(timespec="seconds")
+            me = Holder(os.getpid(), socket.gethostname(), since)._asdict()
             with writing(holder):
                 holder.write_text(json.dumps(me) + "\n", encoding="utf-8")
             yield
@@ -174,7 +173,7 @@ class Store:
             self.directory.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
-            who = _who(self.directory / _HOLDER)
+            who = _who(self.directory)
             raise RunLockedError(
                 f"{self.directory}: in use by {who}; wait for it, or use another --out"
             ) from None
@@ -186,16 +185,32 @@ class Store:
         return lock
 
 
-def _who(holder: Path) -> str:
-    """The process that wrote its name there, as far as it can be told from here."""
+class Holder(NamedTuple):
+    """Who holds a run, or held it last and died. `since` is an ISO time."""
+
+    process: int
+    host: str
+    since: str
+
+
+def holder_of(directory: Path) -> Holder | None:
+    """The name that stands beside the lock; None while nobody holds the run."""
     try:
-        named = json.loads(holder.read_text(encoding="utf-8"))
-        process, host, since = int(named["process"]), str(named["host"]), str(named["since"])
+        named = json.loads((directory / _HOLDER).read_text(encoding="utf-8"))
+        return Holder(int(named["process"]), str(named["host"]), str(named["since"]))
     except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _who(directory: Path) -> str:
+    """The holder in words, as far as it can be told from here."""
+    holder = holder_of(directory)
+    if holder is None:
         return "another process"
-    if host != socket.gethostname():
-        return f"process {process} on the machine {host}, since {since},"
-    return f"process {process} of this machine ({_state(process)}), since {since},"
+    if holder.host != socket.gethostname():
+        return f"process {holder.process} on the machine {holder.host}, since {holder.since},"
+    state = _state(holder.process)
+    return f"process {holder.process} of this machine ({state}), since {holder.since},"
 
 
 def _state(process: int) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import typer
 
 from clear_pipeline.cli.calibrate import calibrate
-from clear_pipeline.cli.console import fail
+from clear_pipeline.cli.console import Warnings, fail
 from clear_pipeline.cli.evaluate import evaluate_app
 from clear_pipeline.cli.inspect import register as register_inspect
 from clear_pipeline.cli.model import model_app
@@ -33,6 +34,7 @@ app.add_typer(evaluate_app, name="evaluate")
 
 def main() -> None:
     """Entry point: run a command and turn this package's errors into messages and exit codes."""
+    logging.getLogger("clear_pipeline").addHandler(Warnings())
     try:
         app()
     except ClearPipelineError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,17 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 def fail(error: ClearPipelineError) -> None:
     """Print an error as it is: what, where and the fix, no traceback."""
     errors.print(Text("error: ", style="bold red") + Text(str(error), style=""))
+
+
+class Warnings(logging.Handler):
+    """Shows the package's warnings on standard error, as they are."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        errors.print(Text(f"warning: {record.getMessage()}"))
 
 
 def next_command(command: str) -> None:

@@ -22,7 +22,7 @@ from clear_pipeline.llm.settings import Prices
 from clear_pipeline.load import Data
 from clear_pipeline.manifest import ModelRecord
 from clear_pipeline.model_pool import ModelPool
-from clear_pipeline.pipeline import in_own_loop
+from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.probe.figures import preset_report
 from clear_pipeline.probe.forecast import Forecast, forecasts
 from clear_pipeline.probe.picture import picture

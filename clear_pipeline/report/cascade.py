@@ -7,17 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow.compute as pc
-import yaml
 from rich.table import Table
 
-from clear_pipeline.config import Config
 from clear_pipeline.llm.base import Usage
-from clear_pipeline.llm.pricing import cost, prices
-from clear_pipeline.llm.settings import Prices
+from clear_pipeline.llm.pricing import cost
+from clear_pipeline.report.row_calls import scorer_prices
 from clear_pipeline.report.threshold import compared_column
 from clear_pipeline.run import Run
 from clear_pipeline.stages.band import around
-from clear_pipeline.store import CONFIG
 
 COLUMNS = ("cascade_step", "cascade_error", "cascade_cost")
 """Ledger columns that `CascadeUse.of` reads."""
@@ -158,7 +155,7 @@ def threshold_warning(
         return None
     use = CascadeUse.of(ranked)
     calls, tokens = use.for_rows(rows)
-    known = _prices(run)
+    known = scorer_prices(run)
     price = (
         ""
         if known is None or known.is_free or not use.band
@@ -189,13 +186,3 @@ def cheap_rows_near(asked: Sequence[bool], *, kept: int) -> int:
         return 0
     near = around(kept, total=len(asked), size=sum(asked))
     return sum(not asked[rank] for rank in near)
-
-
-def _prices(run: Run) -> Prices | None:
-    """Of the scorer that this run's config names."""
-    try:
-        text = (run.path / CONFIG).read_text(encoding="utf-8")
-        scorer = Config.model_validate(yaml.safe_load(text)).models.get("scorer")
-    except (OSError, yaml.YAMLError, ValueError):
-        return None  # an edited file takes the price away, not the warning
-    return None if scorer is None else prices(scorer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import pyarrow.compute as pc
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clear_pipeline.report.diff import Segment, word_diff
+from clear_pipeline.report.row_calls import row_calls
 from clear_pipeline.report.text import cut, number, one_line, visible
 from clear_pipeline.report.threshold import compared_column
 from clear_pipeline.report.words import DETAILS, FATES, PARTS, Words
@@ -37,12 +38,13 @@ def explanation(run: Run, row_id: str) -> RenderableType:
     parts += [
         Text(f"what would change it: {visible(text)}") for text in told["what_would_change_it"]
     ]
-    parts += [_scores_table(row, compared=compared_column(run)), *_texts(run, row)]
+    parts += [_scores_table(row, compared=compared_column(run))]
+    parts += [*_calls_table(told["calls"]), *_texts(run, row)]
     return Group(*parts)
 
 
 def explanation_json(run: Run, row_id: str) -> dict[str, Any]:
-    """The same as plain values: the ledger's line, the texts, and what would change the fate."""
+    """The same as plain values: the ledger's line, the texts, the calls, what would change it."""
     row = run.row(row_id)
     text = run.texts([row_id]).get(row_id)
     quarantined = [entry for entry in run.quarantine() if entry["id"] == row_id]
@@ -53,6 +55,7 @@ def explanation_json(run: Run, row_id: str) -> dict[str, Any]:
         "new_response": None if text is None else text.new_response,
         "raw": quarantined[0]["text"] if quarantined else None,
         "what_would_change_it": list(_remedies(run, row)),
+        "calls": [step.to_json() for step in row_calls(run, row)],
     }
 
 
@@ -119,6 +122,25 @@ def _scores_table(row: Mapping[str, Any], *, compared: str) -> RenderableType:
         if row.get(name) is not None:
             table.add_row(words.label, Text(one_line(_plain(row[name]), 80)), words.meaning)
     return table if row["confidence"] is not None or row.get("similarity") is not None else Text("")
+
+
+def _calls_table(steps: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    """Tokens and price of the calls about the row, by step."""
+    if not steps:
+        return
+    table = Table(title="calls about this row", title_justify="left")
+    table.add_column("step")
+    for head in ("calls", "prompt", "of it cached", "completion", "price"):
+        table.add_column(head, justify="right")
+    for step in steps:
+        calls, usd = step["calls"], step["usd"]
+        table.add_row(
+            step["step"],
+            "-" if calls is None else f"{calls:,}",
+            *(f"{step[name]:,}" for name in ("prompt", "cached", "completion")),
+            "not known" if usd is None else f"${usd:,.6f}",
+        )
+    yield table
 
 
 def _against(row: Mapping[str, Any]) -> str:

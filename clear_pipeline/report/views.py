@@ -30,6 +30,7 @@ from clear_pipeline.report.text import number, one_line, visible
 from clear_pipeline.report.words import FATES, USAGE_COLUMNS
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
+from clear_pipeline.store import holder_of
 
 SHOWN_TEXT: Final = 4_000
 """Characters of one text that `explain` prints."""
@@ -69,13 +70,22 @@ def status_json(run: Run) -> dict[str, Any]:
     use = cascade_use(run) if manifest.finished else None
     return {
         "run": str(run.path),
+        "version": manifest.package_version,
         "dataset": manifest.dataset,
         "finished": manifest.finished,
+        "held_by": None if (holder := holder_of(run.path)) is None else holder._asdict(),
+        "read": manifest.counts(),
         "rows": _input_rows(run),
         "fates": {str(fate): count for fate, count in fate_counts(run).items()},
         "stages": [
-            {"kind": kind, "shards_done": done, "shards": len(manifest.shards)}
+            {
+                "kind": kind,
+                "shards_done": done,
+                "shards": len(manifest.shards),
+                "failed": 0 if record is None else sum(p.failed for p in record.parts.values()),
+            }
             for kind, done in _steps(run)
+            for record in [manifest.stage(kind)]
         ],
         "models": {role: model.model_dump() for role, model in manifest.models.items()},
         "usage": {model: total.to_json() for model, total in run.usage().items()},
@@ -84,6 +94,8 @@ def status_json(run: Run) -> dict[str, Any]:
         "skipped": [file.model_dump() for file in manifest.skipped],
         "export": manifest.export,
         "cascade": None if use is None else use.to_json(),
+        "notes": list(notes_of(run)),
+        "next": [command for _, command in next_commands(run)] if manifest.finished else [],
     }
 
 

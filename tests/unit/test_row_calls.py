@@ -1,0 +1,54 @@
+"""The tokens and the price of the calls about one row."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from clear_pipeline.config import build_config
+from clear_pipeline.llm.scripted import ScriptedChat
+from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.report.explain import explanation
+from clear_pipeline.report.row_calls import StepCalls, row_calls
+from clear_pipeline.run import Run
+from scripted_run import reply
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two rows, scored at 2 dollars per million prompt tokens, 1 where cached, 10 for replies."""
+    folder = tmp_path_factory.mktemp("calls")
+    data = folder / "data.jsonl"
+    data.write_text("".join(f'{{"prompt": "{n}?", "completion": "{n}."}}\n' for n in range(2)))
+    price = "scorer.price_per_mtok={input: 2, cached: 1, output: 10}"
+    config = build_config(stages=["score"], preset="fast", assignments=[f"models.{price}"])
+    return Pipeline(config, models={"scorer": ScriptedChat(reply)}).run(data, out=folder / "run")
+
+
+def test_tokens_of_a_step_have_their_price(run: Run) -> None:
+    """600 fresh, 400 cached and 50 new tokens: 1,200 + 400 + 500 millionths of a dollar."""
+    used = {"prompt": 1000, "cached": 400, "completion": 50}
+    row = {"reflection_usage": used, "likelihood_usage": None, "cascade_cost": used | {"calls": 3}}
+    reflection, cascade = row_calls(run, row)
+    assert reflection == StepCalls("reflection", None, 1000, 400, 50, pytest.approx(0.0021))  # type: ignore[arg-type]
+    assert (cascade.step, cascade.calls) == ("cascade", 3)
+
+
+def test_an_unknown_price_is_no_zero(run: Run) -> None:
+    """With a config that cannot be read any more the price is not known."""
+    text = (run.path / "config.yaml").read_bytes()
+    (run.path / "config.yaml").write_bytes(b"\xff\xfe{")
+    (step,) = row_calls(run, {"reflection_usage": {"prompt": 1, "cached": 0, "completion": 1}})
+    (run.path / "config.yaml").write_bytes(text)
+    assert step.usd is None
+
+
+def test_explain_shows_the_calls(run: Run) -> None:
+    """Step, tokens and price stand at the terminal."""
+    shown = io.StringIO()
+    Console(file=shown, width=120).print(explanation(run, "data.jsonl:1"))
+    assert "calls about this row" in shown.getvalue()
+    (step,) = row_calls(run, run.row("data.jsonl:1"))
+    assert f"${step.usd:,.6f}" in shown.getvalue()
