@@ -25,6 +25,8 @@ BYTES_PER_TOKEN: Final = 3.5
 """Rather low for English, so that the forecast is rather high."""
 TURN_TOKENS: Final = 8
 """What a chat template writes around a turn."""
+TEMPLATE_TOKENS: Final = 32
+"""What it writes besides, such as a system prompt of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def _scored(messages: tuple[Message, ...], text: str) -> _Asked:
 
 
 def _tokens(messages: Sequence[Message]) -> int:
-    return sum(TURN_TOKENS + _text_tokens(turn.text) for turn in messages)
+    return TEMPLATE_TOKENS + sum(TURN_TOKENS + _text_tokens(turn.text) for turn in messages)
 
 
 def _text_tokens(text: str) -> int:

@@ -32,6 +32,7 @@ from clear_pipeline.probe.scored import read_scored
 from clear_pipeline.probe.verdict import recommend, words
 from clear_pipeline.probe.views import summary
 from clear_pipeline.prompts.views import views
+from clear_pipeline.schema import Message
 from clear_pipeline.stages.score import Score
 from stub_server import StubServer, llama, refuses, vllm
 
@@ -388,15 +389,19 @@ def test_the_embedded_model_is_forecast_before_it_is_fetched(data: Path) -> None
 
 
 def test_a_likelihood_takes_no_more_tokens_than_the_response_has(data: Path) -> None:
-    """A response of "Yes", 1 token by 3.5 bytes each, out of 256; on vLLM one for each call."""
+    """A response of "Yes", 1 token by 3.5 bytes each, out of 256; on vLLM one for each call.
+
+    A prompt of 35 bytes has 10 tokens, 8 around the turn and 32 of the template.
+    """
     (row,) = make_plan(data, LoadSettings(), ProbeSettings(rows=1)).originals
-    short = replace(row, target=replace(row.target, content="Yes"))
+    prompt = (Message("user", "x" * 35),)
+    short = replace(row, messages=prompt, target=replace(row.target, content="Yes"))
     plan = Plan("d", 1, 1, (short,), ())
     score = Score(preset="likelihood", likelihood="given", likelihood_tokens=256)
     (llama_cpp,) = forecasts(plan, [score], Capabilities(grammar=True))
-    assert (llama_cpp.calls, llama_cpp.completion_tokens) == (1, 1)
+    assert llama_cpp == Forecast(calls=1, prompt_tokens=50, completion_tokens=1)
     (scored,) = forecasts(plan, [score], Capabilities(prompt_logprobs=True))
-    assert (scored.calls, scored.completion_tokens) == (2, 2)
+    assert scored == Forecast(calls=2, prompt_tokens=50 + 50 + 9, completion_tokens=2)
 
 
 def test_draws_are_forecast_once_per_request(data: Path) -> None:
