@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from clear_pipeline.resume import (
     settings_of,
     transient_failures,
     whole_fingerprint,
+    work_left,
 )
 from clear_pipeline.run import Run
 from clear_pipeline.run_log import RunLog
@@ -249,23 +250,6 @@ async def _annotate(
         work.progress.finish()
     if states is None and old is not None and len(todo) < len(expected):
         record.notes += [note for note in old.notes if note not in record.notes]
-
-
-def work_left(stage: str, rows: int, total: int, chain: Sequence[str]) -> str:
-    """What a run that stops inside a stage has not done, in words.
-
-    Args:
-        stage: Where it stops.
-        rows: Rows that the stage is not through with.
-        total: Rows of the run.
-        chain: All stages, in order.
-    """
-    later = " and ".join(chain[chain.index(stage) + 1 :])
-    then = f", then {later}" if later else ""
-    return (
-        f"Left to do: {stage} of {rows:,} of {total:,} rows{then}; what was answered is kept and "
-        "is not asked again"
-    )
 
 
 class _Noted:

@@ -151,5 +151,22 @@ def reason_to_rerun(
     return "its input changed or was not finished"
 
 
+def work_left(stage: str, rows: int, total: int, chain: Sequence[str]) -> str:
+    """What a run that stops inside a stage has not done, in words.
+
+    Args:
+        stage: Where it stops.
+        rows: Rows that the stage is not through with.
+        total: Rows of the run.
+        chain: All stages, in order.
+    """
+    later = " and ".join(chain[chain.index(stage) + 1 :])
+    then = f", then {later}" if later else ""
+    return (
+        f"Left to do: {stage} of {rows:,} of {total:,} rows{then}; what was answered is kept and "
+        "is not asked again"
+    )
+
+
 def _short(value: object) -> str:
     return re.sub(r"[{}'\"]", "", str(value))[:60]

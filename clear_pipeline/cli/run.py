@@ -146,12 +146,14 @@ def introduce(config: Config, *, yes: bool, work: str = "run") -> None:
     known = {settings: prices(settings) for settings in models}
     paid = [settings for settings, its in known.items() if its is None or not its.is_free]
     if paid and not yes:
+        cap = config.budget.max_usd
+        most = "" if cap is None else f", at most ${cap:,.2f}"
         where = "; ".join(f"{m.model} at prices {price_source(m)}" for m in paid)
         if not sys.stdin.isatty():
             raise UsageError(
-                f"this {work} costs money: {where}. Add --yes to start it without a terminal"
+                f"this {work} costs money{most}: {where}. Add --yes to start it without a terminal"
             )
-        typer.confirm(f"This {work} costs money: {where}. Start it?", abort=True)
+        typer.confirm(f"This {work} costs money{most}: {where}. Start it?", abort=True)
 
 
 def _key_table(report: KeyReport) -> Table:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,18 +14,17 @@ from clear_pipeline.errors import (
     BudgetExceededError,
     CallError,
     ConfigError,
-    DamagedRunError,
     UnwritableError,
     UsageError,
 )
 from clear_pipeline.llm.base import ChatRequest, Choice, Usage
 from clear_pipeline.llm.budget import Account, Budget, spent_words
 from clear_pipeline.llm.budgeted import Budgeted
-from clear_pipeline.llm.meter import Amount, Meter, Totals, nanodollars
+from clear_pipeline.llm.meter import Amount, Meter, Totals
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.llm.settings import BudgetSettings, Prices
-from clear_pipeline.llm.spend import Reservation, Spend, most_nanodollars
-from clear_pipeline.llm.spend_file import SpendFile, read_spend
+from clear_pipeline.llm.spend import Spend
+from clear_pipeline.llm.spend_file import SpendFile
 from clear_pipeline.llm.wire import TEMPLATE_TOKENS, usage_bound
 from clear_pipeline.schema import Message
 
@@ -62,20 +60,6 @@ def test_bound_holds_for_tokenizers_that_decompose(text: str, bytes_: int) -> No
 def test_text_that_cannot_be_sent_has_a_bound() -> None:
     """A lone surrogate is refused by the client, as a failure of its row."""
     assert usage_bound({"content": "\ud800"}).prompt > TEMPLATE_TOKENS
-
-
-def test_a_prompt_may_be_of_the_dearest_kind() -> None:
-    """8 x 2,500 + 2 x 8,000 billionths; without a price for writing, fresh tokens are dearest."""
-    assert most_nanodollars(TEN, PRICES) == 8 * 2_500 + 2 * 8_000
-    assert most_nanodollars(TEN, Prices(input=2.0, cached=0.5, output=8.0)) == 32_000
-    assert most_nanodollars(TEN, Prices(input=1.0, cached=3.0, output=8.0)) == 40_000
-
-
-def test_billionths_are_rounded_up() -> None:
-    """Never below the price, and not above it for the sake of a float."""
-    assert nanodollars(0.1 + 0.2) == 300_000_000
-    assert nanodollars(1.2e-9) == 2
-    assert nanodollars(0.0) == 0
 
 
 def in_loop(
@@ -273,79 +257,6 @@ def test_a_full_disk_is_told_to_those_who_wait(tmp_path: Path) -> None:
     asyncio.run(session())
 
 
-def spend_of(path: Path, *work: Callable[[Spend, Reservation], object]) -> None:
-    """One entered request per step, left as a killed process leaves it."""
-    spend = SpendFile(path, earlier={})
-    for step in work:
-        reservation = Reservation("m", TEN, PRICES)
-        spend.enter([reservation])
-        step(spend, reservation)
-    killed = path.with_name("killed")
-    killed.mkdir()
-    for file in path.parent.glob(f"{path.name}*"):
-        shutil.copy(file, killed)
-    spend.close()
-
-
-def test_what_a_killed_process_left_open_counts_at_its_bound(tmp_path: Path) -> None:
-    """Settled as billed, given up and open at most, withdrawn not at all; also for a reader."""
-    spend_of(
-        tmp_path / "s",
-        lambda spend, it: spend.settle(it, Usage(prompt=4, cached=1, completion=1)),
-        lambda spend, it: spend.give_up(it),
-        lambda spend, it: spend.withdraw(it),
-        lambda spend, it: None,
-    )
-    expected = Totals(
-        requests=3,
-        usage=Usage(prompt=4, cached=1, completion=1),
-        usd=14_500 / 1e9,  # 3 x 2 + 0.5 + 8 millionths
-        unaccounted=Amount(2, 20, 72_000),
-    )
-    killed = tmp_path / "killed" / "s"
-    assert read_spend(killed) == {"m": expected}
-    for _ in range(2):
-        again = SpendFile(killed, earlier={"m": Totals(requests=99)})
-        assert again.totals() == {"m": expected}
-        assert again.committed == again.spent == Amount(3, 25, 14_500 + 72_000)
-        again.close()
-    assert not list(killed.parent.glob("s-*"))  # one file, readable on any disk
-
-
-def test_a_run_from_before_the_record_keeps_its_sums(tmp_path: Path) -> None:
-    """What its manifest knows is entered once, unaccounted requests as such."""
-    earlier = {"m": Totals(requests=7, usage=Usage(prompt=50, completion=5), usd=0.25,
-                           unaccounted=Amount(2, 30, 1_000))}  # fmt: skip
-    for _ in range(2):
-        spend = SpendFile(tmp_path / "s", earlier=earlier)
-        assert spend.totals() == earlier
-        assert spend.spent == Amount(7, 85, 250_001_000)
-        spend.close()
-
-
-def test_a_price_that_becomes_known_holds_for_earlier_calls(tmp_path: Path) -> None:
-    """A cap in dollars that comes later counts what was spent before it."""
-    spend = SpendFile(tmp_path / "s", earlier={"old": Totals(requests=1, usage=TEN)})
-    for step in (lambda it: spend.settle(it, TEN), spend.give_up):
-        reservation = Reservation("m", TEN, None)
-        spend.enter([reservation])
-        step(reservation)
-    assert spend.totals()["m"].usd is None
-    Budget(BudgetSettings(max_usd=1.0), spend).account("m", PRICES, Meter())
-    assert spend.totals()["m"].usd == pytest.approx(32e-6)
-    assert spend.totals()["m"].unaccounted == Amount(1, 10, 36_000)
-    assert spend.totals()["old"].usd is None
-    spend.close()
-
-
-def test_a_file_that_is_no_record_is_told(tmp_path: Path) -> None:
-    """With its path and a way on."""
-    (tmp_path / "s").write_text("no database, but long enough to be read as one" * 9)
-    for use in (lambda: SpendFile(tmp_path / "s", earlier={}), lambda: read_spend(tmp_path / "s")):
-        with pytest.raises(DamagedRunError, match=r"manifest\.json"):
-            use()
-
-
 def test_dollars_cannot_be_capped_where_the_price_is_unknown() -> None:
     """Refused before any call, with a way to give the price; a model of one's own costs 0."""
     unknown = {"base_url": "https://models.example.com/v1", "model": "homegrown"}
@@ -390,16 +301,6 @@ def test_spend_is_shown_beside_its_caps() -> None:
         "(2 calls unaccounted: at most 950 tokens, $0.2500)"
     )
     assert spent_words(Totals(requests=1), BudgetSettings()) == "1 calls, 0 tokens"
-
-
-def test_totals_of_older_manifests_have_nothing_unaccounted() -> None:
-    """The count is new; with it, totals survive JSON."""
-    totals = Totals(requests=3, unaccounted=Amount(1, 20, 30))
-    stored = totals.to_json()
-    assert stored["unaccounted"] == {"calls": 1, "tokens": 20, "usd": 3e-8}
-    assert Totals.from_json(stored) == totals
-    del stored["unaccounted"]
-    assert Totals.from_json(stored) == Totals(requests=3)
 
 
 @pytest.mark.parametrize(
