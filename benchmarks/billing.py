@@ -30,12 +30,15 @@ class BillingServer:
 
     Attributes:
         seed: Of times, bills and faults.
+        slots: So many requests it claims to compute at once, as a llama.cpp does: a client then
+            begins with as many in flight.
         billed: Requests, tokens and billionths of a dollar so far.
         client: Is killed when request number `kill_at` arrives.
         most_open: The largest number of requests that were open at once.
     """
 
     seed: int
+    slots: int = 64
     billed: Amount = field(default_factory=Amount)
     client: asyncio.subprocess.Process | None = None
     kill_at: int | None = None
@@ -50,6 +53,7 @@ class BillingServer:
         """Listen on a free port; returns the base URL."""
         app = web.Application(client_max_size=1 << 26)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_get("/props", self._props)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
@@ -60,6 +64,9 @@ class BillingServer:
         """Close the port."""
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def _props(self, _: web.Request) -> web.Response:
+        return web.json_response({"total_slots": self.slots})
 
     async def _chat(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -94,7 +94,8 @@ def command(data: Path, out: Path, url: str, *more: str) -> list[str]:
         w for k, v in model.items() for w in ("--set", f"models.scorer.{k}={json.dumps(v)}")
     ]
     return ["run", str(data), "--out", str(out), "--base-url", url, "--model", "billing",
-            "--stages", "dedup,score,filter", "--yes", *assigned, *more]  # fmt: skip
+            "--stages", "dedup,score,filter", "--set", "score.reflection=[yes_no]", "--yes",
+            *assigned, *more]  # fmt: skip
 
 
 async def start(words: Sequence[str], server: BillingServer) -> tuple[int, str]:
@@ -125,7 +126,7 @@ async def one_run(data: Path, out: Path, *, calm: Amount, seed: int, kill: bool)
     unit = list(_OPTIONS)[seed % len(_OPTIONS)]
     share = drawn.uniform(0.1, 0.9)
     cap = round(share * getattr(calm, unit), 5 if unit == "usd" else None)
-    server = BillingServer(seed)
+    server = BillingServer(seed, IN_FLIGHT)
     url = await server.start()
     outcome = Outcome(unit, cap)
     if kill:
@@ -176,7 +177,7 @@ async def measure(
     """
     data = scratch / "rows.jsonl"
     write_data(data, rows)
-    calm = BillingServer(seed)
+    calm = BillingServer(seed, IN_FLIGHT)
     url = await calm.start()
     await start(command(data, scratch / "calm", url), calm)
     await calm.stop()
@@ -239,7 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--rows", type=int, default=400)
     args = parser.parse_args()
     print(HEAD)
     with tempfile.TemporaryDirectory() as scratch:
