@@ -119,8 +119,8 @@ def _fit(presets: Sequence[PresetReport], shown: PresetReport) -> list[str]:
         return []
     which = f" --preset {shown.preset}" if len(presets) > 1 else ""
     command = f"clear-pipeline calibrate probe.parquet --out ranking.json{which}"
-    gain = "fits the parts of the score to these rows and turns those that are upside down."
-    return [f"{command} {gain}"]
+    gain = "turns those that are upside down, and shows what it brings."
+    return [f"{command} fits the parts of the score to these rows, {gain}"]
 
 
 def _sees_more(preset: PresetReport, best: PresetReport) -> list[str]:

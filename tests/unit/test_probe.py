@@ -253,7 +253,7 @@ def test_the_verdict_says_what_the_model_cannot_do() -> None:
         "Too few rows to say about cuts (30 rows).",
         (
             "clear-pipeline calibrate probe.parquet --out ranking.json fits the parts of the score "
-            "to these rows and turns those that are upside down."
+            "to these rows, turns those that are upside down, and shows what it brings."
         ),
     )
 
@@ -283,7 +283,7 @@ def test_a_preset_that_is_upside_down_is_not_recommended() -> None:
         ),
         (
             "clear-pipeline calibrate probe.parquet --out ranking.json fits the parts of the score "
-            "to these rows and turns those that are upside down."
+            "to these rows, turns those that are upside down, and shows what it brings."
         ),
     )
 
