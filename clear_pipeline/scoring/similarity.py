@@ -22,13 +22,13 @@ _SIGNS: Final = "".join(
 )
 """Signs of mathematics and logic: a + b is not a / b, and "p and q" is not "p or q"."""
 _WORD: Final = re.compile(
-    # A number, with sign, thousands and decimals.
-    r"(?:(?<![\w)])[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
+    # A number, with sign, thousands and decimals; the factorial of one.
+    r"(?:(?<![\w)])[-\u2212])?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?!?"
     r"|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"  # scripts without spaces: one character each
-    rf"|[^\W\d_]+(?:[{_MARKS}]+[^\W\d_]*)*(?:\+\+|#)?"  # C is not C++
-    rf"|[$\u20ac\u00a3\u00a5%/^&{_SIGNS}]"
-    r"|!(?=[\w(=])|(?<=\d)!"  # not p, and the factorial of 5
-    r"|(?<=(?<!\w)[^\W\d_])(?:-(?=\d)|'(?=\())"  # x-1 is not x1, f'(x) is not f(x)
+    # C is not C++, p is not !p, f is not f'.
+    rf"|(?:(?<!\w)!)?[^\W\d_]+(?:[{_MARKS}]+[^\W\d_]*)*(?:\+\+|#|\u2032|'(?=\())?"
+    rf"|[$\u20ac\u00a3\u00a5%/^&{_SIGNS}]|(?<!\w)!\(|!="
+    r"|(?<=(?<!\w)[^\W\d_])-(?=\d)"  # x-1 is not x1
     r"|(?<=[\w)])\*{1,2}(?=[\w(])|(?<=\s)[-*](?=\s)"
 )
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+)(?:\.\d+)?")
@@ -41,7 +41,7 @@ def words(text: str) -> list[str]:
     line = normalise(text)
     found = [_by_value(word) for word in _WORD.findall(line.casefold())]
     kept = [word for word in found if word not in _ARTICLES]
-    return [*kept, "a"] if _LETTER_A.search(line) else kept
+    return [*kept, "A"] if _LETTER_A.search(line) else kept
 
 
 def canonical_text(text: str) -> str:
@@ -69,7 +69,7 @@ def overlap(left: Counter[str], right: Counter[str]) -> float:
 
 def _by_value(word: str) -> str:
     """A number as its shortest form; "007" is a name and stays."""
-    word = word.replace("\u2212", "-")
+    word = word.replace("\u2212", "-").replace("'", "\u2032")
     if not _NUMBER.fullmatch(word):
         return word
     value = Decimal(word.replace(",", "")).normalize()

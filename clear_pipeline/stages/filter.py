@@ -15,12 +15,14 @@ from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Discriminator, Field, Tag
 
 from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Context, Settings, Shard
 from clear_pipeline.stages.confidence import Key, final_confidence
+from clear_pipeline.stages.length import length_note
 
 
 class AboveMedian(Settings):
@@ -160,9 +162,11 @@ class Filter(Settings):
         """None."""
         return ()
 
-    def summarize(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
-        """The keys of the rows that could still be exported."""
-        return [key for key, lives in zip(self._keys(shard), alive, strict=True) if lives]
+    def summarize(self, shard: Shard, alive: Sequence[bool]) -> list[tuple[Key, int]]:
+        """Of the rows that could still be exported, the key and the length of the response."""
+        lengths = pc.utf8_length(shard.table["response"]).to_pylist()
+        rows = zip(self._keys(shard), lengths, alive, strict=True)
+        return [(key, length) for key, length, lives in rows if lives]
 
     def combine(self, partials: Sequence[Any], ctx: Context) -> list[JSON]:
         """The last key that is kept, the same for each shard.
@@ -170,7 +174,8 @@ class Filter(Settings):
         Raises:
             NoSurvivorsError: No row would be kept; shows how the confidences are distributed.
         """
-        keys: list[Key] = sorted((key for keys in partials for key in keys), reverse=True)
+        ranked: list[tuple[Key, int]] = sorted(itertools.chain(*partials), reverse=True)
+        keys = [key for key, _ in ranked]
         rows = kept_rows(self.keep, keys)
         threshold, *last = keys[rows - 1]
         if isinstance(self.keep, Confidence):
@@ -184,6 +189,9 @@ class Filter(Settings):
                 f"filter: {tied} rows that are not kept have a confidence of {threshold:.3f} too, "
                 "like the last one kept; the content hash decided between them"
             )
+        lengths = [length for _, length in ranked]
+        if told := length_note([key[0] for key in keys], lengths, kept=rows):
+            ctx.progress.note(told)
         state: JSON = {"threshold": threshold, "last": last}
         return [state] * len(partials)
 

@@ -27,7 +27,13 @@ def kept_ids(stage: Filter, rows: list[Row], *, cuts: int = 1) -> set[str]:
     """Run the stage over `cuts` shards, its state carried as JSON text as in a manifest."""
     columns = ("id", "confidence", "content_hash")
     shards = [
-        Shard(str(i), pa.table([list(c) for c in zip(*part, strict=True)], names=columns))
+        Shard(
+            str(i),
+            pa.table(
+                [*(list(c) for c in zip(*part, strict=True)), ["so"] * len(part)],
+                names=[*columns, "response"],
+            ),
+        )
         for i in range(cuts)
         if (part := rows[i::cuts])
     ]

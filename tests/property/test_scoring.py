@@ -8,6 +8,7 @@ import math
 import re
 from dataclasses import replace
 
+from hypothesis import example as also
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -149,6 +150,9 @@ def test_an_equal_draw_agrees_and_is_not_asked_about(text: str) -> None:
 
 
 @given(ANSWERS)
+@also("0!")
+@also("Vitamin A")
+@also("!p != f'(x-1)")
 def test_normalising_ends_after_one_step(text: str) -> None:
     """The canonical form is its own canonical form."""
     once = canonical_text(text)

@@ -18,7 +18,12 @@ from clear_pipeline.stages.filter import Confidence, Count, Filter, Precision, Q
 TEN = [0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95]
 
 
-def scored(confidences: Sequence[float | None], *, hashes: Sequence[str] | None = None) -> Shard:
+def scored(
+    confidences: Sequence[float | None],
+    *,
+    hashes: Sequence[str] | None = None,
+    responses: Sequence[str] | None = None,
+) -> Shard:
     ids = [f"x.jsonl:{i}" for i in range(len(confidences))]
     return Shard(
         "shard",
@@ -26,6 +31,7 @@ def scored(confidences: Sequence[float | None], *, hashes: Sequence[str] | None 
             {
                 "id": ids,
                 "content_hash": hashes or [f"{i:04d}" for i in range(len(ids))],
+                "response": responses or ["so"] * len(ids),
                 "confidence": pa.array(confidences, pa.float64()),
                 "score_status": ["unscored" if c is None else "scored" for c in confidences],
             }
@@ -209,3 +215,33 @@ def test_settings_survive_a_round_trip_through_config() -> None:
     """The dumped settings, which enter the fingerprint, read back as the same stage."""
     stage = Filter(keep=Quantile(quantile=0.3))
     assert Filter.model_validate(stage.model_dump(mode="json")) == stage
+
+
+@pytest.mark.parametrize(
+    ("responses", "told"),
+    [
+        (["x" * n for n in range(100, 0, -1)], "falls with the length of the response"),
+        (["x" * n for n in range(100, 0, -1)], "kept have up to 26 characters, of the others"),
+        (["x" * n for n in range(1, 101)], "grows with the length of the response"),
+        (["x" * (n % 7) for n in range(100)], None),
+        (["x"] * 100, None),
+    ],
+)  # fmt: skip
+def test_a_confidence_that_goes_by_the_length_is_told(
+    responses: list[str], told: str | None
+) -> None:
+    """A hundred rows, the surest last; nothing is said where length and confidence are apart."""
+    progress = SilentProgress()
+    shard = scored([n / 100 for n in range(100)], responses=responses)
+    assert len(kept(run(Filter(), shard, ctx=Context(progress=progress)))) == 50
+    notes = [note for note in progress.notes if "length" in note]
+    assert len(notes) == (told is not None)
+    assert (told or "") in "".join(notes)
+
+
+def test_few_rows_say_nothing_of_the_length() -> None:
+    """Of 49 rows a correlation is chance."""
+    progress = SilentProgress()
+    shard = scored([n / 49 for n in range(49)], responses=["x" * n for n in range(49)])
+    run(Filter(), shard, ctx=Context(progress=progress))
+    assert not [note for note in progress.notes if "length" in note]
