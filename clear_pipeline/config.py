@@ -15,6 +15,7 @@ from clear_pipeline.config_keys import leave_keys, require_key_files
 from clear_pipeline.config_values import STAGE_KINDS, assign
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.export import ExportSettings
+from clear_pipeline.llm.batch.settings import BatchSettings, Mode
 from clear_pipeline.llm.budget import UNPRICED
 from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
 from clear_pipeline.llm.pricing import prices
@@ -64,6 +65,10 @@ class Config(Settings):
     models: dict[Role, ModelSettings] = Field(default_factory=dict)
     """By role. `candidate` and `judge` are the scorer where they are not given; `embedder` is
     needed with `similarity: embeddings` alone, `second` with the stage `second_opinion`."""
+    mode: Mode = "live"
+    """How questions are asked: each at once, or through batches. Outside every fingerprint."""
+    batch: BatchSettings = BatchSettings()
+    """How large batches may be."""
     load: LoadSettings = LoadSettings()
     """How DATA is read."""
     stages: tuple[StageSettings, ...] = ()
@@ -288,9 +293,18 @@ def _explained(error: ValidationError, source: YamlSource) -> str:
     return explained(error, source, kinds=STAGE_KINDS, known=_known_keys())
 
 
-def _known_keys() -> set[str]:
-    models: tuple[type[BaseModel], ...] = (
-        Config, BudgetSettings, ModelSettings, LoadSettings, Dedup, Score, Cascade, Calibrate,
-        SecondOpinion, Filter, Rectify, ExportSettings,
+def _known_keys() -> dict[str, set[str]]:
+    """By section or kind of stage the keys there; those of the top under ""."""
+    stages: tuple[type[BaseModel], ...] = (
+        Dedup, Score, Cascade, Calibrate, SecondOpinion, Filter, Rectify,
     )  # fmt: skip
-    return {name for model in models for name in model.model_fields}
+    sections: dict[str, type[BaseModel]] = {
+        "": Config,
+        "models": ModelSettings,
+        "batch": BatchSettings,
+        "budget": BudgetSettings,
+        "load": LoadSettings,
+        "export": ExportSettings,
+        **dict(zip(STAGE_KINDS, stages, strict=True)),
+    }
+    return {name: set(model.model_fields) for name, model in sections.items()}

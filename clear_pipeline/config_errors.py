@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
 from clear_pipeline.yaml_source import YamlSource
 
+Known: TypeAlias = Mapping[str, Collection[str]]
+"""By section or kind of stage the keys there; those of the top under ""."""
+
 
 def explained(
-    error: ValidationError, source: YamlSource, *, kinds: Sequence[str], known: Collection[str]
+    error: ValidationError,
+    source: YamlSource,
+    *,
+    kinds: Sequence[str],
+    known: Known,
 ) -> str:
     """What pydantic found wrong, a line each: file, line and column, setting, found, expected.
 
@@ -19,13 +27,17 @@ def explained(
         error: Of the settings as a whole.
         source: Where their values stand.
         kinds: Stages, which pydantic names as tags of a union.
-        known: All keys there are, for "did you mean".
+        known: For "did you mean".
     """
     return "\n".join(_lines(error, source, kinds=kinds, known=known))
 
 
 def _lines(
-    error: ValidationError, source: YamlSource, *, kinds: Sequence[str], known: Collection[str]
+    error: ValidationError,
+    source: YamlSource,
+    *,
+    kinds: Sequence[str],
+    known: Known,
 ) -> Iterator[str]:
     # Unknown keys first: a misspelt one also makes its right name a missing one.
     for problem in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden"):
@@ -34,7 +46,8 @@ def _lines(
         place = source.place(location)
         if problem["type"] == "extra_forbidden":
             key = str(location[-1])
-            yield f"{place}: {name}: unknown key {key!r}{_hint(key, kinds, known)}"
+            hint = _hint(key, problem["loc"][:-1], kinds, known)
+            yield f"{place}: {name}: unknown key {key!r}{hint}"
         else:
             yield f"{place}: {name}: {problem['msg']}{found(location, problem.get('input'))}"
 
@@ -49,12 +62,22 @@ def _without_tags(location: Sequence[str | int], kinds: Sequence[str]) -> list[s
     ]
 
 
-def _hint(key: str, kinds: Sequence[str], known: Collection[str]) -> str:
+def _hint(
+    key: str,
+    where: Sequence[str | int],
+    kinds: Sequence[str],
+    known: Known,
+) -> str:
+    """What was meant: a key of the same place before one of another."""
     if key in kinds:
         return f"; its settings stand in the list of stages: - {{kind: {key}, ...}}"
-    if key in known:
+    all_keys = {name for names in known.values() for name in names}
+    if key in all_keys:
         return f"; {key!r} is a key of another place"
-    near = difflib.get_close_matches(key, known, n=1)
+    here = next((known[str(part)] for part in reversed(where) if str(part) in known), known[""])
+    near = difflib.get_close_matches(key, here, n=1) or difflib.get_close_matches(
+        key, all_keys, n=1
+    )
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

@@ -18,6 +18,8 @@ Each message names what happened, where, and what to do about it::
     │   ├── UnwritableError   a full disk, a file or directory that may not be written
     │   └── WeightsError      model weights could not be fetched or verified
     ├── BudgetExceededError   a cap was reached, stopped cleanly; exit code 3
+    ├── BatchPendingError     batches have yet to answer, stopped cleanly; exit code 4
+    ├── PendingError          one answer that a batch has yet to bring; never leaves a run
     └── CallError             one model call failed; becomes data of its row, never a crash
 """
 
@@ -124,6 +126,16 @@ class BudgetExceededError(ClearPipelineError):
         return BudgetExceededError(
             f"{self}. {left}", cap=self.cap, limit=self.limit, needed=self.needed
         )
+
+
+class BatchPendingError(ClearPipelineError):
+    """Questions wait for the answers of batches; the same command goes on when they are there."""
+
+    exit_code = 4
+
+
+class PendingError(ClearPipelineError):
+    """The answer is yet to come with a batch: its row is neither failed nor unscored."""
 
 
 TRANSIENT_KINDS = ("garbled", "outage", "rate_limit", "timeout", "unreachable")

@@ -10,12 +10,14 @@ from clear_pipeline.config import EMBEDDER, Config
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.llm.answers import set_damaged_aside
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.batch.batches import Batches
 from clear_pipeline.llm.budget import Budget, spent_words
 from clear_pipeline.llm.budgeted import Budgeted
 from clear_pipeline.llm.cache import Cached
 from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import model_identity, open_model
+from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.spend import with_spend
 from clear_pipeline.llm.spend_file import SpendFile
 from clear_pipeline.manifest import ModelRecord
@@ -48,6 +50,11 @@ class ModelPool:
         directory: Of the run: answers are kept in it, and what was spent.
         spent: Totals by model from earlier sessions of this run.
         note: Told what the user must know, such as a download of weights.
+        batches: Those of the run, if it has any. Unless the mode is live, questions are put there
+            instead of being asked; embeddings are asked for live in any case.
+
+    Attributes:
+        budget: The caps of the run.
     """
 
     def __init__(
@@ -58,13 +65,19 @@ class ModelPool:
         directory: Path,
         spent: Mapping[str, Mapping[str, Any]],
         note: Callable[[str], None],
+        batches: Batches | None = None,
     ) -> None:
         self._config = config
         self._given = given
         self._cache_path = directory / CACHE
         self._note = note
+        self._batches = batches
         self._spent = {name: Totals.from_json(dict(total)) for name, total in spent.items()}
-        self._budget = Budget(config.budget, SpendFile(directory / SPEND, earlier=self._spent))
+        by_batch = {} if batches is None else batches.totals()
+        earlier = {name: total for name, total in self._spent.items() if name not in by_batch}
+        self.budget = Budget(config.budget, SpendFile(directory / SPEND, earlier=earlier))
+        if batches is not None:
+            self.budget.spend.elsewhere = batches.committed()
         self._meters: dict[str, Meter] = {}
         self._open: dict[str, ChatModel] = {}
 
@@ -98,15 +111,18 @@ class ModelPool:
     async def _opened(self, role: str) -> ChatModel:
         meter = self._meters.setdefault(self._name(role), Meter())
         if role in self._given:
-            account = self._budget.account(self._name(role), None, meter)
+            account = self.budget.account(self._name(role), None, meter)
             model = Budgeted(self._given[role], account)
             return Cached(model, path=self._cache_path, meter=meter)
         settings = self._config.model_for(role)
+        if self._batches is not None and self._config.mode != "live" and role != EMBEDDER:
+            self.budget.account(settings.model, prices(settings), meter)  # refuses a vain cap
+            return Cached(self._batches.model(settings), path=self._cache_path, meter=meter)
         return await open_model(
             settings,
             cache_path=self._cache_path,
             meter=meter,
-            budget=self._budget,
+            budget=self.budget,
             note=self._note,
             embeds=role == EMBEDDER,
         )
@@ -160,11 +176,12 @@ class ModelPool:
         return ModelRecord(model=self._name(role), endpoint=endpoint, identity=self._identity(role))
 
     def totals(self) -> dict[str, Totals]:
-        """Counts by model, over all sessions of the run."""
+        """Counts by model, over all sessions of the run; what batches took stands by itself."""
         totals = dict(self._spent)
         for name, meter in self._meters.items():
             totals[name] = totals.get(name, Totals()) + meter.snapshot()
-        return with_spend(totals, self._budget.spend.totals())
+        live = with_spend(totals, self.budget.spend.totals())
+        return live if self._batches is None else live | self._batches.totals()
 
     def usage(self) -> dict[str, dict[str, Any]]:
         """`totals` as plain values."""
@@ -195,4 +212,4 @@ class ModelPool:
                 _, model = self._open.popitem()
                 await model.close()
         finally:
-            self._budget.close()
+            self.budget.close()

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from clear_pipeline import __version__
-from clear_pipeline.config import Config
+from clear_pipeline.config import EMBEDDER, Config
 from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.engine.base import Engine
 from clear_pipeline.engine.local import LocalEngine
-from clear_pipeline.errors import BudgetExceededError, UnwritableError
+from clear_pipeline.errors import (
+    BudgetExceededError,
+    PendingError,
+    RunFailedError,
+    UnwritableError,
+)
 from clear_pipeline.ingest import ingest
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.batch.batches import Batches
 from clear_pipeline.load import Data
 from clear_pipeline.manifest import Manifest, StageRecord
 from clear_pipeline.model_pool import ModelPool, identity_of
@@ -33,6 +39,7 @@ from clear_pipeline.resume import (
     whole_fingerprint,
     work_left,
 )
+from clear_pipeline.rounds import batches_of, pending, refuse_without_batches
 from clear_pipeline.run import Run
 from clear_pipeline.run_log import RunLog
 from clear_pipeline.schema import JSON
@@ -54,6 +61,7 @@ class _Work:
     engine: Engine
     progress: Progress
     log: RunLog
+    batches: Batches | None
 
     def save(self) -> None:
         """Write the manifest, with what was spent so far."""
@@ -99,39 +107,46 @@ class Pipeline:
             UsageError: Wrong input or config, or `out` holds a run of other data.
             RunFailedError: The run stopped; the same call resumes it.
             BudgetExceededError: A cap was reached; the same call with a higher one goes on.
+            BatchPendingError: Batches have yet to answer; the same call goes on when they have.
         """
         in_own_loop(self._run(data, Path(out)))
         return Run(out)
 
     async def _run(self, data: Data, out: Path) -> None:
         _refuse_other_scorer(self.config, self._models)
+        await refuse_without_batches(self.config, self._models)
         store = Store(out)
         with store.locked(self._progress.note), RunLog(out) as log:
             log.event("started", version=__version__, stages=[s.name for s in self.config.stages])
             manifest = ingest(data, self.config.load, store, self._progress)
             log.event("loaded", **manifest.counts())
             write_text_atomically(out / CONFIG, self.config.to_yaml())
+            batches = await batches_of(self.config, out, self._progress.note)
             pool = ModelPool(
                 self.config,
                 self._models,
                 directory=out,
                 spent=manifest.usage,
                 note=self._progress.note,
+                batches=batches,
             )
-            work = _Work(store, manifest, pool, LocalEngine(store), self._progress, log)
+            engine = LocalEngine(store)
+            work = _Work(store, manifest, pool, engine, self._progress, log, batches)
             manifest.chain = [stage.name for stage in self.config.stages]
             manifest.budget = self.config.budget.model_dump(exclude_none=True)
             try:
                 manifest.models = pool.records(self.config.stages)
-                for position, stage in enumerate(self.config.stages):
-                    await _run_stage(stage, manifest.chain[:position], work)
+                for position in range(len(self.config.stages)):
+                    await _run_in_rounds(self.config.stages, position, work)
+                work.save()
             except BaseException:
                 with suppress(UnwritableError):  # the error that stopped the run is told
                     work.save()
                 raise
             finally:
                 await pool.close()
-            work.save()
+                if batches is not None:
+                    await batches.close()
             if failures := pool.failures():
                 self._progress.note(failures)
             write_outputs(self.config, manifest, store, self._progress)
@@ -147,6 +162,26 @@ def _refuse_other_scorer(config: Config, given: Mapping[str, ChatModel]) -> None
     for stage in config.stages:
         if isinstance(stage, Calibrate):
             stage.refuse_other_scorer(identity_of("scorer", config, given))
+
+
+async def _run_in_rounds(stages: Sequence[Stage], position: int, work: _Work) -> None:
+    """Bring one stage up to date, or submit what it asks and stop."""
+    stage, batches = stages[position], work.batches
+    try:
+        await _run_stage(stage, work.manifest.chain[:position], work)
+    except PendingError:
+        if batches is None:
+            raise
+        roles = dict.fromkeys(role for each in stages[position:] for role in each.roles())
+        models = await work.pool.open([role for role in roles if role != EMBEDDER])
+        later, budget = stages[position + 1 :], work.pool.budget
+        raise await pending(stage, later, models, batches, budget) from None
+    except RunFailedError:
+        if batches is not None:
+            batches.finish(stage.name)
+        raise
+    if batches is not None:
+        batches.finish(stage.name)
 
 
 async def _run_stage(stage: Stage, earlier: list[str], work: _Work) -> None:

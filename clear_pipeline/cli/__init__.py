@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from clear_pipeline.cli.batch import batch_app
 from clear_pipeline.cli.calibrate import calibrate
 from clear_pipeline.cli.console import Warnings, fail
 from clear_pipeline.cli.evaluate import evaluate_app
@@ -28,6 +29,7 @@ app.command()(run)
 app.command()(probe)
 app.command()(calibrate)
 register_inspect(app)
+app.add_typer(batch_app, name="batch")
 app.add_typer(model_app, name="model")
 app.add_typer(evaluate_app, name="evaluate")
 

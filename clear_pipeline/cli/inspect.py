@@ -1,4 +1,4 @@
-"""`status`, `explain`, `rows`, `report`, `export`: looking at a run, without a call."""
+"""`status`, `explain`, `rows`, `report`, `export`: looking at a run, asking no model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from clear_pipeline.cli.batch import batches_table, current_batches
 from clear_pipeline.cli.console import Json, RunPath, next_command, output, print_json
 from clear_pipeline.config import export_settings
 from clear_pipeline.export import EXPORT_FORMATS, PARQUET
@@ -23,8 +24,11 @@ def status(run: RunPath, *, as_json: Json = False) -> None:
     """Where a run stands: fates, calls, spend, what is next."""
     opened = open_run(run)
     if as_json:
-        print_json(views.status_json(opened))
+        states = [batch.to_json() for batch in current_batches(opened)]
+        print_json({**views.status_json(opened), "batches": states})
         return
+    if batches := current_batches(opened):
+        output.print(batches_table(batches))
     output.print(views.status(opened))
 
 

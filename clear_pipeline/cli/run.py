@@ -16,7 +16,7 @@ from clear_pipeline.cli.caps import MaxCalls, MaxTokens, MaxUsd, caps_of, stoppe
 from clear_pipeline.cli.console import errors, next_command, output
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.config import Config, build_config
-from clear_pipeline.errors import BudgetExceededError, UsageError
+from clear_pipeline.errors import BatchPendingError, BudgetExceededError, UsageError
 from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.pricing import price_source, prices
 from clear_pipeline.pipeline import Pipeline
@@ -40,6 +40,9 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
     calibration: Annotated[
         Path | None, typer.Option(help="File of `clear-pipeline calibrate`.")
     ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="live, batch (half the price) or offline (files).")
+    ] = None,
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="a.b=value, as in filter.keep.count=500")
     ] = None,
@@ -54,6 +57,7 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
         flags={
             **flags_of(model, base_url, mapping, limit, has_config=config is not None),
             **caps_of(max_usd, max_tokens, max_calls),
+            **({} if mode is None else {"mode": mode}),
         },
         stages=None if stages is None else [s.strip() for s in stages.split(",") if s.strip()],
         preset=preset,
@@ -68,6 +72,10 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
         raise typer.Exit(130) from None
     except BudgetExceededError as error:
         raise stopped(error) from None
+    except BatchPendingError as waiting:
+        errors.print(Text(str(waiting)))
+        next_command(f"clear-pipeline status {shlex.quote(str(out))}")
+        raise typer.Exit(waiting.exit_code) from None
     output.print(views.summary(finished))
     key = key_beside(data)
     if key is not None:

@@ -41,5 +41,9 @@ class Engine(Protocol):
     async def annotate(
         self, stage: Stage, tasks: Sequence[ShardTask], ctx: Context, done: Done
     ) -> None:
-        """`stage.annotate` of every shard; `done` is called for each as soon as it is ready."""
+        """`stage.annotate` of every shard; `done` is called for each as soon as it is ready.
+
+        Raises:
+            PendingError: Shards wait for a batch; all others are done.
+        """
         ...

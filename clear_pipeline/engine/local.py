@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from clear_pipeline.engine.base import Done, ShardTask
+from clear_pipeline.llm.pending import Independent
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, Stage, alive_rows
 from clear_pipeline.store import Store
 
@@ -34,11 +35,17 @@ class LocalEngine:
     async def annotate(
         self, stage: Stage, tasks: Sequence[ShardTask], ctx: Context, done: Done
     ) -> None:
-        """Annotate every shard and hand its columns to `done`."""
-        for task in tasks:
-            shard = self._store.joined(task.key, task.parts)
-            columns = await stage.annotate(shard, alive_rows(shard.table), task.state, ctx)
-            done(task.key, with_ids(stage, shard, columns))
+        """Annotate every shard and hand its columns to `done`.
+
+        Raises:
+            PendingError: Shards wait for a batch; all others are done.
+        """
+        with Independent() as independent:
+            for task in tasks:
+                shard = self._store.joined(task.key, task.parts)
+                with independent.part():
+                    columns = await stage.annotate(shard, alive_rows(shard.table), task.state, ctx)
+                    done(task.key, with_ids(stage, shard, columns))
 
 
 def with_ids(stage: Stage, shard: Shard, columns: pa.Table) -> pa.Table:

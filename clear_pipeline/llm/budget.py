@@ -90,6 +90,14 @@ class Budget:
             self.look_again()
             raise
 
+    def fits(self, amount: Amount) -> bool:
+        """Whether so much more may be spent under every cap, whatever the open requests take."""
+        return self._cap_below(self.spend.committed + amount) is None
+
+    def exceeded(self, amount: Amount) -> BudgetExceededError:
+        """What to raise if so much does not fit and nothing is open that might leave room."""
+        return self._exceeded(amount)
+
     def look_again(self) -> None:
         """Soon, grant what fits by then: one commit for all that came in one turn of the loop."""
         if self._waiting and not self._due:

@@ -91,13 +91,16 @@ class Cached:
         if not completion.choices:
             raise CallError("garbled", "the reply holds no choices", transient=True)
         self._meter.answered(len(completion.choices))
-        usages = [completion.usage] + [Usage()] * (len(completion.choices) - 1)
-        return {
-            index: Answer(choice, completion.model, usage)
-            for index, choice, usage in zip(
-                request.samples, completion.choices, usages, strict=False
-            )
-        }
+        return answers_of(request, completion)
+
+
+def answers_of(request: ChatRequest, completion: Completion) -> dict[int, Answer]:
+    """What is stored of a reply to the first samples of a request, by sample index."""
+    usages = [completion.usage] + [Usage()] * (len(completion.choices) - 1)
+    return {
+        index: Answer(choice, completion.model, usage)
+        for index, choice, usage in zip(request.samples, completion.choices, usages, strict=False)
+    }
 
 
 def _first_gap(samples: range, answers: dict[int, Answer]) -> range:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import replace
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any, Final
 
 from clear_pipeline.llm.base import OMIT, Capabilities, ChatRequest, Completion
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.wire import Body, request_body
+from clear_pipeline.schema import JSON
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,29 @@ class Dialect:
         self._effort = _EFFORTS[0] if thinker else None
         self.per_choice_usage = False
         self.capabilities = Capabilities(prompt_logprobs=False if settings.is_openai else None)
+
+    def learned(self) -> dict[str, JSON]:
+        """What has been learned so far, as plain values for `recall`."""
+        return {
+            "limit_name": self._limit_name,
+            "refused": sorted(self._refused),
+            "max_samples": self._max_samples,
+            "max_logprobs": self._max_logprobs,
+            "thinks": self._thinks,
+            "effort": self._effort,
+            "capabilities": asdict(self.capabilities),
+        }
+
+    def recall(self, learned: Mapping[str, Any]) -> None:
+        """Know what an earlier client of the same endpoint had learned; settings still hold."""
+        most = [n for n in (self._max_samples, learned["max_samples"]) if n is not None]
+        self._limit_name = learned["limit_name"]
+        self._refused = set(learned["refused"])
+        self._max_samples = min(most, default=None)
+        self._max_logprobs = learned["max_logprobs"]
+        self._thinks = learned["thinks"]
+        self._effort = learned["effort"]
+        self.capabilities = Capabilities(**learned["capabilities"])
 
     def is_llama_cpp(self, slots: int) -> None:
         """The server is a llama.cpp that computes `slots` samples at once, and no more."""

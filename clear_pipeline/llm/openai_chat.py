@@ -6,10 +6,12 @@ retries, concurrency and the cache are layers above it.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Awaitable
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+import httpx2
 import openai
 
 from clear_pipeline.errors import (
@@ -33,6 +35,8 @@ from clear_pipeline.llm.wire import (
     thought_tokens,
     usage_bound,
 )
+
+T = TypeVar("T")
 
 _PROBE_SECONDS: Final = 5.0
 _MESSAGE_LENGTH: Final = 300
@@ -92,6 +96,46 @@ class OpenAIChat:
     def capabilities(self) -> Capabilities:
         """What is known of the endpoint so far."""
         return self._dialect.capabilities
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the endpoint understands."""
+        return self._dialect
+
+    @property
+    def sdk(self) -> openai.AsyncOpenAI:
+        """For the endpoint's other paths; await its calls in `translated`."""
+        return self._client
+
+    async def translated(self, call: Awaitable[T]) -> T:
+        """Await a call of `sdk`.
+
+        Raises:
+            CallError: It failed.
+            RunFailedError: This endpoint answers nothing: refused key, no quota.
+        """
+        try:
+            return await call
+        except (openai.APIError, ValueError) as error:
+            raise self._translated(error) from None
+
+    def refusal(self, body: Body, status: int, reply: object) -> ClearPipelineError | None:
+        """What an HTTP error means that came for `body` in a file, as `complete` would take it.
+
+        Returns:
+            None if asking again, with a body that is made anew, may go better.
+        """
+        request = httpx2.Request("POST", f"{self._settings.url}/chat/completions")
+        response = httpx2.Response(status, request=request)
+        error = self._client._make_status_error(str(reply), body=reply, response=response)  # noqa: SLF001
+        kinds = (openai.BadRequestError, openai.UnprocessableEntityError)
+        if isinstance(error, kinds) and self._dialect.learn_from_refusal(
+            body, param=_blamed(error), message=self._said(error)
+        ):
+            return None
+        if isinstance(error, openai.NotFoundError):
+            return UsageError(f"{self._settings.url} has no model {self._settings.model!r}")
+        return self._translated(error)
 
     async def probe(self) -> None:
         """Learn whether the server runs, and whether it is a llama.cpp.

@@ -38,15 +38,15 @@ class Reservation:
         self.amount = Amount(1, self.most.prompt + self.most.completion, dollars)
 
 
-def most_nanodollars(most: Usage, prices: Prices) -> int:
+def most_nanodollars(most: Usage, prices: Prices, *, batch: bool = False) -> int:
     """The price of so many tokens if each prompt token is of the dearest kind."""
     kinds = (
         Usage(prompt=most.prompt),
         Usage(prompt=most.prompt, cached=most.prompt),
         Usage(prompt=most.prompt, cache_write=most.prompt),
     )
-    prompt = max(cost(usage, prices) for usage in kinds)
-    return nanodollars(prompt + cost(Usage(completion=most.completion), prices))
+    prompt = max(cost(usage, prices, batch=batch) for usage in kinds)
+    return nanodollars(prompt + cost(Usage(completion=most.completion), prices, batch=batch))
 
 
 @dataclass(slots=True)
@@ -77,9 +77,14 @@ class Sum:
 
 
 class Spend:
-    """The sums of one process, in memory. `spend_file.SpendFile` keeps them over resumes."""
+    """The sums of one process, in memory. `spend_file.SpendFile` keeps them over resumes.
+
+    Attributes:
+        elsewhere: What the run has spent, or may have to pay, that another record has: batches.
+    """
 
     def __init__(self) -> None:
+        self.elsewhere = Amount()
         self._sums: dict[str, Sum] = {}
         self._open: set[Reservation] = set()
         self._held = Amount()
@@ -92,7 +97,7 @@ class Spend:
     @property
     def spent(self) -> Amount:
         """What was billed or may have been, without the requests that are open."""
-        return sum((each.spent for each in self._sums.values()), Amount())
+        return sum((each.spent for each in self._sums.values()), self.elsewhere)
 
     @property
     def unaccounted(self) -> Amount:
@@ -154,10 +159,12 @@ class Spend:
 
 
 def with_spend(totals: Mapping[str, Totals], spent: Mapping[str, Totals]) -> dict[str, Totals]:
-    """The counts by model, with requests, tokens and dollars as the record of spend has them."""
-    merged = {}
-    for model in dict.fromkeys([*totals, *spent]):
-        money = spent.get(model, Totals())
+    """The counts by model, with requests, tokens and dollars as the record of spend has them.
+
+    A model that the record does not know was asked in batches, which are counted apart.
+    """
+    merged = dict(totals)
+    for model, money in spent.items():
         merged[model] = replace(
             totals.get(model, Totals()),
             requests=money.requests,

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from clear_pipeline.llm.batch.record import usage_name
 from clear_pipeline.llm.budget import dollars
 from clear_pipeline.llm.meter import Totals
 from clear_pipeline.report.calibration import calibration_of, shown
@@ -166,12 +167,13 @@ def _stages(run: Run) -> Iterator[StageSettings]:
 def _models(run: Run) -> Iterator[ModelUse]:
     totals = run.usage()
     for role, record in run.manifest.models.items():
-        used = totals.get(record.model)
+        names = (record.model, usage_name(record.model))
+        found = [totals[name] for name in names if name in totals]
         yield ModelUse(
             role=role,
             model=record.model,
             endpoint=record.endpoint,
-            usage={} if used is None else usage_lines(used),
+            usage=usage_lines(sum(found, Totals())) if found else {},
         )
 
 

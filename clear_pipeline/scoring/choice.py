@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel, ChatRequest, Choice
+from clear_pipeline.llm.pending import Independent
 from clear_pipeline.prompts.base import question_of
 from clear_pipeline.prompts.choices import (
     choice_probabilities,
@@ -125,13 +126,15 @@ async def ask_orders(
     """
     totals: defaultdict[str, float] = defaultdict(float)
     replies = []
-    for messages, option in orders:
-        reply = await ask_choice(
-            model, messages, choices=tuple(option), via=via, text_samples=text_samples
-        )
-        replies.append(reply)
-        for choice, probability in reply.probabilities.items():
-            totals[option[choice]] += probability
+    with Independent() as independent:
+        for messages, option in orders:
+            with independent.part():
+                reply = await ask_choice(
+                    model, messages, choices=tuple(option), via=via, text_samples=text_samples
+                )
+                replies.append(reply)
+                for choice, probability in reply.probabilities.items():
+                    totals[option[choice]] += probability
     known = [reply.mass for reply in replies if reply.mass is not None]
     return ChoiceReply(
         {name: total / len(replies) for name, total in totals.items()},

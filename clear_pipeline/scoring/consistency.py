@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.pending import Independent
 from clear_pipeline.prompts.answer import DrawForm, draws_request, final_answer, parse_draw
 from clear_pipeline.schema import Example
 from clear_pipeline.scoring.answers import exact_match
@@ -85,7 +86,11 @@ async def observe(
     Raises:
         CallError: A call of `agree` failed.
     """
-    pairs = [await _compared(example, text, agree) for text in draws]
+    pairs = []
+    with Independent() as independent:
+        for text in draws:
+            with independent.part():
+                pairs.append(await _compared(example, text, agree))
     k = len(draws)
     return Consistency(
         score=sum(observed(s, float(r), alpha=alpha) for s, r in pairs) / k,

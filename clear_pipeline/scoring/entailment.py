@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.pending import Independent
 from clear_pipeline.prompts.entailment import CHOICES, CONTRADICTION, Which, entailment_prompt
 from clear_pipeline.schema import Example
 from clear_pipeline.scoring.choice import ask_choice
@@ -29,8 +30,11 @@ async def agreement(
     Source: Chen & Mueller 2023 (arXiv 2308.16175), observed consistency; with the scoring model
     in the place of an NLI model, see docs/design.md.
     """
-    forward = await _contradiction(model, example, other, hypothesis="second", via=via)
-    backward = await _contradiction(model, example, other, hypothesis="first", via=via)
+    with Independent() as independent:
+        with independent.part():
+            forward = await _contradiction(model, example, other, hypothesis="second", via=via)
+        with independent.part():
+            backward = await _contradiction(model, example, other, hypothesis="first", via=via)
     return 1.0 - (forward + backward) / 2
 
 
@@ -44,9 +48,11 @@ async def _contradiction(
 ) -> float:
     parts = passages(example.response if hypothesis == "first" else other)
     total = 0.0
-    for part in parts:
-        passage = part.text if len(parts) > 1 else None
-        prompt = entailment_prompt(example, other, hypothesis=hypothesis, passage=passage)
-        reply = await ask_choice(model, prompt, choices=CHOICES, via=via)
-        total += part.sentences * reply.probabilities[CONTRADICTION]
+    with Independent() as independent:
+        for part in parts:
+            passage = part.text if len(parts) > 1 else None
+            prompt = entailment_prompt(example, other, hypothesis=hypothesis, passage=passage)
+            with independent.part():
+                reply = await ask_choice(model, prompt, choices=CHOICES, via=via)
+                total += part.sentences * reply.probabilities[CONTRADICTION]
     return min(1.0, total / sum(part.sentences for part in parts))

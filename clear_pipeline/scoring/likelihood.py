@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, assert_never
 
 from clear_pipeline.errors import TRANSIENT_KINDS, CallError, RunFailedError, UsageError
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.pending import Independent
 from clear_pipeline.schema import Example, Message, Role
 from clear_pipeline.scoring.forced import force
 
@@ -120,8 +121,11 @@ async def likelihood(
     Raises:
         CallError: A call failed, or the server scored another text.
     """
-    given = await force(model, example.messages, example.response, max_tokens=max_tokens)
     alone = None
-    if form in {"gain_per_token", "gain"}:
-        alone = (await force(model, ALONE, example.response, max_tokens=max_tokens)).logprob
+    with Independent() as independent:
+        with independent.part():
+            given = await force(model, example.messages, example.response, max_tokens=max_tokens)
+        if form in {"gain_per_token", "gain"}:
+            with independent.part():
+                alone = (await force(model, ALONE, example.response, max_tokens=max_tokens)).logprob
     return Likelihood(given.logprob, alone, given.tokens, given.cut, form)

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.pending import Independent
 from clear_pipeline.prompts.judge import (
     DOUBT_VALUES,
     LETTERS,
@@ -109,10 +110,12 @@ class YesNo:
     ) -> OrderVerdict:
         """Compare `pair`, of which the one labelled `candidate` is the new response."""
         right: dict[str, float] = {}
-        for label in ("A", "B"):
-            prompt = yes_no_prompt(example, *pair, label=label)
-            reply = await ask_choice(model, prompt, choices=("Yes", "No"))
-            right[label] = reply.probabilities["Yes"]
+        with Independent() as independent:
+            for label in ("A", "B"):
+                prompt = yes_no_prompt(example, *pair, label=label)
+                with independent.part():
+                    reply = await ask_choice(model, prompt, choices=("Yes", "No"))
+                    right[label] = reply.probabilities["Yes"]
         new, old = right[candidate], right["B" if candidate == "A" else "A"]
         for_new, for_old = new * (1 - old), old * (1 - new)
         # Neither is likelier if both or none are surely right.
@@ -183,8 +186,11 @@ async def prefer(model: ChatModel, example: Example, candidate: str, *, form: Fo
         CallError: A call failed or its reply could not be read.
     """
     original = example.response
-    first = await form.judge(model, example, (original, candidate), candidate="B")
-    second = await form.judge(model, example, (candidate, original), candidate="A")
+    with Independent() as independent:
+        with independent.part():
+            first = await form.judge(model, example, (original, candidate), candidate="B")
+        with independent.part():
+            second = await form.judge(model, example, (candidate, original), candidate="A")
     return Preference(first, second)
 
 
@@ -192,9 +198,11 @@ async def _certainty(
     model: ChatModel, example: Example, pair: tuple[str, str], *, candidate: Label
 ) -> float:
     values = []
-    for prompt in doubt_prompts(example, *pair, label=candidate):
-        reply = await ask_choice(model, prompt, choices=tuple(DOUBT_VALUES))
-        values.append(sum(p * DOUBT_VALUES[word] for word, p in reply.probabilities.items()))
+    with Independent() as independent:
+        for prompt in doubt_prompts(example, *pair, label=candidate):
+            with independent.part():
+                reply = await ask_choice(model, prompt, choices=tuple(DOUBT_VALUES))
+                values.append(sum(p * DOUBT_VALUES[w] for w, p in reply.probabilities.items()))
     return sum(values) / len(values)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Literal
 
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.pending import Independent
 from clear_pipeline.prompts.reflection import WORDINGS, reflection_orders
 from clear_pipeline.prompts.views import WHOLE, views
 from clear_pipeline.schema import Example
@@ -66,10 +67,11 @@ async def reflect(
     ask = partial(
         _reflect, model, wordings=wordings, via=via, orders=orders, text_samples=text_samples
     )
-    seen = {
-        name: await ask(view)
-        for name, view in (views(example) if in_parts else {WHOLE: example}).items()
-    }
+    seen: dict[str, _View] = {}
+    with Independent() as independent:
+        for name, view in (views(example) if in_parts else {WHOLE: example}).items():
+            with independent.part():
+                seen[name] = await ask(view)
     values = {name: min(view.values[name] for view in seen.values()) for name in wordings}
     known = [view.choice_mass for view in seen.values() if view.choice_mass is not None]
     return Reflection(
@@ -101,20 +103,20 @@ async def _reflect(
     text_samples: int,
 ) -> _View:
     values: dict[str, float] = {}
-    masses, ways = [], []
-    for name in wordings:
-        wording = WORDINGS[name]
-        prompts = reflection_orders(example, wording, samples=orders)
-        reply = await ask_orders(model, prompts, via=via, text_samples=text_samples)
-        expected = sum(p * wording.values[c] for c, p in reply.probabilities.items())
+    replies = {}
+    with Independent() as independent:
+        for name in wordings:
+            prompts = reflection_orders(example, WORDINGS[name], samples=orders)
+            with independent.part():
+                replies[name] = await ask_orders(model, prompts, via=via, text_samples=text_samples)
+    for name, reply in replies.items():
+        expected = sum(p * WORDINGS[name].values[c] for c, p in reply.probabilities.items())
         values[name] = min(expected, 1.0)
-        masses.append(reply.mass)
-        ways.append(reply.via)
-    known = [mass for mass in masses if mass is not None]
+    known = [reply.mass for reply in replies.values() if reply.mass is not None]
     return _View(
         values=values,
         choice_mass=min(known) if known else None,
-        via=max(ways, key=WEAKEST_LAST.index),
+        via=max((reply.via for reply in replies.values()), key=WEAKEST_LAST.index),
     )
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.pending import Independent
 from clear_pipeline.manifest import StageRecord
 from clear_pipeline.schema import JSON
 from clear_pipeline.settings import Settings as Settings  # noqa: PLC0414  # stages are Settings
@@ -153,6 +154,7 @@ class Stage(Protocol):
             ctx: Models and progress.
 
         Raises:
+            PendingError: An answer is yet to come with a batch; all that can be asked was asked.
             RunFailedError: The stage cannot go on. A single row's failure is never raised.
         """
         ...
@@ -171,6 +173,19 @@ class DatasetStage(Stage, Protocol):
 
         Raises:
             NoSurvivorsError: The stage would leave no row.
+        """
+        ...
+
+
+@runtime_checkable
+class AskingStage(Stage, Protocol):
+    """A stage that asks models."""
+
+    def rounds(self, models: Mapping[str, ChatModel]) -> int:
+        """How many batches, one after the other, answer all its questions about a row.
+
+        That is its longest chain of questions that wait for each other's answers, where every
+        answer can be read in the way in which it is asked for.
         """
         ...
 
@@ -195,19 +210,22 @@ async def map_rows(
 ) -> list[R]:
     """Apply an async function to all items, at most `limit` at once; results in input order.
 
-    The first exception cancels the rest and is raised as it is.
+    The first exception cancels the rest and is raised as it is, but for a `PendingError`: that one
+    is raised when all items have been seen.
     """
     results: dict[int, R] = {}
-    pending = iter(enumerate(items))
+    rest = iter(enumerate(items))
 
     async def worker() -> None:
-        for index, item in pending:
-            results[index] = await function(item)
+        for index, item in rest:
+            with independent.part():
+                results[index] = await function(item)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(limit, len(items))):
-                group.create_task(worker())
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+    with Independent() as independent:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(limit, len(items))):
+                    group.create_task(worker())
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
     return [results[index] for index in range(len(items))]

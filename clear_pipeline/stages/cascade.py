@@ -138,6 +138,10 @@ class Cascade(Sampling):
         """The model that scores, and the one that embeds if draws are compared by it."""
         return ("scorer", *self.sampling_roles())
 
+    def rounds(self, models: Mapping[str, ChatModel]) -> int:  # noqa: ARG002
+        """Draws, then verdicts on them."""
+        return self.sampling_rounds
+
     def summarize(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
         """The keys of the rows that could still be exported."""
         return [key for key, lives in zip(_keys(shard), alive, strict=True) if lives]

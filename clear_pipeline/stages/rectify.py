@@ -7,7 +7,7 @@ fate that the filter gave it. The original stays beside it in any case.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from clear_pipeline.errors import CallError
+from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.prompts.candidate import (
     UnfitCandidateError,
     candidate_request,
@@ -109,6 +110,10 @@ class Rectify(Settings):
     def roles(self) -> tuple[str, ...]:
         """Who writes, and who judges."""
         return ("candidate", "judge")
+
+    def rounds(self, models: Mapping[str, ChatModel]) -> int:  # noqa: ARG002
+        """A candidate, then verdicts on it; sampled ones are reflected on."""
+        return 3 if self.form == "sampled" else 2
 
     async def annotate(
         self,

@@ -58,6 +58,11 @@ class Sampling(Settings):
         return extra_roles(self.similarity)
 
     @property
+    def sampling_rounds(self) -> int:
+        """Questions in a row, each of which waits for the one before: draws, then verdicts."""
+        return 2 if self.similarity == "llm" else 1
+
+    @property
     def draws_for_some(self) -> bool:
         """Whether rows may do without draws."""
         return self.draw_for != "all" or self.longest_answer is not None

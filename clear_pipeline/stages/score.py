@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.counted import Counted
+from clear_pipeline.llm.pending import Independent
 from clear_pipeline.prompts.reflection import WORDINGS
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring import bsdetector
@@ -179,6 +180,18 @@ class Score(Sampling):
         """The model that scores, and the one that embeds if draws are compared by it."""
         return ("scorer", *(self.sampling_roles() if self.k > 0 else ()))
 
+    def rounds(self, models: Mapping[str, ChatModel]) -> int:
+        """Its parts side by side; a likelihood by the tokens of a prompt takes two questions."""
+        likelihood = 0
+        if self.wants_likelihood:
+            able = models["scorer"].capabilities.prompt_logprobs
+            likelihood = {None: 4, True: 2, False: 0}[able]  # whether it is able is asked first
+        return max(
+            1 if self.reflection else 0,
+            self.sampling_rounds if self.k > 0 else 0,
+            likelihood,
+        )
+
     async def annotate(
         self,
         shard: Shard,
@@ -195,7 +208,6 @@ class Score(Sampling):
         model = ctx.models["scorer"]
         rows = list(zip(examples(shard.table), alive, strict=True))
         asked = any(lives and example.unscorable is None for example, lives in rows)
-        able = asked and await self._scores_text(model, ctx)
         if self.k > 0 and self.similarity == "nli":
             load_cross_encoder(self.nli_model)  # what is missing shows before the first call
 
@@ -205,7 +217,14 @@ class Score(Sampling):
             ctx.progress.advance()
             return scored
 
-        scored = await map_rows(score, rows, limit=ctx.rows_in_flight)
+        able = asked and self._rests_on_likelihood
+        if able:
+            await require_likelihood(model)
+        with Independent() as independent:
+            if asked and not able:
+                with independent.part():
+                    able = await self._scores_text(model, ctx)
+            scored = await map_rows(score, rows, limit=ctx.rows_in_flight)
         columns = {name: [getattr(row, name) for row in scored] for name in COLUMNS.names}
         return pa.table(columns, schema=COLUMNS)
 
@@ -213,9 +232,6 @@ class Score(Sampling):
         """Whether the likelihood is asked for; a preset of several parts can do without it."""
         if not self.wants_likelihood:
             return False
-        if not set(self.weights) - {"likelihood"}:
-            await require_likelihood(model)
-            return True
         able = ctx.found.get(model.identity)
         if able is None:
             able = ctx.found[model.identity] = await scores_text(model)
@@ -233,12 +249,16 @@ class Score(Sampling):
         if example.unscorable is not None:
             return row
         ctx.tally.begun += 1
+        parts: dict[str, _Part] = {
+            "reflection_usage": self._reflect,
+            "consistency_usage": partial(self._observe, ctx=ctx),
+            **({"likelihood_usage": self._likelihood} if likely else {}),
+        }
         try:
-            observe_row = partial(self._observe, ctx=ctx)
-            await self._counted(self._reflect, "reflection_usage", model, example, row)
-            await self._counted(observe_row, "consistency_usage", model, example, row)
-            if likely:
-                await self._counted(self._likelihood, "likelihood_usage", model, example, row)
+            with Independent() as independent:
+                for column, part in parts.items():
+                    with independent.part():
+                        await self._counted(part, column, model, example, row)
         except CallError as error:
             row.score_error = str(error)
             ctx.tally.fail(self.name, row.score_error, self.max_failed_fraction, kind=error.kind)
@@ -302,6 +322,11 @@ class Score(Sampling):
         row.logp_alone = found.alone
         row.response_tokens = found.tokens
         row.response_cut = found.cut
+
+    @property
+    def _rests_on_likelihood(self) -> bool:
+        """Whether an endpoint that scores no text cannot serve at all."""
+        return self.wants_likelihood and not set(self.weights) - {"likelihood"}
 
     @property
     def wants_likelihood(self) -> bool:

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from clear_pipeline.calibration import Calibration
 from clear_pipeline.errors import CallError
+from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
@@ -72,6 +73,10 @@ class SecondOpinion(Settings):
     def roles(self) -> tuple[str, ...]:
         """The other model."""
         return ("second",)
+
+    def rounds(self, models: Mapping[str, ChatModel]) -> int:  # noqa: ARG002
+        """All questions at once."""
+        return 1
 
     def summarize(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
         """The keys of the rows that could still be exported."""

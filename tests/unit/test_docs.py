@@ -16,6 +16,7 @@ from clear_pipeline.config import Config
 from clear_pipeline.corruptions import CORRUPTIONS
 from clear_pipeline.export import EXPORT_FORMATS, ExportSettings
 from clear_pipeline.formats import FORMATS
+from clear_pipeline.llm.batch.settings import BatchSettings
 from clear_pipeline.llm.settings import BudgetSettings, ModelSettings, Prices
 from clear_pipeline.load import LoadSettings
 from clear_pipeline.schema import Fate
@@ -33,8 +34,8 @@ TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SETTINGS: list[type[BaseModel]] = [
-    Config, BudgetSettings, ModelSettings, Prices, LoadSettings, Dedup, Score, Calibrate, Filter,
-    Rectify, ExportSettings, cascade.Cascade, second_opinion.SecondOpinion,
+    Config, BatchSettings, BudgetSettings, ModelSettings, Prices, LoadSettings, Dedup, Score,
+    Calibrate, Filter, Rectify, ExportSettings, cascade.Cascade, second_opinion.SecondOpinion,
 ]  # fmt: skip
 
 

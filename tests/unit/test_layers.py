@@ -21,7 +21,7 @@ LAYERS = [
     {"outputs"},
     {"report", "card"},
     {"run"},
-    {"ingest", "resume", "model_pool"},
+    {"ingest", "resume", "model_pool", "rounds"},
     {"engine"},
     {"config"},
     {"config_errors", "config_keys", "config_values"},

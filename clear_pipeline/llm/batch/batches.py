@@ -1,0 +1,322 @@
+"""The batches of one run: looked after first, then filled with what the stages ask."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from clear_pipeline.durable import file_sha256, write_atomically
+from clear_pipeline.errors import ClearPipelineError, RunFailedError
+from clear_pipeline.llm.answers import Answers, set_damaged_aside
+from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.batch.carrier import (
+    ENDED,
+    Carrier,
+    Offline,
+    Seen,
+    requests_path,
+    results_path,
+)
+from clear_pipeline.llm.batch.collector import Collector
+from clear_pipeline.llm.batch.intake import take_in
+from clear_pipeline.llm.batch.lines import bodies
+from clear_pipeline.llm.batch.provider import Provider
+from clear_pipeline.llm.batch.queue import Part, Queue
+from clear_pipeline.llm.batch.record import INTENDED, Batch, Record
+from clear_pipeline.llm.batch.settings import BatchSettings
+from clear_pipeline.llm.batch.start import client_of
+from clear_pipeline.llm.budget import Budget
+from clear_pipeline.llm.meter import Amount, Totals
+from clear_pipeline.llm.pricing import prices
+from clear_pipeline.llm.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from clear_pipeline.llm.openai_chat import OpenAIChat
+
+RECORD: Final = "state.sqlite"
+"""Name of the record in the folder of batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One model: its client, the way of its batches, and what is to be asked of it next."""
+
+    settings: ModelSettings
+    chat: OpenAIChat
+    carrier: Carrier
+    queue: Queue
+
+
+class Batches:
+    """Everything that a run has to do with batches; one process at a time.
+
+    Args:
+        directory: Their folder in the run directory.
+        settings: Limits.
+        cache_path: Where answers go.
+        offline: Whether new batches are for an engine that is started by hand.
+        note: Told, a line each, what came of each batch.
+        read_only: Whether it is only looked at.
+
+    Raises:
+        DamagedRunError: The record cannot be used.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: BatchSettings,
+        *,
+        cache_path: Path,
+        offline: bool,
+        note: Callable[[str], None],
+        read_only: bool = False,
+    ) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._offline = offline
+        self._note = note
+        self._record = Record(directory / RECORD, read_only=read_only)
+        self._cache_path = cache_path
+        self._lines: dict[tuple[str, bool], _Line] = {}
+
+    def model(self, settings: ModelSettings) -> ChatModel:
+        """The model, as one whose answers come with batches."""
+        line = self._line(settings, offline=self._offline)
+        return Collector(
+            settings.identity,
+            line.chat.dialect,
+            self._record,
+            line.queue,
+            max_attempts=settings.max_attempts,
+        )
+
+    def open(self) -> list[Batch]:
+        """The batches that are not all in the cache, as they were last seen."""
+        return self._record.open()
+
+    def totals(self) -> dict[str, Totals]:
+        """What all batches of the run took, by `record.usage_name` of the model."""
+        return self._record.totals()
+
+    def committed(self) -> Amount:
+        """What all batches took, and the most that the open ones can take."""
+        return self._record.committed()
+
+    def rounds(self, stage: str) -> int:
+        """In how many rounds questions of a stage have been submitted."""
+        return self._record.rounds(stage)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in open batches."""
+        return self._record.waiting()
+
+    @property
+    def left_over(self) -> int:
+        """Questions for which there was no room."""
+        return sum(len(line.queue) for line in self._lines.values())
+
+    async def look(self) -> list[Batch]:
+        """The open batches as their engines see them now; nothing is taken in.
+
+        Raises:
+            RunFailedError: An engine cannot be asked.
+        """
+        return [(await self._seen(batch)).of(batch) for batch in self.open()]
+
+    async def visit(self) -> None:
+        """Look after the open batches: take in the results of those that have ended.
+
+        Raises:
+            RunFailedError: A whole batch has failed, or the provider cannot be asked. The same
+                command goes on.
+        """
+        failed: list[ClearPipelineError] = []
+        for batch in self.open():
+            known = await self._recovered(batch)
+            if known is None:
+                continue
+            seen = await self._seen(known)
+            now = seen.of(known)
+            self._record.update(now)
+            if seen.state == "failed":
+                failed.append(self._failed(now, seen))
+            elif seen.state in ENDED:
+                failed += await self._take_in(now, seen)
+        if failed:
+            raise failed[0]
+
+    async def submit(self, stage: str, budget: Budget) -> None:
+        """Submit what the models were asked since the last visit, as far as there is room.
+
+        Args:
+            stage: Whose questions these are.
+            budget: The caps of the run; a batch counts at the most that it can take until it ends.
+
+        Raises:
+            RunFailedError: The provider does not take it now. The same command goes on.
+            BudgetExceededError: A cap forbids any of it, and no batch is open.
+        """
+        round_ = self._record.rounds(stage) + 1
+        for line in self._lines.values():
+            enqueued = self._record.enqueued_tokens(line.settings.identity)
+            budget.spend.elsewhere = self._record.committed()
+            parts = line.queue.parts(enqueued=enqueued, fits=budget.fits)
+            first = line.queue.first
+            if first is not None and not parts and not budget.fits(first) and not self.open():
+                raise budget.exceeded(first)
+            batches = [self._intended(part, line, stage, round_) for part in parts]
+            for batch in batches:
+                path = requests_path(self._directory, batch)
+                await line.carrier.submit(batch, path, self._record.update, again=False)
+
+    def finish(self, stage: str) -> None:
+        """A stage is through, or has stopped: its next run begins anew."""
+        self._record.finish(stage)
+
+    async def cancel(self) -> list[Batch]:
+        """Have nothing more answered; returns the batches that were open.
+
+        What has been answered is taken in by the next visit.
+
+        Raises:
+            RunFailedError: The provider cannot be asked.
+        """
+        cancelled = []
+        for batch in self.open():
+            known = await self._recovered(batch, submit=False)
+            if known is None:
+                cancelled.append(replace(batch, state="cancelled"))
+            elif known.offline:
+                cancelled.append(replace(known, state="cancelled"))
+                self._record.end(cancelled[-1], failures={})
+            else:
+                await self._line(known.model, offline=False).carrier.cancel(known)
+                cancelled.append((await self._seen(known)).of(known))
+                self._record.update(cancelled[-1])
+        return cancelled
+
+    def words(self) -> str:
+        """The open batches in a few words."""
+        batches = self.open()
+        shown = [
+            f"batch {b.number}: {b.state}, {b.answered + b.failed:,} of {b.requests:,} done"
+            for b in batches[:5]
+        ]
+        more = [f"{len(batches) - len(shown):,} more"] if len(batches) > len(shown) else []
+        return "; ".join([*shown, *more])
+
+    def commands(self) -> list[str]:
+        """What to run by hand for the offline batches that are open."""
+        return [
+            f"vllm run-batch -i {requests_path(self._directory, b)} "
+            f"-o {results_path(self._directory, b)} --model {b.model.model}"
+            for b in self.open()
+            if b.offline
+        ]
+
+    async def close(self) -> None:
+        """Release connections and files."""
+        for line in self._lines.values():
+            line.queue.close()
+            await line.chat.close()
+        self._record.close()
+
+    def _line(self, settings: ModelSettings, *, offline: bool) -> _Line:
+        key = (settings.identity, offline)
+        if key not in self._lines:
+            chat = client_of(settings, offline=offline)
+            learned = self._record.learned(settings.identity)
+            if learned is not None:
+                chat.dialect.recall(learned)
+            carrier: Carrier = Offline(self._directory)
+            if not offline:
+                carrier = Provider(chat, settings, window=self._settings.completion_window)
+            known = prices(settings)
+            queue = Queue(self._settings, prices=known, at_batch_price=not offline)
+            self._lines[key] = _Line(settings, chat, carrier, queue)
+        return self._lines[key]
+
+    async def _seen(self, batch: Batch) -> Seen:
+        if batch.batch_id is None:
+            return Seen(batch.state)
+        return await self._line(batch.model, offline=batch.offline).carrier.look(batch)
+
+    async def _recovered(self, batch: Batch, *, submit: bool = True) -> Batch | None:
+        """A batch with its id, whatever an earlier process left undone; None if it is no more."""
+        if batch.batch_id is not None:
+            return batch
+        line = self._line(batch.model, offline=batch.offline)
+        path = requests_path(self._directory, batch)
+        if submit and path.is_file() and file_sha256(path) == batch.sha256:
+            found = await line.carrier.submit(batch, path, self._record.update, again=True)
+            self._note(f"batch {batch.number}, begun when the run stopped, is {found.batch_id}")
+            return found
+        batch_id = await line.carrier.find(batch)
+        if batch_id is None:
+            self._note(f"batch {batch.number} was never submitted; what it asks is asked anew")
+            self._record.end(batch, failures={})
+            return None
+        found = replace(batch, batch_id=batch_id, state="validating")
+        self._record.update(found)
+        return found
+
+    def _failed(self, batch: Batch, seen: Seen) -> RunFailedError:
+        """The provider took none of it; its questions are asked anew."""
+        self._record.end(batch, failures={}, totals=None)
+        requests_path(self._directory, batch).unlink(missing_ok=True)
+        return RunFailedError(
+            f"batch {batch.number} ({batch.batch_id}) of {batch.stage} has failed as a whole: "
+            f"{seen.reason or 'no reason given'}. The same command submits its "
+            f"{batch.requests:,} requests again; where the provider's limit on enqueued tokens is "
+            "the cause, set batch.max_enqueued_tokens to it"
+        )
+
+    async def _take_in(self, batch: Batch, seen: Seen) -> list[ClearPipelineError]:
+        line = self._line(batch.model, offline=batch.offline)
+        path = requests_path(self._directory, batch)
+        sent = {}
+        if path.is_file():
+            with path.open("rb") as file:
+                sent = bodies(file)
+        lines = await line.carrier.results(seen)
+        if told := set_damaged_aside(self._cache_path):
+            self._note(told)
+        with closing(Answers(self._cache_path)) as answers:
+            intake = take_in(
+                lines,
+                self._record.asked(batch),
+                sent,
+                state=seen.state,
+                chat=line.chat,
+                answers=answers,
+            )
+        self._record.learn(batch.model.identity, line.chat.dialect.learned())
+        self._record.end(batch, failures=intake.failures, totals=intake.totals(batch))
+        if not batch.offline:
+            path.unlink(missing_ok=True)
+        self._note(intake.words(batch))
+        return [] if intake.fatal is None else [intake.fatal]
+
+    def _intended(self, part: Part, line: _Line, stage: str, round_: int) -> Batch:
+        """Write the file of a batch, then the intent to submit it."""
+        number = self._record.next_number()
+        path = self._directory / f"requests-{number}.jsonl"
+
+        def write(temporary: Path) -> None:
+            with temporary.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines(line.queue.lines(part))
+
+        write_atomically(path, write)
+        batch = Batch(
+            number, uuid.uuid4().hex, stage, round_, self._offline, line.settings,
+            part.requests, part.tokens, file_sha256(path), INTENDED, most=part.most,
+        )  # fmt: skip
+        self._record.intend(batch, line.queue.questions(part))
+        line.queue.remove(part)
+        return batch

@@ -1,0 +1,310 @@
+"""The record of a run's batches: what is to be submitted, what is open, what failed how often.
+
+Every step is committed before the next one is taken, so that a killed process is taken up where it
+was: the intent before anything is sent, each id as soon as the provider has given it, the end of a
+batch after its answers are in the cache.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from clear_pipeline.errors import CallError, DamagedRunError
+from clear_pipeline.llm.batch.lines import Question
+from clear_pipeline.llm.meter import Amount, Totals
+from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.schema import JSON
+
+INTENDED: Final = "intended"
+"""State of a batch that the provider may not know yet."""
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS batches (
+    number INTEGER PRIMARY KEY, tag TEXT NOT NULL, stage TEXT NOT NULL, round INTEGER NOT NULL,
+    offline INTEGER NOT NULL, model TEXT NOT NULL, requests INTEGER NOT NULL,
+    tokens INTEGER NOT NULL, sha256 TEXT NOT NULL, state TEXT NOT NULL, file_id TEXT,
+    batch_id TEXT, answered INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
+    ended INTEGER NOT NULL DEFAULT 0, totals TEXT,
+    most_tokens INTEGER NOT NULL, most_nanodollars INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS requests (
+    number INTEGER NOT NULL, id TEXT NOT NULL, hash TEXT NOT NULL, start INTEGER NOT NULL,
+    stop INTEGER NOT NULL, question TEXT NOT NULL, PRIMARY KEY (number, id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS requests_by_hash ON requests (hash);
+CREATE TABLE IF NOT EXISTS failures (
+    id TEXT PRIMARY KEY, attempts INTEGER NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL,
+    transient INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS dialects (
+    identity TEXT PRIMARY KEY, learned TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+_COLUMNS: Final = (
+    "number, tag, stage, round, offline, model, requests, tokens, sha256, state, file_id,"
+    " batch_id, answered, failed, most_tokens, most_nanodollars"
+)
+
+
+def usage_name(model: str) -> str:
+    """Under which name what a model's batches took stands in the usage of a run."""
+    return f"{model}, batches"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One file of requests.
+
+    Attributes:
+        number: Counts the files of a run from 1; `requests-NUMBER.jsonl` is this one's.
+        tag: Marks it at the provider, as `clear_pipeline_tag` in the batch's metadata and in the
+            name of the uploaded file.
+        stage: Whose questions these are.
+        round: The how many-th round of that stage it belongs to, from 1.
+        offline: Whether an engine that is started by hand answers.
+        model: Who is asked.
+        requests: How many.
+        tokens: About how many prompt tokens they have.
+        sha256: Of the file.
+        state: `intended`, then the provider's word for it.
+        file_id: Of the uploaded file, once it is known.
+        batch_id: Of the batch, once it is known.
+        answered: Requests that the provider has answered so far.
+        failed: Requests that failed there so far.
+        most: Upper bound of what it can take; counts under the caps of the run until it ends.
+    """
+
+    number: int
+    tag: str
+    stage: str
+    round: int
+    offline: bool
+    model: ModelSettings
+    requests: int
+    tokens: int
+    sha256: str
+    state: str
+    file_id: str | None = None
+    batch_id: str | None = None
+    answered: int = 0
+    failed: int = 0
+    most: Amount = field(default_factory=Amount)
+
+    def to_json(self) -> dict[str, JSON]:
+        """For a script: what people want to know of it."""
+        names = ("number", "stage", "state", "requests", "answered", "failed", "batch_id", "tag")
+        return {"model": self.model.model, **{name: getattr(self, name) for name in names}}
+
+
+class Record:
+    """The SQLite file.
+
+    Args:
+        path: Made if absent, with its folder.
+        read_only: Whether it is only looked at, and must be there.
+
+    Raises:
+        DamagedRunError: The file cannot be used.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
+        with self._explained():
+            if read_only:
+                uri = f"{path.resolve().as_uri()}?mode=ro"
+                self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, isolation_level=None)
+            # A lost intent could be a batch that is paid for twice: commits survive a power cut.
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_TABLES)
+
+    def open(self) -> list[Batch]:
+        """The batches whose results are not all in the cache, the oldest first."""
+        with self._explained():
+            query = f"SELECT {_COLUMNS} FROM batches WHERE NOT ended ORDER BY number"  # noqa: S608
+            return [_batch(row) for row in self._db.execute(query)]
+
+    def next_number(self) -> int:
+        """Of the next batch."""
+        return self._number("SELECT COALESCE(MAX(number), 0) + 1 FROM batches")
+
+    def rounds(self, stage: str) -> int:
+        """In how many rounds the questions of a stage have been submitted so far."""
+        return self._number("SELECT COALESCE(MAX(round), 0) FROM batches WHERE stage = ?", stage)
+
+    def enqueued_tokens(self, identity: str) -> int:
+        """Prompt tokens of a model in open batches."""
+        return sum(batch.tokens for batch in self.open() if batch.model.identity == identity)
+
+    def intend(self, batch: Batch, questions: Iterable[Question]) -> None:
+        """Enter a batch that is about to be submitted, with all that it asks."""
+        rows = (
+            (batch.number, q.id, q.hash, q.request.samples.start, q.request.samples.stop,
+             q.to_json())
+            for q in questions
+        )  # fmt: skip
+        values = (
+            batch.number, batch.tag, batch.stage, batch.round, batch.offline,
+            batch.model.model_dump_json(), batch.requests, batch.tokens, batch.sha256, batch.state,
+            batch.most.tokens, batch.most.nanodollars,
+        )  # fmt: skip
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO batches (number, tag, stage, round, offline, model, requests, tokens,"
+                " sha256, state, most_tokens, most_nanodollars)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+            self._db.executemany("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def update(self, batch: Batch) -> None:
+        """Enter what is newly known of a batch."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE batches SET state = ?, file_id = ?, batch_id = ?, answered = ?, failed = ?"
+                " WHERE number = ?",
+                (
+                    batch.state, batch.file_id, batch.batch_id, batch.answered, batch.failed,
+                    batch.number,
+                ),
+            )  # fmt: skip
+
+    def asked(self, batch: Batch) -> dict[str, Question]:
+        """What a batch asks, by id; the requests have no messages."""
+        with self._explained():
+            rows = self._db.execute(
+                "SELECT id, question FROM requests WHERE number = ?", (batch.number,)
+            )
+            return {name: Question.from_json(text) for name, text in rows}
+
+    def in_flight(self, question: Question) -> bool:
+        """Whether an open batch asks for any of these samples."""
+        samples = question.request.samples
+        return bool(
+            self._number(
+                "SELECT COUNT(*) FROM requests WHERE hash = ? AND start < ? AND stop > ?",
+                question.hash,
+                samples.stop,
+                samples.start,
+            )
+        )
+
+    def waiting(self) -> int:
+        """Requests in open batches."""
+        return self._number("SELECT COUNT(*) FROM requests")
+
+    def end(
+        self, batch: Batch, *, failures: Mapping[str, CallError], totals: Totals | None = None
+    ) -> None:
+        """Close a batch: nothing of it is in flight any more.
+
+        Args:
+            batch: In its last state.
+            failures: By id, requests that got no answer; counted as one attempt more.
+            totals: What the answers took.
+        """
+        rows = [(id_, e.kind, e.message, e.transient) for id_, e in failures.items()]
+        with self._transaction():
+            self._db.execute(
+                "UPDATE batches SET ended = 1, state = ?, answered = ?, failed = ?, totals = ?"
+                " WHERE number = ?",
+                (
+                    batch.state, batch.answered, batch.failed,
+                    None if totals is None else json.dumps(totals.to_json()), batch.number,
+                ),
+            )  # fmt: skip
+            self._db.execute("DELETE FROM requests WHERE number = ?", (batch.number,))
+            self._db.executemany(
+                "INSERT INTO failures VALUES (?, 1, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                " attempts = attempts + 1, kind = excluded.kind, message = excluded.message,"
+                " transient = excluded.transient",
+                rows,
+            )
+
+    def failure(self, id_: str, *, max_attempts: int) -> CallError | None:
+        """Why a request is not asked again: the error is final, or its attempts are used up."""
+        with self._explained():
+            row = self._db.execute(
+                "SELECT attempts, kind, message, transient FROM failures WHERE id = ?", (id_,)
+            ).fetchone()
+        if row is None or (row[3] and row[0] < max_attempts):
+            return None
+        return CallError(row[1], row[2], transient=bool(row[3]))
+
+    def finish(self, stage: str) -> None:
+        """A stage has come to its end: a later run of it starts its attempts and rounds anew."""
+        with self._transaction():
+            self._db.execute("DELETE FROM failures")
+            self._db.execute("UPDATE batches SET round = 0 WHERE stage = ? AND ended", (stage,))
+
+    def learned(self, identity: str) -> dict[str, Any] | None:
+        """What is known of an endpoint's dialect, see `Dialect.learned`."""
+        with self._explained():
+            query = "SELECT learned FROM dialects WHERE identity = ?"
+            row = self._db.execute(query, (identity,)).fetchone()
+        return None if row is None else dict(json.loads(row[0]))
+
+    def learn(self, identity: str, learned: Mapping[str, JSON]) -> None:
+        """Keep what is known of an endpoint's dialect for later visits."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO dialects VALUES (?, ?)", (identity, json.dumps(learned))
+            )
+
+    def totals(self) -> dict[str, Totals]:
+        """What all batches took, by `usage_name` of the model."""
+        found: dict[str, Totals] = {}
+        with self._explained():
+            rows = self._db.execute("SELECT model, totals FROM batches WHERE totals IS NOT NULL")
+            for model, text in rows.fetchall():
+                name = usage_name(ModelSettings.model_validate_json(model).model)
+                found[name] = found.get(name, Totals()) + Totals.from_json(json.loads(text))
+        return found
+
+    def committed(self) -> Amount:
+        """What ended batches took, and the most that open ones can take."""
+        ended = sum((total.spent for total in self.totals().values()), Amount())
+        return sum((batch.most for batch in self.open()), ended)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def _number(self, query: str, *values: str | int) -> int:
+        with self._explained():
+            return int(self._db.execute(query, values).fetchone()[0])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._explained():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise DamagedRunError(
+                f"{self._path}: the record of batches cannot be used ({error}); free the disk if "
+                "it is full. If the file is damaged, delete it, and with it what is known of open "
+                "batches: their questions are asked anew"
+            ) from error
+
+
+def _batch(row: tuple[Any, ...]) -> Batch:
+    number, tag, stage, round_, offline, model, requests, *plain, tokens, nanodollars = row
+    settings = ModelSettings.model_validate_json(model)
+    most = Amount(requests, tokens, nanodollars)
+    values = (number, tag, stage, round_, bool(offline), settings, requests, *plain, most)
+    return Batch(*values)
