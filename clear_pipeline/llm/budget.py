@@ -53,6 +53,11 @@ class Budget:
         self._stopped: BudgetExceededError | None = None
         self._due = False
 
+    @property
+    def is_capped(self) -> bool:
+        """Whether there is any cap."""
+        return self.settings != BudgetSettings()
+
     def account(self, model: str, prices: Prices | None, meter: Meter) -> Account:
         """The way of one model to the budget.
 
@@ -210,7 +215,8 @@ class Account:
         )
         if over != Usage():
             self._beyond += over
-            logger.warning(
+            logger.log(
+                logging.WARNING if self._budget.is_capped else logging.DEBUG,
                 "%s: the server counted %d prompt and %d completion tokens where at most %d and "
                 "%d could be; later requests are reserved with so many more, but those in flight "
                 "may pass a cap by as much",
@@ -254,8 +260,7 @@ def spent_words(total: Totals, caps: BudgetSettings) -> str:
         words.append(f"{total.cached_samples:,} answers from the cache")
     words.append(f"{spent.tokens:,}{_of(caps.max_tokens)} tokens")
     if priced or caps.max_usd is not None:
-        cap = "" if caps.max_usd is None else f" of ${caps.max_usd:,.2f}"
-        words.append(f"{dollars(spent)}{cap}")
+        words.append(f"{dollars(spent)}{_of_dollars(caps.max_usd)}")
     if lost.calls:
         price = f", {dollars(lost)}" if priced else ""
         words[-1] += f" ({lost.calls:,} calls unaccounted: at most {lost.tokens:,} tokens{price})"
@@ -264,3 +269,9 @@ def spent_words(total: Totals, caps: BudgetSettings) -> str:
 
 def _of(cap: int | None) -> str:
     return "" if cap is None else f" of {cap:,}"
+
+
+def _of_dollars(cap: float | None) -> str:
+    if cap is None:
+        return ""
+    return f" of ${cap:,.2f}" if cap == round(cap, 2) else f" of ${cap:,.4f}"

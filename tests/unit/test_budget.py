@@ -237,7 +237,7 @@ def test_a_bill_above_its_bound_is_learned_from(caplog: pytest.LogCaptureFixture
             assert budget.spend.committed.tokens == 15 + 10 + 5
 
     with caplog.at_level(logging.WARNING):
-        in_loop(BudgetSettings(), work)
+        in_loop(BudgetSettings(max_tokens=1_000), work)
 
 
 def test_a_full_disk_is_told_to_those_who_wait(tmp_path: Path) -> None:
@@ -301,6 +301,7 @@ def test_spend_is_shown_beside_its_caps() -> None:
         "(2 calls unaccounted: at most 950 tokens, $0.2500)"
     )
     assert spent_words(Totals(requests=1), BudgetSettings()) == "1 calls, 0 tokens"
+    assert spent_words(Totals(), BudgetSettings(max_usd=0.0025)).endswith("$0.0000 of $0.0025")
 
 
 @pytest.mark.parametrize(
