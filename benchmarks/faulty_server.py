@@ -4,8 +4,9 @@
     python -m benchmarks.faulty_server --port-file F --rate 50 --headers --retry-after
 
 Answers depend on the messages alone, and which request meets which fault on the seed, the
-question and how often it was asked before. GET /stats tells the counts; POST /kill
-{"pid": P, "after": N} kills that process when N more requests have come.
+question and how often it was asked before. GET /stats tells the counts. POST /kill
+{"pid": P, "after": N} kills that process when N more requests have come; after a kill by somebody
+else, POST /killed tells of it.
 """
 
 from __future__ import annotations
@@ -84,7 +85,10 @@ class Counts:
         answered: Whole, good answers by question: more than one is work done twice.
         open: Requests open now.
         most_open: And at most.
+        last_answered: Per question, how many kills there had been when it was last answered.
         killed: Per kill, requests open at that moment.
+        repeated: Per kill, questions that had been answered since the kill before, and were
+            answered again: their answers were lost.
         seconds: Per second since the start: requests, answers, refusals.
     """
 
@@ -93,7 +97,9 @@ class Counts:
     answered: Counter[str] = field(default_factory=Counter)
     open: int = 0
     most_open: int = 0
+    last_answered: dict[str, int] = field(default_factory=dict)
     killed: list[int] = field(default_factory=list)
+    repeated: Counter[int] = field(default_factory=Counter)
     seconds: dict[int, list[int]] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
@@ -101,6 +107,14 @@ class Counts:
         """Count a request (0), an answer (1) or a refusal (2) in its second."""
         second = int(time.monotonic() - self.began)
         self.seconds.setdefault(second, [0, 0, 0])[what] += 1
+
+    def answer(self, question: str) -> None:
+        """Count a whole, good answer."""
+        self.answered[question] += 1
+        if self.answered[question] > 1:
+            self.repeated[self.last_answered[question]] += 1
+        self.last_answered[question] = len(self.killed)
+        self.tick(1)
 
     def to_json(self) -> Body:
         """For GET /stats."""
@@ -112,6 +126,7 @@ class Counts:
             "answered_again": self.answered.total() - len(self.answered),
             "most_open": self.most_open,
             "killed": self.killed,
+            "repeated": [self.repeated[kill] for kill in range(len(self.killed) + 1)],
             "seconds": self.seconds,
         }
 
@@ -143,29 +158,29 @@ class FaultyServer:
             outcome, response = await self._outcome(request, body, question)
         finally:
             counts.open -= 1
-        counts.outcomes[outcome] += 1
         if response.status == 429:
             counts.tick(2)
         elif outcome in {"answered", "slow body", "duplicated choice"}:
-            counts.answered[question] += 1
-            counts.tick(1)
+            counts.answer(question)
         return response
 
     async def _outcome(
         self, request: web.Request, body: Body, question: str
     ) -> tuple[str, web.StreamResponse]:
         if self._bucket is not None and not self._bucket.take():
+            self.counts.outcomes["429"] += 1
             return "429", self._refusal(retry_after=self._args.retry_after)
         attempt = self.counts.asked[question]
         chance, choice = _uniform(self._args.seed, question, attempt, count=2)
-        if chance < self._args.refuse:
-            return "429", self._refusal(retry_after=False)
         fault = FAULTS[int(choice * len(FAULTS))] if chance < self._args.faults else None
+        fault = "429" if chance < self._args.refuse else fault
         if fault == "400 names a parameter" and "temperature" not in body:
             fault = None  # it was left out, as told
         if fault is None:
             await asyncio.sleep(self._args.latency)
+            self.counts.outcomes["answered"] += 1
             return "answered", web.json_response(_completion(body), headers=self._headers())
+        self.counts.outcomes[fault] += 1  # before, since one that hangs comes to no end
         return fault, await self._fail(fault, request, body)
 
     async def _fail(self, fault: str, request: web.Request, body: Body) -> web.StreamResponse:
@@ -200,6 +215,12 @@ class FaultyServer:
         """POST /kill: at the N-th request from now on."""
         order = await request.json()
         self._victim = (order["pid"], self.counts.asked.total() + order["after"])
+        return web.json_response({})
+
+    async def killed(self, _: web.Request) -> web.Response:
+        """POST /killed: by somebody else, just now."""
+        self._victim = None
+        self.counts.killed.append(self.counts.open)
         return web.json_response({})
 
     def _kill_if_due(self) -> None:
@@ -287,6 +308,7 @@ async def _serve(args: argparse.Namespace) -> None:
     app.router.add_post("/v1/chat/completions", server.chat)
     app.router.add_get("/stats", server.stats)
     app.router.add_post("/kill", server.kill)
+    app.router.add_post("/killed", server.killed)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
@@ -311,8 +333,15 @@ class Served:
 
     def kill(self, pid: int, *, after: int) -> None:
         """Have it kill a process at a request to come."""
-        data = json.dumps({"pid": pid, "after": after}).encode()
-        with urllib.request.urlopen(f"{self._root}/kill", data=data):
+        self._post("kill", {"pid": pid, "after": after})
+
+    def killed(self) -> None:
+        """Tell it that its client was just killed."""
+        self._post("killed", {})
+
+    def _post(self, path: str, body: Body) -> None:
+        data = json.dumps(body).encode()
+        with urllib.request.urlopen(f"{self._root}/{path}", data=data):
             pass
 
 

@@ -55,8 +55,8 @@ _FADE: Final = 0.95
 _FEWER: Final = 0.75
 """Cuts are judged once no more requests leave than this part of those before ..."""
 
-_HELPED: Final = 0.9
-"""... and have helped if the share of refusals fell below this part of what it was."""
+_HELPED: Final = 1.15
+"""... and have helped if the share of answers rose to so many times what it was."""
 
 _HEADROOM: Final = 1.5
 """While much is refused, the width is at most so many times what the server carries, and requests
@@ -171,9 +171,10 @@ class Concurrency:
         full = self._slots.borrowed_tokens >= self._slots.total_tokens
         if full and self._recent <= _SLOW * self._usual:
             self._set(self._width + (min(1.0, _GROWTH_PER_S * seconds) if self._was_refused else 1))
-        self._trial.answered += 1
-        self._trial.seconds += seconds
-        self._judge(self._clock())
+        if (now := self._clock()) >= self._trial.since:
+            self._trial.answered += 1
+            self._trial.seconds += seconds
+        self._judge(now)
 
     def refused(self, *, held_until: float = 0.0) -> None:
         """The server refused a request, or gave no answer in time, because of load.
@@ -182,24 +183,32 @@ class Concurrency:
             held_until: No request leaves before; what follows is judged from then on.
         """
         now = max(self._clock(), held_until)
-        self._was_refused = True
+        if not self._was_refused:
+            # Before it, an allowance that had been saved up was used; from now on it shows what
+            # the server takes in the long run.
+            self._was_refused = True
+            self._trial = _Trial(now + (self._recent or 0.0))
         self._paced_until = now + _PACED_S
-        self._trial.refused += 1
+        self._trial.refused += self._clock() >= self._trial.since
         self._judge(now)
 
     def _judge(self, now: float) -> None:
-        """Cut the width if too much is refused at it, and begin the next trial."""
+        """Cut the width if too much is refused at it, and begin the next trial.
+
+        After a cut it begins once the answers to requests that left before have come.
+        """
         trial, span = self._trial, self._clock() - self._trial.since
         if span < max(_SETTLE_S, self._recent or 0.0) or not trial.tells:
             return
         carried, per_second = trial.seconds / span, trial.outcomes / span
         if self._before_cuts is not None and per_second <= _FEWER * self._before_cuts[1]:
-            if trial.share > _HELPED * self._before_cuts[0]:
+            if 1 - trial.share < _HELPED * self._before_cuts[0]:
                 self._borne = min(trial.share, _MOST_BORNE)
             self._before_cuts = None
         if trial.exceeds(self._borne):
-            self._before_cuts = self._before_cuts or (trial.share, per_second)
+            self._before_cuts = self._before_cuts or (1 - trial.share, per_second)
             self._cut(carried)
+            now += self._recent or 0.0
         else:
             self._before_cuts = None
             self._borne *= _FADE

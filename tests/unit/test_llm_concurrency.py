@@ -112,6 +112,14 @@ def test_a_cut_goes_down_to_what_the_server_carries() -> None:
     assert stream.width == pytest.approx(6.0, abs=0.01)
 
 
+def test_what_came_before_the_first_refusal_tells_nothing() -> None:
+    """100 answers of saved-up allowance do not hide that all ten requests after them fail."""
+    stream = Stream(most=8)
+    stream.answer(100, latency=0.01, over=5.0)
+    stream.refuse(11, over=1.2)
+    assert stream.width == 4.0
+
+
 def test_a_few_refusals_cut_nothing() -> None:
     """5 % refused is the price of finding the limit."""
     stream = Stream(most=8)
@@ -135,12 +143,11 @@ def test_refusals_that_no_cut_lowers_stop_cutting() -> None:
 
 
 def test_below_a_width_of_one_requests_leave_apart() -> None:
-    """At width 0.25 and latency 2 s: one every 8 s."""
+    """One every 0.5 s is refused: 1 -> 0.5 -> 0.25, and at latency 2 s one leaves every 8 s."""
     stream = Stream(most=1, first=1)
     stream.answer(1, latency=2.0)
     assert stream.concurrency.gap() == 0.0
-    for _ in range(2):
-        stream.refuse(10, over=5.0)
+    stream.refuse(35, over=17.5)
     assert stream.width == pytest.approx(0.25)
     assert stream.concurrency.gap() == pytest.approx(8.0)
 
@@ -176,6 +183,7 @@ def test_a_narrower_width_lets_fewer_in() -> None:
             for number in range(6):
                 group.create_task(one(number))
             await four.wait()
+            concurrency.refused()
             clock.now = 2.0
             for _ in range(10):
                 concurrency.refused()
