@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clear_pipeline.load.events import FileError, Raw
+from clear_pipeline.load.streams import bounded
 from clear_pipeline.schema import JSON
 
 BATCH_ROWS = 1000
@@ -21,15 +22,20 @@ BATCH_ROWS = 1000
 _BATCH_BYTES = 1 << 22
 
 
-def read_parquet(path: Path) -> Iterator[Raw]:
+def read_parquet(path: Path, *, max_expansion: int) -> Iterator[Raw]:
     """Rows of a Parquet file; at most a batch and the pages it comes from are in memory.
 
+    Args:
+        path: The file.
+        max_expansion: Of its pages by its own account, see `streams.bounded`.
+
     Raises:
-        FileError: The file is damaged; rows before the damage were yielded.
+        FileError: The file is damaged or a bomb; rows before the damage were yielded.
     """
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16) as file:
-            groups = (file.metadata.row_group(i) for i in range(file.num_row_groups))
+            groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+            bounded(path.stat().st_size, sum(g.total_byte_size for g in groups), max_expansion)
             rows = min((_rows(g.num_rows, g.total_byte_size) for g in groups), default=1)
             yield from _numbered(file.iter_batches(batch_size=rows))
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -47,12 +47,12 @@ def open_source(path: Path, settings: LoadSettings, candidates: Sequence[Format]
         FileError: It is empty, foreign, damaged from the start or cannot be read; the rows raise it
             too, where a file breaks off.
     """
-    pieces = chunks(path)
+    pieces = chunks(path, max_expansion=settings.max_expansion)
     head = next(pieces, b"")
     if not head.strip():
         raise FileError("empty")
     codec = _codec(path)
-    binary = _binary(path, head, codec)
+    binary = _binary(path, head, codec, settings)
     if binary is not None:
         return binary
     pieces = chain([head], pieces)
@@ -78,7 +78,7 @@ def _codec(path: Path) -> str | None:
         return compression(file.read(4))
 
 
-def _binary(path: Path, head: bytes, codec: str | None) -> Source | None:
+def _binary(path: Path, head: bytes, codec: str | None, settings: LoadSettings) -> Source | None:
     """A source that is no text; None for text.
 
     Raises:
@@ -88,7 +88,7 @@ def _binary(path: Path, head: bytes, codec: str | None) -> Source | None:
     if columnar and codec:
         raise FileError(f"a {codec} of a Parquet or Arrow file; decompress it")
     if head.startswith(b"PAR1"):
-        return Source("parquet", read_parquet(path))
+        return Source("parquet", read_parquet(path, max_expansion=settings.max_expansion))
     if columnar:
         stream = not head.startswith(b"ARROW1")
         return Source("arrow", read_arrow(path, stream=stream))

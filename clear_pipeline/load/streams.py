@@ -14,6 +14,8 @@ import pyarrow as pa
 from clear_pipeline.load.events import FileError
 
 CHUNK = 1 << 16
+FREE_BYTES = 1 << 26
+"""A file may become so many bytes, however small it is."""
 BOM = b"\xef\xbb\xbf"
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
 _SKIPPABLE_ZSTD = b"\x2a\x4d\x18"
@@ -26,13 +28,36 @@ def compression(start: bytes) -> str | None:
     return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
 
 
-def chunks(path: Path) -> Iterator[bytes]:
-    """The decompressed bytes of a file in pieces of at most 64 KiB.
+def bounded(size: int, read: int, max_expansion: int) -> None:
+    """Refuse a file that becomes far more than its size: a bomb, or damage.
+
+    Args:
+        size: Bytes of the file.
+        read: Bytes that it has become so far.
+        max_expansion: How many times its size it may become; `FREE_BYTES` are always allowed.
 
     Raises:
-        FileError: The file cannot be read, or breaks off; what came before was yielded.
+        FileError: It became more.
+    """
+    if read > max(FREE_BYTES, size * max_expansion):
+        raise FileError(
+            f"decompresses to more than {max_expansion} times its size (load.max_expansion); "
+            "decompress it yourself if it is what you want"
+        )
+
+
+def chunks(path: Path, *, max_expansion: int) -> Iterator[bytes]:
+    """The decompressed bytes of a file in pieces of at most 64 KiB.
+
+    Args:
+        path: The file.
+        max_expansion: See `bounded`.
+
+    Raises:
+        FileError: The file cannot be read, breaks off, or is a bomb; what came before was yielded.
     """
     try:
+        size, done = path.stat().st_size, 0
         with path.open("rb") as file:
             codec = compression(file.read(4))
             file.seek(0)
@@ -47,6 +72,8 @@ def chunks(path: Path) -> Iterator[bytes]:
             else:
                 read = file.read
             while chunk := read(CHUNK):
+                done += len(chunk)
+                bounded(size, done, max_expansion)
                 yield chunk
     except (OSError, EOFError, zlib.error) as error:
         raise FileError(_said(error)) from error
