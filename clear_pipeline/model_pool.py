@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clear_pipeline.config import EMBEDDER, Config
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.llm.answers import set_damaged_aside
-from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.base import Capabilities, ChatModel
 from clear_pipeline.llm.batch.batches import Batches
 from clear_pipeline.llm.budget import Budget, spent_words
 from clear_pipeline.llm.budgeted import Budgeted
 from clear_pipeline.llm.cache import Cached
 from clear_pipeline.llm.catalog import embedded_model
+from clear_pipeline.llm.dialect import Dialect
 from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import model_identity, open_model
 from clear_pipeline.llm.pricing import prices
+from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.spend import with_spend
 from clear_pipeline.llm.spend_file import SpendFile
+from clear_pipeline.llm.tokens import ByLength, TokenCounter, counter_for
 from clear_pipeline.manifest import ModelRecord
 from clear_pipeline.stages.base import Stage
 from clear_pipeline.store import CACHE, SPEND
@@ -39,6 +43,25 @@ def identity_of(role: str, config: Config, given: Mapping[str, ChatModel]) -> st
     if role in given:
         return given[role].identity
     return model_identity(config.model_for(role), embeds=role == EMBEDDER)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What is known of a model before it is asked.
+
+    Attributes:
+        identity: As in cache keys.
+        name: For people.
+        settings: None for a ready model that was handed over.
+        capabilities: As far as they are known without a call.
+        counter: Counts its tokens.
+    """
+
+    identity: str
+    name: str
+    settings: ModelSettings | None
+    capabilities: Capabilities
+    counter: TokenCounter
 
 
 class ModelPool:
@@ -69,7 +92,7 @@ class ModelPool:
     ) -> None:
         self._config = config
         self._given = given
-        self._cache_path = directory / CACHE
+        self.cache_path = directory / CACHE
         self._note = note
         self._batches = batches
         self._spent = {name: Totals.from_json(dict(total)) for name, total in spent.items()}
@@ -79,7 +102,7 @@ class ModelPool:
         if batches is not None:
             self.budget.spend.elsewhere = batches.committed()
         self._meters: dict[str, Meter] = {}
-        self._open: dict[str, ChatModel] = {}
+        self._open: dict[str, Cached] = {}
 
     def identities(self, roles: Sequence[str]) -> dict[str, str]:
         """What tells the models of these roles apart from others, for fingerprints."""
@@ -100,7 +123,7 @@ class ModelPool:
             UnreachableError: A server does not answer.
             WeightsError: The embedded model's weights could not be had.
         """
-        if roles and not self._open and (told := set_damaged_aside(self._cache_path)):
+        if roles and not self._open and (told := set_damaged_aside(self.cache_path)):
             self._note(told)
         for role in roles:
             identity = self._identity(role)
@@ -108,19 +131,19 @@ class ModelPool:
                 self._open[identity] = await self._opened(role)
         return {role: self._open[self._identity(role)] for role in roles}
 
-    async def _opened(self, role: str) -> ChatModel:
+    async def _opened(self, role: str) -> Cached:
         meter = self._meters.setdefault(self._name(role), Meter())
         if role in self._given:
             account = self.budget.account(self._name(role), None, meter)
             model = Budgeted(self._given[role], account)
-            return Cached(model, path=self._cache_path, meter=meter)
+            return Cached(model, path=self.cache_path, meter=meter)
         settings = self._config.model_for(role)
         if self._batches is not None and self._config.mode != "live" and role != EMBEDDER:
             self.budget.account(settings.model, prices(settings), meter)  # refuses a vain cap
-            return Cached(self._batches.model(settings), path=self._cache_path, meter=meter)
+            return Cached(self._batches.model(settings), path=self.cache_path, meter=meter)
         return await open_model(
             settings,
-            cache_path=self._cache_path,
+            cache_path=self.cache_path,
             meter=meter,
             budget=self.budget,
             note=self._note,
@@ -136,6 +159,27 @@ class ModelPool:
         opened = [self._open[i] for r in roles if (i := self._identity(r)) in self._open]
         slots = [model.capabilities.slots for model in opened]
         return min([*limits, *(n for n in slots if n is not None)], default=64)
+
+    async def endpoint(self, role: str) -> Endpoint:
+        """What is known of a role's model without a call that could be paid.
+
+        Raises:
+            UnreachableError: A server does not answer.
+            WeightsError: The embedded model's weights could not be had.
+        """
+        identity, name = self._identity(role), self._name(role)
+        if role in self._given:
+            given = self._given[role]
+            return Endpoint(identity, name, None, given.capabilities, ByLength())
+        settings = self._config.model_for(role)
+        if settings.is_openai and embedded_model(settings) is None:
+            counter = await counter_for(name, None, llama_cpp=False)
+            return Endpoint(identity, name, settings, Dialect(settings).capabilities, counter)
+        await self.open([role])
+        opened = self._open[identity]
+        known = opened.capabilities
+        counter = await counter_for(name, opened.client, llama_cpp=known.grammar)
+        return Endpoint(identity, name, settings, known, counter)
 
     def records(self, stages: Iterable[Stage]) -> dict[str, ModelRecord]:
         """For the manifest: which model serves which role.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias, TypeVar
 
 from clear_pipeline import __version__
 from clear_pipeline.config import EMBEDDER, Config
@@ -20,6 +21,7 @@ from clear_pipeline.errors import (
     RunFailedError,
     UnwritableError,
 )
+from clear_pipeline.estimate import QUICK, THOROUGH, Effort, Estimate, estimate
 from clear_pipeline.ingest import ingest
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.batch.batches import Batches
@@ -43,18 +45,29 @@ from clear_pipeline.rounds import batches_of, pending, refuse_without_batches
 from clear_pipeline.run import Run
 from clear_pipeline.run_log import RunLog
 from clear_pipeline.schema import JSON
-from clear_pipeline.stages.base import Context, DatasetStage, Progress, SilentProgress, Stage
+from clear_pipeline.stages.base import (
+    Context,
+    DatasetStage,
+    Progress,
+    Shard,
+    SilentProgress,
+    Stage,
+)
 from clear_pipeline.stages.calibrate import Calibrate
 from clear_pipeline.stages.failures import FailureTally
-from clear_pipeline.store import CONFIG, Store
+from clear_pipeline.store import CACHE, CONFIG, Store
 
 T = TypeVar("T")
+
+Tell: TypeAlias = Callable[[Estimate], None]
+"""Is told what a run will ask for; may raise to stop it."""
 
 
 @dataclass
 class _Work:
     """What the steps of one run share."""
 
+    config: Config
     store: Store
     manifest: Manifest
     pool: ModelPool
@@ -62,6 +75,8 @@ class _Work:
     progress: Progress
     log: RunLog
     batches: Batches | None
+    tell: Tell | None = None
+    """Told before the first call what is to come."""
 
     def save(self) -> None:
         """Write the manifest, with what was spent so far."""
@@ -77,6 +92,7 @@ class Pipeline:
         models: Ready models by role instead of the configured ones (a `ScriptedChat`, or your
             own `ChatModel`); their answers are cached like any other.
         progress: Where long steps report; silent by default.
+        before_calls: Told, before the first call of a run, what is left to ask; raises to stop it.
 
     Example:
         >>> config = build_config(stages=["dedup"])
@@ -90,8 +106,10 @@ class Pipeline:
         *,
         models: Mapping[str, ChatModel] | None = None,
         progress: Progress | None = None,
+        before_calls: Tell | None = None,
     ) -> None:
         self.config = config
+        self._before_calls = before_calls
         self._models = dict(models or {})
         self._progress = progress or SilentProgress()
 
@@ -112,6 +130,43 @@ class Pipeline:
         in_own_loop(self._run(data, Path(out)))
         return Run(out)
 
+    def estimate(
+        self, data: Data, *, out: str | Path | None = None, effort: Effort = THOROUGH
+    ) -> Estimate:
+        """What a run would ask for: calls, tokens, dollars. Makes no call that is paid.
+
+        Rows are loaded and duplicates found as in a run, and nothing of it is kept.
+
+        Args:
+            data: As for `run`.
+            out: A run directory whose answers are left out, and learnt from.
+            effort: How many rows are rehearsed, and how long a model without a price is asked.
+
+        Raises:
+            UsageError: Wrong input or config.
+            UnreachableError: A server does not answer.
+        """
+        with TemporaryDirectory(prefix="clear-pipeline-") as scratch:
+            answers = (Path(scratch) if out is None else Path(out)) / CACHE
+            return in_own_loop(self._estimate(data, Path(scratch), answers, effort))
+
+    async def _estimate(self, data: Data, scratch: Path, answers: Path, effort: Effort) -> Estimate:
+        _refuse_other_scorer(self.config, self._models)
+        with RunLog(scratch) as log:
+            store = Store(scratch)
+            manifest = ingest(data, self.config.load, store, self._progress)
+            work = self._work(manifest, store, log, None)
+            try:
+                work.pool.records(self.config.stages)  # refuses what a run would refuse
+                for position, stage in enumerate(self.config.stages):
+                    earlier, left = work.manifest.chain[:position], self.config.stages[position:]
+                    if stage.roles():
+                        return await _ahead(left, earlier, work, answers=answers, effort=effort)
+                    await _run_stage(stage, earlier, work)
+            finally:
+                await work.pool.close()
+        return Estimate(rows=0, sampled=0, stages=(), models=())
+
     async def _run(self, data: Data, out: Path) -> None:
         _refuse_other_scorer(self.config, self._models)
         await refuse_without_batches(self.config, self._models)
@@ -122,20 +177,9 @@ class Pipeline:
             log.event("loaded", **manifest.counts())
             write_text_atomically(out / CONFIG, self.config.to_yaml())
             batches = await batches_of(self.config, out, self._progress.note)
-            pool = ModelPool(
-                self.config,
-                self._models,
-                directory=out,
-                spent=manifest.usage,
-                note=self._progress.note,
-                batches=batches,
-            )
-            engine = LocalEngine(store)
-            work = _Work(store, manifest, pool, engine, self._progress, log, batches)
-            manifest.chain = [stage.name for stage in self.config.stages]
-            manifest.budget = self.config.budget.model_dump(exclude_none=True)
+            work = self._work(manifest, store, log, batches)
             try:
-                manifest.models = pool.records(self.config.stages)
+                manifest.models = work.pool.records(self.config.stages)
                 for position in range(len(self.config.stages)):
                     await _run_in_rounds(self.config.stages, position, work)
                 work.save()
@@ -144,13 +188,30 @@ class Pipeline:
                     work.save()
                 raise
             finally:
-                await pool.close()
+                await work.pool.close()
                 if batches is not None:
                     await batches.close()
-            if failures := pool.failures():
+            if failures := work.pool.failures():
                 self._progress.note(failures)
             write_outputs(self.config, manifest, store, self._progress)
             log.event("written", fates=manifest.fates, usage=manifest.usage)
+
+    def _work(
+        self, manifest: Manifest, store: Store, log: RunLog, batches: Batches | None
+    ) -> _Work:
+        """The models of the chain, and what its steps share."""
+        pool = ModelPool(
+            self.config,
+            self._models,
+            directory=store.directory,
+            spent=manifest.usage,
+            note=self._progress.note,
+            batches=batches,
+        )
+        manifest.chain = [stage.name for stage in self.config.stages]
+        manifest.budget = self.config.budget.model_dump(exclude_none=True)
+        engine, tell = LocalEngine(store), self._before_calls
+        return _Work(self.config, store, manifest, pool, engine, self._progress, log, batches, tell)
 
 
 def _refuse_other_scorer(config: Config, given: Mapping[str, ChatModel]) -> None:
@@ -204,6 +265,8 @@ async def _run_stage(stage: Stage, earlier: list[str], work: _Work) -> None:
         settings=settings_of(stage),
         models=identities,
     )
+    if stage.roles() and work.tell is not None:
+        await _tell(work.tell, stage, earlier, work)
     began = time.monotonic()
     states = _combined_states(stage, inputs, record, work)
     await _annotate(stage, inputs, states, record, old, work)
@@ -213,6 +276,28 @@ async def _run_stage(stage: Stage, earlier: list[str], work: _Work) -> None:
     failed = sum(part.failed for part in record.parts.values())
     seconds = round(time.monotonic() - began, 3)
     work.log.event("stage", stage=stage.name, rows=inputs.rows, failed=failed, seconds=seconds)
+
+
+async def _tell(tell: Tell, stage: Stage, earlier: list[str], work: _Work) -> None:
+    """Say once what this stage and the later ones will ask."""
+    work.tell = None
+    left = work.config.stages[work.config.stages.index(stage) :]
+    answers = work.store.directory / CACHE
+    tell(await _ahead(left, earlier, work, answers=answers, effort=QUICK))
+
+
+async def _ahead(
+    stages: Sequence[Stage], earlier: list[str], work: _Work, *, answers: Path, effort: Effort
+) -> Estimate:
+    """What these stages will ask about the rows as the earlier ones left them."""
+    inputs = StageInputs.of(work.manifest, earlier)
+    joined = work.store.joined
+
+    def read() -> Iterator[Shard]:
+        return (joined(key, inputs.parts[key]) for key in inputs.keys)
+
+    how = work.config.mode
+    return await estimate(stages, read, work.pool, cache_path=answers, effort=effort, mode=how)
 
 
 def _combined_states(

@@ -39,6 +39,7 @@ class StubServer:
         reply: Answers a request that no fault was ordered for.
         llama_slots: Claim to be a llama.cpp of so many slots, which refuses a larger `n`.
         delay: Seconds that each answer takes.
+        counts: Count tokens when asked, as a llama.cpp or a vLLM does, in pieces of `vllm_tokens`.
 
     Attributes:
         faults: Taken one per request, in order, before `reply`. May be filled while it runs.
@@ -55,10 +56,12 @@ class StubServer:
         *,
         llama_slots: int | None = None,
         delay: float = 0.0,
+        counts: bool = False,
     ) -> None:
         self._reply = reply or answer
         self._slots = llama_slots
         self._delay = delay
+        self._counts = counts
         self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._open = 0
@@ -102,6 +105,9 @@ class StubServer:
         app.router.add_get("/stats", self._stats)
         if self._slots is not None:
             app.router.add_get("/props", self._props)
+        if self._counts:
+            app.router.add_post("/tokenize", self._tokenize)
+            app.router.add_post("/apply-template", self._template)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
@@ -145,6 +151,16 @@ class StubServer:
 
     async def _props(self, _: web.Request) -> web.Response:
         return web.json_response({"total_slots": self._slots})
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if "messages" in body:
+            return web.json_response({"count": len(vllm_tokens(body))})
+        pieces = _PIECES.findall(body.get("content", body.get("prompt")))
+        return web.json_response({"tokens": [*range(len(pieces))], "count": len(pieces)})
+
+    async def _template(self, request: web.Request) -> web.Response:
+        return web.json_response({"prompt": "".join(vllm_tokens(await request.json()))})
 
     async def _stats(self, _: web.Request) -> web.Response:
         counts = self.counts()

@@ -10,6 +10,7 @@ import typer
 from clear_pipeline.cli.batch import batch_app
 from clear_pipeline.cli.calibrate import calibrate
 from clear_pipeline.cli.console import Warnings, fail
+from clear_pipeline.cli.estimate import estimate
 from clear_pipeline.cli.evaluate import evaluate_app
 from clear_pipeline.cli.inspect import register as register_inspect
 from clear_pipeline.cli.model import model_app
@@ -26,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run)
+app.command()(estimate)
 app.command()(probe)
 app.command()(calibrate)
 register_inspect(app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +18,10 @@ from clear_pipeline.cli.console import errors, next_command, output
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import BatchPendingError, BudgetExceededError, UsageError
+from clear_pipeline.estimate import Estimate, words
 from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.pricing import price_source, prices
+from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import views
 from clear_pipeline.run import Run
@@ -64,9 +67,16 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
         calibration=calibration,
         assignments=assign or (),
     )
-    introduce(settings, yes=yes)
+    show_models(settings)
+    if not yes:
+        refuse_unattended(settings, work="run")
+    pipeline = Pipeline(
+        settings,
+        progress=TerminalProgress(errors),
+        before_calls=partial(_announce, config=settings, yes=yes),
+    )
     try:
-        finished = Pipeline(settings, progress=TerminalProgress(errors)).run(data, out=out)
+        finished = pipeline.run(data, out=out)
     except KeyboardInterrupt:
         errors.print("interrupted; the same command resumes it")
         raise typer.Exit(130) from None
@@ -129,7 +139,7 @@ def flags_of(
     return flags
 
 
-def introduce(config: Config, *, yes: bool, work: str = "run") -> None:
+def introduce(config: Config, *, yes: bool, work: str) -> None:
     """Say which model serves and what it cannot do; ask before priced work.
 
     Args:
@@ -140,28 +150,72 @@ def introduce(config: Config, *, yes: bool, work: str = "run") -> None:
     Raises:
         UsageError: The work is priced and there is nobody to ask.
     """
-    roles = [role for stage in config.stages for role in stage.roles()]
-    if not roles:
-        return
-    models = {config.model_for(role) for role in roles}
-    for settings in models:
+    show_models(config)
+    if not yes:
+        _ask(config, work=work)
+
+
+def show_models(config: Config) -> None:
+    """Say which models serve and what they cannot do."""
+    for settings in _models(config):
         entry = embedded_model(settings)
         if entry is None:
             errors.print(Text(f"model: {settings.model} at {settings.url}"))
         else:
             errors.print(Text(f"model: {settings.model}, embedded, for {entry.good_for}."))
             errors.print(Text(f"{entry.limits} For more: --model NAME, or --base-url URL"))
-    known = {settings: prices(settings) for settings in models}
+
+
+def refuse_unattended(config: Config, *, work: str) -> None:
+    """Stop before anything is read if nobody can be asked.
+
+    Raises:
+        UsageError: The work is priced and there is no terminal.
+    """
+    where = _priced(config)
+    if where and not sys.stdin.isatty():
+        raise UsageError(
+            f"this {work} costs money{_cap(config)}: {where}. "
+            "Add --yes to start it without a terminal"
+        )
+
+
+def _ask(config: Config, *, work: str) -> None:
+    """Whether priced work may begin.
+
+    Raises:
+        UsageError: There is nobody to ask.
+    """
+    refuse_unattended(config, work=work)
+    if where := _priced(config):
+        typer.confirm(f"This {work} costs money{_cap(config)}: {where}. Start it?", abort=True)
+
+
+def _cap(config: Config) -> str:
+    cap = config.budget.max_usd
+    return "" if cap is None else f", at most ${cap:,.2f}"
+
+
+def _announce(estimate: Estimate, *, config: Config, yes: bool) -> None:
+    """What is left to ask; whether it may be asked, if it costs anything."""
+    if estimate.need.calls.high == 0:
+        return
+    errors.print(Text(f"estimate: {words.summary(estimate)}"))
+    if not yes and (estimate.usd is None or estimate.usd.high > 0):
+        _ask(config, work="run")
+
+
+def _models(config: Config) -> list[ModelSettings]:
+    """Those that are asked, each once."""
+    roles = [role for stage in config.stages for role in stage.roles()]
+    return list(dict.fromkeys(config.model_for(role) for role in roles))
+
+
+def _priced(config: Config) -> str:
+    """The models that cost something and where their prices are from; "" if all are free."""
+    known = {settings: prices(settings) for settings in _models(config)}
     paid = [settings for settings, its in known.items() if its is None or not its.is_free]
-    if paid and not yes:
-        cap = config.budget.max_usd
-        most = "" if cap is None else f", at most ${cap:,.2f}"
-        where = "; ".join(f"{m.model} at prices {price_source(m)}" for m in paid)
-        if not sys.stdin.isatty():
-            raise UsageError(
-                f"this {work} costs money{most}: {where}. Add --yes to start it without a terminal"
-            )
-        typer.confirm(f"This {work} costs money{most}: {where}. Start it?", abort=True)
+    return "; ".join(f"{m.model} at prices {price_source(m)}" for m in paid)
 
 
 def _key_table(report: KeyReport) -> Table:

@@ -34,13 +34,22 @@ class Cached:
         inner: Answers at least the first sample of a request; it is asked until none is missing.
         path: The SQLite file, made if absent; None keeps the answers in memory.
         meter: Counts samples, by where they came from, and the names that served them.
+        client: Of the server behind `inner`, for questions beside those to the model.
 
     Raises:
         DamagedRunError: The file is no cache, see `answers.set_damaged_aside`.
         UnwritableError: It cannot be written.
     """
 
-    def __init__(self, inner: ChatModel, *, path: Path | None, meter: Meter) -> None:
+    def __init__(
+        self,
+        inner: ChatModel,
+        *,
+        path: Path | None,
+        meter: Meter,
+        client: ChatModel | None = None,
+    ) -> None:
+        self.client = client
         self._inner = inner
         self._meter = meter
         self._answers = Answers(path)

@@ -18,6 +18,7 @@ from clear_pipeline.llm.catalog import CatalogModel
 from clear_pipeline.llm.openai_chat import OpenAIChat
 from clear_pipeline.llm.pull import Note, obtain
 from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.llm.wire import Body
 
 SLOTS: Final = 4
 """Requests computed at once."""
@@ -67,6 +68,10 @@ class EmbeddedChat:
     async def complete(self, request: ChatRequest) -> Completion:
         """As `OpenAIChat.complete`."""
         return await self._client.complete(request)
+
+    async def ask_root(self, path: str, body: Body) -> Body:
+        """As `OpenAIChat.ask_root`."""
+        return await self._client.ask_root(path, body)
 
     async def close(self) -> None:
         """Stop the server and free its memory."""

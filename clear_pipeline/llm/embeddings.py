@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion
 from clear_pipeline.llm.openai_chat import OpenAIChat
+from clear_pipeline.llm.wire import Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ class EmbeddingModel:
             CallError: No usable answer.
         """
         return await self.client.embed(request.messages[-1].text)
+
+    async def ask_root(self, path: str, body: Body) -> Body:
+        """As `OpenAIChat.ask_root`."""
+        return await self.client.ask_root(path, body)
 
     async def close(self) -> None:
         """Close the client."""

@@ -58,7 +58,7 @@ async def open_model(
     budget: Budget | None = None,
     note: Note = logger.info,
     embeds: bool = False,
-) -> ChatModel:
+) -> Cached:
     """Connect to a model: cache, then limits, then the client. Close it when done.
 
     Every request of the client, each retry and each second try with other parameters, passes the
@@ -85,7 +85,7 @@ async def open_model(
     client = await _client(settings, account=account, note=note, embeds=embeds, heard=pace.heard)
     try:
         limited = Limited(client, settings=settings, meter=meter, pace=pace)
-        return Cached(limited, path=cache_path, meter=meter)
+        return Cached(limited, path=cache_path, meter=meter, client=client)
     except BaseException:
         await client.close()
         raise

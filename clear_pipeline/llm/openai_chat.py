@@ -143,12 +143,9 @@ class OpenAIChat:
         Raises:
             UnreachableError: Nothing answers at the address.
         """
-        parts = urlsplit(self._settings.url)
         try:
             props = await self._client.get(
-                f"{parts.scheme}://{parts.netloc}/props",
-                cast_to=object,
-                options={"timeout": _PROBE_SECONDS},
+                f"{self._root}/props", cast_to=object, options={"timeout": _PROBE_SECONDS}
             )
         except openai.APIConnectionError as error:
             raise UnreachableError(self._unreachable(error)) from None
@@ -201,9 +198,28 @@ class OpenAIChat:
             raise self._translated(error) from None
         return parse_embedding(reply, usage)
 
+    async def ask_root(self, path: str, body: Body) -> Body:
+        """What the server answers at a path outside of the API; {} where it has no such path.
+
+        Raises:
+            UnreachableError: Nothing answers at the address.
+        """
+        try:
+            reply: Any = await self._client.post(self._root + path, cast_to=object, body=body)
+        except openai.APIConnectionError as error:
+            raise UnreachableError(self._unreachable(error)) from None
+        except (openai.APIError, ValueError):
+            return {}
+        return reply if isinstance(reply, dict) else {}
+
     async def close(self) -> None:
         """Release the connections."""
         await self._client.close()
+
+    @property
+    def _root(self) -> str:
+        parts = urlsplit(self._settings.url)
+        return f"{parts.scheme}://{parts.netloc}"
 
     async def _post(self, body: Body, *, path: str = "/chat/completions") -> tuple[Body, Usage]:
         """One request: reserved before it is sent, settled by what the server counted.

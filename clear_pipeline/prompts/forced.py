@@ -24,6 +24,8 @@ from clear_pipeline.schema import Message, Role
 _BMP_END = 0xFFFF
 _PREAMBLE = 32
 """Tokens that a chat template may write before a turn's own."""
+_ESCAPED = re.compile(r"\\(?:(?P<code>u[0-9A-F]{4}|U[0-9A-F]{8})|(?P<char>.))")
+"""What `_escape` writes."""
 _SPACE = re.compile(r"\s+")
 _REPLACEMENT = "\ufffd"
 """What a server prints for the first bytes of a character that the token limit cut."""
@@ -59,6 +61,21 @@ def forced_request(
         top_logprobs=1,  # llama.cpp takes 0 for "no log-probabilities"
         grammar=exact_llguidance(text) if llguidance else exact_gbnf(text),
     )
+
+
+def forced_text(request: ChatRequest) -> str | None:
+    """The text that a `forced_request` has said; None if it is none."""
+    if request.grammar is None:
+        return None
+    rule, _, literal = request.grammar.partition('"')
+    if rule.startswith("%llguidance"):
+        return str(json.loads(f'"{literal}'))
+    return _ESCAPED.sub(_unescaped, literal[:-1])
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    code = found["code"]
+    return chr(int(code[1:], 16)) if code else found["char"]
 
 
 def parse_forced(choice: Choice, text: str) -> tuple[Token, ...]:

@@ -18,6 +18,7 @@ LAYERS = [
     {"marking"},
     {"answer_key", "evaluate"},
     {"pipeline"},
+    {"estimate"},
     {"outputs"},
     {"report", "card"},
     {"run"},

@@ -1,0 +1,103 @@
+"""`clear-pipeline estimate`: what a run would ask for and cost, before anything is paid."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from clear_pipeline.cli.console import Json, errors, next_command, output, print_json
+from clear_pipeline.cli.progress import TerminalProgress
+from clear_pipeline.cli.run import flags_of, show_models
+from clear_pipeline.config import build_config
+from clear_pipeline.estimate import THOROUGH, words
+from clear_pipeline.estimate.figures import Estimate, Need, Span
+from clear_pipeline.pipeline import Pipeline
+
+
+def estimate(  # noqa: PLR0913  # one parameter per option that users rely on
+    data: Annotated[Path, typer.Argument(help="File or directory of mixed formats.")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="A run that has begun: what is left of it.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML, see docs/config.md.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name at the endpoint.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint.")] = None,
+    preset: Annotated[str | None, typer.Option(help="fast, best, paper or likelihood.")] = None,
+    stages: Annotated[str | None, typer.Option(help="For example load,dedup,export.")] = None,
+    mapping: Annotated[
+        str | None, typer.Option("--map", help="prompt=question,response=answer")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="File of `clear-pipeline calibrate`.")
+    ] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="a.b=value, as in score.k=3")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="live, batch (half the price) or offline (files).")
+    ] = None,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Rows that the stages are rehearsed on, at most.")
+    ] = THOROUGH.rows,
+    as_json: Json = False,
+) -> None:
+    """Say what a run of DATA with these options would ask for, without a paid call."""
+    settings = build_config(
+        config,
+        flags={
+            **flags_of(model, base_url, mapping, limit, has_config=config is not None),
+            **({} if mode is None else {"mode": mode}),
+        },
+        stages=None if stages is None else [s.strip() for s in stages.split(",") if s.strip()],
+        preset=preset,
+        calibration=calibration,
+        assignments=assign or (),
+    )
+    if not as_json:
+        show_models(settings)
+    found = Pipeline(settings, progress=TerminalProgress(errors)).estimate(
+        data, out=out, effort=replace(THOROUGH, rows=rows)
+    )
+    if as_json:
+        print_json(found.to_json())
+        return
+    output.print(_table(found))
+    for line in words.remarks(found):
+        output.print(Text(line), soft_wrap=True)
+    next_command(_run_command(out))
+
+
+def _run_command(out: Path | None) -> str:
+    """This command as a run: the same words but the first, and those that a run does not know."""
+    typed = [word for word in sys.argv[1:] if word != "--json"]
+    command = shlex.join(["clear-pipeline", "run", *typed[typed.index("estimate") + 1 :]])
+    return command if out is not None else f"{command} --out RUN"
+
+
+def _table(found: Estimate) -> Table:
+    title = f"{found.rows:,} rows, rehearsed on {found.sampled:,}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("stage")
+    for name in ("rows", "calls", "prompt", "cached", "completion", "dollars"):
+        table.add_column(name, justify="right")
+    for line in found.stages:
+        label = line.stage if len(found.models) == 1 else f"{line.stage} ({line.model})"
+        table.add_row(label, f"{line.rows:,}", *_cells(line.need, line.usd))
+    if len(found.stages) > 1:
+        table.add_section()
+        table.add_row("all", "", *_cells(found.need, found.usd))
+    return table
+
+
+def _cells(need: Need, usd: Span | None) -> list[str]:
+    spans = (need.calls, need.prompt, need.cached, need.completion)
+    return [*map(words.short, spans), words.dollars(usd, between="-")]

@@ -1,0 +1,18 @@
+"""What a run will ask of its models, told before it asks: calls, tokens, dollars."""
+
+from clear_pipeline.estimate import words
+from clear_pipeline.estimate.estimate import QUICK, THOROUGH, Effort, estimate
+from clear_pipeline.estimate.figures import Estimate, ModelNote, Need, Span, StageEstimate
+
+__all__ = [
+    "QUICK",
+    "THOROUGH",
+    "Effort",
+    "Estimate",
+    "ModelNote",
+    "Need",
+    "Span",
+    "StageEstimate",
+    "estimate",
+    "words",
+]

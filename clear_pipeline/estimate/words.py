@@ -1,0 +1,86 @@
+"""An estimate in words."""
+
+from __future__ import annotations
+
+from clear_pipeline.estimate.figures import Estimate, Span
+
+UNKNOWN = "not known"
+FREE = "free of charge"
+
+
+def whole(span: Span) -> str:
+    """As a whole number, or as two."""
+    low, high = span.rounded
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def short(span: Span) -> str:
+    """In few characters, as 950-12.3k."""
+    low, high = (_brief(value) for value in span.rounded)
+    return low if low == high else f"{low}-{high}"
+
+
+def _brief(value: int) -> str:
+    """As it is below 10,000, with three digits above."""
+    for letter, unit, least in (("M", 1e6, 999_500), ("k", 1e3, 10_000)):
+        if value >= least:
+            scaled = value / unit
+            digits = max(0, 3 - len(str(int(scaled + 0.5))))
+            return f"{scaled:,.{digits}f}{letter}"
+    return f"{value:,}"
+
+
+def dollars(usd: Span | None, *, between: str = " to $") -> str:
+    """With as many digits as tell little from nothing.
+
+    Args:
+        usd: None where the price is not known.
+        between: What stands between low and high.
+    """
+    if usd is None:
+        return UNKNOWN
+    if usd.high == 0:
+        return FREE
+    digits = next((n for n, least in ((2, 1.0), (3, 0.001)) if usd.high >= least), 4)
+    low, high = (f"{value:,.{digits}f}" for value in (usd.low, usd.high))
+    return f"${low}" if low == high else f"${low}{between}{high}"
+
+
+def duration(minutes: float) -> str:
+    """Roughly."""
+    if minutes < 1:
+        return "less than a minute"
+    hour = 60
+    return f"{minutes:,.0f} min" if minutes < 2 * hour else f"{minutes / hour:,.1f} hours"
+
+
+def summary(estimate: Estimate) -> str:
+    """In one line."""
+    need = estimate.need
+    price = dollars(estimate.usd)
+    parts = [
+        f"{estimate.rows:,} rows",
+        f"{whole(need.calls)} calls",
+        f"{whole(need.prompt)} prompt tokens",
+        f"{whole(need.completion)} completion tokens",
+        f"at a price that is {price}" if price == UNKNOWN else price,
+    ]
+    if estimate.minutes is not None:
+        parts.append(f"{duration(estimate.minutes)} at one call after the other")
+    return ", ".join(parts)
+
+
+def remarks(estimate: Estimate) -> list[str]:
+    """How the figures came about, a line each."""
+    lines = []
+    for note in estimate.models:
+        learnt = (
+            f", corrected by {note.learnt_from:,} answered calls of this run"
+            if note.learnt_from
+            else ""
+        )
+        lines.append(f"{note.model}: tokens counted {note.counted}{learnt}; prices {note.price}.")
+    if estimate.minutes is not None:
+        time = duration(estimate.minutes)
+        lines.append(f"Time: {time} at the speed of one call after the other, as just measured.")
+    return lines

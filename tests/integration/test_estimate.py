@@ -1,0 +1,205 @@
+"""An estimate beside what a real server on loopback is then asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from clear_pipeline.config import Config, build_config
+from clear_pipeline.estimate import Effort, Estimate
+from clear_pipeline.llm.meter import Totals
+from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.run import Run
+from stub_server import Body, StubServer, completion, text_choice, vllm
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "data" / "demo"
+PRICED = {"input": 1.0, "output": 2.0}
+ALL = Effort(rows=1000, seconds=1000)
+"""Every row is rehearsed, and tried where that is free."""
+
+
+def config(url: str, *, priced: bool, limit: int | None = None, **score: Any) -> Config:  # noqa: ANN401
+    scorer: dict[str, Any] = {"model": "stub", "base_url": url}
+    if priced:
+        scorer["price_per_mtok"] = PRICED
+    return build_config(
+        flags={"models": {"scorer": scorer}, "load": {"limit": limit}},
+        stages=["dedup", "score", "filter"],
+        assignments=[f"score.{name}={value}" for name, value in score.items()],
+    )
+
+
+def used(run: Run) -> Totals:
+    return sum((Totals.from_json(total) for total in run.manifest.usage.values()), Totals())
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Sixty rows; every other response has three sentences."""
+    rows = [
+        {
+            "prompt": f"What is {n} + {n % 7}? " + "Think of a number first. " * (n % 11),
+            "completion": f"{n + n % 7}. It is a sum. " * (1 + n % 2) + f"Nothing more, {n}.",
+        }
+        for n in range(60)
+    ]
+    path = tmp_path / "sums.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("slots", [None, 2])
+def test_a_server_that_counts_makes_the_estimate_exact(
+    data: Path, tmp_path: Path, slots: int | None
+) -> None:
+    """Calls and tokens of prompts and answers before the first call, which none is: it has a price.
+
+    The dollars are those tokens: a million of prompts for 1, of answers for 2.
+    """
+    with StubServer(vllm, llama_slots=slots, counts=True) as server:
+        asked = config(server.url, priced=True, reflection="[yes_no, abc]")
+        told = Pipeline(asked).estimate(data, effort=ALL)
+        assert server.bodies == []
+        spent = used(Pipeline(asked).run(data, out=tmp_path / "run"))
+    need, usd = told.need, told.usd
+    assert told.models[0].counted == "by the server"
+    assert need.calls.low == spent.requests == len(server.bodies) > 120
+    assert need.prompt.low == spent.usage.prompt
+    assert need.completion.low == spent.usage.completion
+    assert need.calls.high > need.calls.low  # as if no verdict were clear
+    assert usd is not None
+    assert usd.high > (need.prompt.low + 2 * need.completion.low) / 1e6
+    assert told.minutes is None
+
+
+async def unclear(body: Body) -> web.StreamResponse:
+    """Never the word that was asked for, unless nothing else is allowed."""
+    text = '{"answer": "Yes"}' if "response_format" in body else "Well"
+    logprob = {"token": text, "logprob": -0.01, "top_logprobs": [{"token": "Yes", "logprob": -9.0}]}
+    choice = text_choice(text, logprobs={"content": [logprob]})
+    return web.json_response(completion(body, [choice]))
+
+
+def test_where_it_is_free_the_model_is_tried(data: Path, tmp_path: Path) -> None:
+    """Verdicts that must be asked for twice are seen, and so is the time that they take."""
+    with StubServer(unclear) as server:
+        asked = config(server.url, priced=False, reflection="[yes_no]", in_parts=False)
+        told = Pipeline(asked).estimate(data, effort=Effort(rows=20, seconds=1000))
+        tried = len(server.bodies)
+        spent = used(Pipeline(asked).run(data, out=tmp_path / "run"))
+    assert tried == 2 * 20
+    assert told.need.calls.low == told.need.calls.high == spent.requests == 2 * 60
+    assert told.usd is not None
+    assert told.usd.high == 0
+    assert told.minutes is not None
+
+
+def test_after_fifty_calls_the_rest_is_known(data: Path, tmp_path: Path) -> None:
+    """Without a count and with a price, the answers teach: within ten percent of what is left."""
+    with StubServer(vllm) as server:
+        begun = config(server.url, priced=True, limit=20)
+        whole = config(server.url, priced=True)
+        blind = Pipeline(whole).estimate(data, effort=ALL)
+        before = used(Pipeline(begun).run(data, out=tmp_path / "run"))
+        assert before.requests >= 50
+        told = Pipeline(whole).estimate(data, out=tmp_path / "run", effort=ALL)
+        after = used(Pipeline(whole).run(data, out=tmp_path / "run"))
+    left = after.usage.prompt - before.usage.prompt
+    assert told.models[0].learnt_from >= 50
+    assert told.need.prompt.low == told.need.prompt.high == pytest.approx(left, rel=0.1)
+    assert told.need.calls.low == pytest.approx(after.requests - before.requests, rel=0.1)
+    wrong = blind.need.prompt.low * left / after.usage.prompt
+    assert abs(wrong - left) > 0.1 * left  # what it took to learn
+
+
+def test_a_run_tells_before_its_first_call_and_may_be_stopped_there(
+    data: Path, tmp_path: Path
+) -> None:
+    """Once; what is told on resume is what is left; nothing is told where nothing is left."""
+    told: list[Estimate] = []
+
+    def refuse(estimate: Estimate) -> None:
+        told.append(estimate)
+        raise KeyboardInterrupt
+
+    with StubServer(vllm, counts=True) as server:
+        asked = config(server.url, priced=True, reflection="[yes_no]")
+        out = tmp_path / "run"
+        with pytest.raises(KeyboardInterrupt):
+            Pipeline(asked, before_calls=refuse).run(data, out=out)
+        assert server.bodies == []
+        Pipeline(asked, before_calls=told.append).run(data, out=out)
+        Pipeline(asked, before_calls=told.append).run(data, out=out)
+        more = config(server.url, priced=True, reflection="[yes_no, abc]")
+        Pipeline(more, before_calls=told.append).run(data, out=out)
+    first, same, rest = told
+    assert first.to_json() == same.to_json()
+    calls = same.need.calls.low
+    assert rest.need.calls.low == pytest.approx(calls)  # of two questions one was answered
+
+
+def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "clear_pipeline", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        env={**os.environ, "COLUMNS": "120", "OPENAI_API_KEY": ""},
+    )
+
+
+def test_openai_is_estimated_without_a_key_or_a_network() -> None:
+    """Tokens by its vocabulary, dollars by the list; the next command is the run."""
+    options = ["--model", "gpt-4.1-mini", "--stages", "dedup,score"]
+    shown = cli("estimate", DEMO, *options)
+    assert shown.returncode == 0, shown.stderr
+    assert "54 rows, rehearsed on 54" in shown.stdout
+    assert "o200k_base" in shown.stdout
+    assert "genai-prices" in shown.stdout
+    last = shown.stdout.splitlines()[-1]
+    assert last == f"next: clear-pipeline run {DEMO} {' '.join(options)} --out RUN"
+    told = json.loads(cli("estimate", DEMO, *options, "--json").stdout)
+    (stage,) = told["stages"]
+    low, high = told["total"]["prompt_tokens"]
+    assert (stage["stage"], stage["rows"]) == ("score", 54)
+    assert stage["usd"][0] == pytest.approx((low * 0.4 + stage["completion_tokens"][0] * 1.6) / 1e6)
+    assert high > low
+
+
+def test_a_run_begins_with_its_estimate(tmp_path: Path) -> None:
+    """On standard error, before any row is scored."""
+    with StubServer(counts=True) as server:
+        options = ["--model", "stub", "--base-url", server.url, "--stages", "dedup,score"]
+        done = cli("run", DEMO, "--out", tmp_path / "run", *options)
+    assert done.returncode == 0, done.stderr
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("estimate: ")]
+    assert line.startswith("estimate: 54 rows, ")
+    assert "free of charge" in line
+
+
+def test_the_benchmark_compares_estimates_with_runs(data: Path, tmp_path: Path) -> None:
+    """Both ways, each with what it was off; the same command again asks nothing."""
+    with StubServer(vllm, counts=True) as server:
+        command = [
+            sys.executable, "-m", "benchmarks.estimate", str(data), "--rows", "40",
+            "--base-url", server.url, "--model", "stub", "--out", str(tmp_path / "out"),
+        ]  # fmt: skip
+        runs = []
+        for _ in range(2):
+            done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+            assert done.returncode == 0, done.stderr
+            runs.append((done.stdout, len(server.bodies)))
+    assert runs[0] == runs[1]
+    _, _, counts, learns = runs[0][0].splitlines()
+    assert counts.startswith("| sums | counts | 40 |")
+    assert learns.startswith("| sums | learns | 40 |")
+    assert counts.count("(-0.1%)") == 2  # but for two calls that ask what the server can do
