@@ -71,6 +71,7 @@ def open_batches(
     return Batches(
         directory / BATCHES,
         config.batch,
+        models=config.models.values(),
         cache_path=directory / CACHE,
         offline=config.mode == "offline",
         note=note,
@@ -106,7 +107,7 @@ async def pending(
     rounds = max(1, _rounds(stage, models) - begun + 1) + sum(_rounds(s, models) for s in later)
     rest = batches.left_over
     waits = (
-        f"{stage.name} waits for the answers to {batches.waiting:,} requests ({batches.words()})"
+        f"{stage.name} waits for the answers to {batches.waiting:,} requests ({batches.progress()})"
     )
     if rest:
         waits += (
@@ -134,7 +135,7 @@ def _refuse_open(batches: Batches, directory: Path) -> None:
     if batches.open():
         run = shlex.quote(str(directory))
         raise UsageError(
-            f"{directory}: batches of this run are open ({batches.words()}), and what they ask "
+            f"{directory}: batches of this run are open ({batches.progress()}), and what they ask "
             "would be paid for twice. Come back with the --mode they were made in, or give them "
             f"up: clear-pipeline batch cancel {run}"
         )

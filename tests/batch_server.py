@@ -101,6 +101,7 @@ class BatchServer:
         batches: By id, in order of creation.
         files: By id.
         keys: The API keys that came.
+        hosts: To which names of this machine requests came, and how many.
     """
 
     def __init__(self, *, seed: int = 0) -> None:
@@ -127,6 +128,7 @@ class BatchServer:
         self.batches: dict[str, Batch] = {}
         self.files: dict[str, File] = {}
         self.keys: set[str] = set()
+        self.hosts: Counter[str] = Counter()
 
     @property
     def url(self) -> str:
@@ -165,6 +167,7 @@ class BatchServer:
 
     @web.middleware
     async def _faulty(self, request: web.Request, handler: Any) -> web.StreamResponse:  # noqa: ANN401
+        self.hosts[request.host] += 1
         self.keys.add(request.headers.get("Authorization", "").removeprefix("Bearer "))
         if self.faults and "chat" not in request.path:
             return await self.faults.popleft()({})

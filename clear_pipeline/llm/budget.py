@@ -169,7 +169,7 @@ class Budget:
 
     def words(self) -> str:
         """What was spent, of what may be, and what of it is unaccounted."""
-        return spent_words(sum(self.spend.totals().values(), Totals()), self.settings)
+        return spent_words(sum(self.spend.totals().values(), self.spend.elsewhere), self.settings)
 
 
 class Account:

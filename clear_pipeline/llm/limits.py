@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
@@ -52,13 +53,7 @@ class Limited:
         most = min(settings.max_in_flight, slots or settings.max_in_flight)
         self._concurrency = Concurrency(most, first=slots or FIRST)
         self._breaker = CircuitBreaker(settings.model)
-        self._retrying = AsyncRetrying(
-            retry=retry_if_exception(_may_pass),
-            stop=_Stop(settings.max_attempts),
-            wait=_Wait(settings.backoff_s),
-            before_sleep=self._before_retry,
-            reraise=True,
-        )
+        self._retrying = retrying(settings, before_sleep=self._before_retry)
 
     @property
     def identity(self) -> str:
@@ -115,6 +110,19 @@ class Limited:
 
     def _before_retry(self, _state: RetryCallState) -> None:
         self._meter.retried()
+
+
+def retrying(
+    settings: ModelSettings, *, before_sleep: Callable[[RetryCallState], None] | None = None
+) -> AsyncRetrying:
+    """Tries a call of a model's endpoint again after failures that may pass; copy it for each."""
+    return AsyncRetrying(
+        retry=retry_if_exception(_may_pass),
+        stop=_Stop(settings.max_attempts),
+        wait=_Wait(settings.backoff_s),
+        before_sleep=before_sleep,
+        reraise=True,
+    )
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -80,11 +80,11 @@ class Spend:
     """The sums of one process, in memory. `spend_file.SpendFile` keeps them over resumes.
 
     Attributes:
-        elsewhere: What the run has spent, or may have to pay, that another record has: batches.
+        elsewhere: What another record has of this run: batches, open ones as unaccounted.
     """
 
     def __init__(self) -> None:
-        self.elsewhere = Amount()
+        self.elsewhere = Totals()
         self._sums: dict[str, Sum] = {}
         self._open: set[Reservation] = set()
         self._held = Amount()
@@ -97,7 +97,7 @@ class Spend:
     @property
     def spent(self) -> Amount:
         """What was billed or may have been, without the requests that are open."""
-        return sum((each.spent for each in self._sums.values()), self.elsewhere)
+        return sum((each.spent for each in self._sums.values()), self.elsewhere.spent)
 
     @property
     def unaccounted(self) -> Amount:

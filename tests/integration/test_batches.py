@@ -17,7 +17,12 @@ from aiohttp import web
 
 from batch_server import BatchServer, Outcome, error_line, result_line
 from clear_pipeline.config import build_config
-from clear_pipeline.errors import BatchPendingError, RunFailedError, UsageError
+from clear_pipeline.errors import (
+    BatchPendingError,
+    BudgetExceededError,
+    RunFailedError,
+    UsageError,
+)
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.run import Run
 from clear_pipeline.stages.base import SilentProgress
@@ -390,6 +395,61 @@ def test_an_offline_run_writes_files_and_reads_results(
         )
     run = offline.visit()
     assert pq.read_table(run.path / "ledger.parquet") == pq.read_table(live.path / "ledger.parquet")
+
+
+def test_a_batch_that_the_provider_does_not_know(visits: Visits, server: BatchServer) -> None:
+    """It is told, and nothing is asked again before the batch is given up."""
+    visits.wait()
+    forgotten = dict(server.batches)
+    server.batches.clear()
+    with pytest.raises(RunFailedError, match=r"does not know batch 1 .*Is the key that of"):
+        visits.visit()
+    assert server.batches == {}
+    command = [sys.executable, "-m", "clear_pipeline", "batch", "cancel", str(visits.out)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    assert "unknown" in told.stdout
+    _, waits = visits.finish()
+    assert (waits, server.answered.total(), len(forgotten)) == (1, ROWS, 1)
+
+
+def test_an_endpoint_that_moved_is_asked_at_its_new_address(
+    visits: Visits, server: BatchServer
+) -> None:
+    """A batch is looked for where its model is served now; the identity is the same."""
+    visits.wait()
+    server.hosts.clear()
+    visits.url = server.url.replace("127.0.0.1", "localhost")
+    visits.visit()
+    assert set(server.hosts) == {f"localhost:{server.port}"}
+
+
+def test_a_cap_holds_over_batches(visits: Visits, server: BatchServer) -> None:
+    """Open batches count at the most that they can take, ended ones at their bill."""
+    visits.settings.append("budget.max_calls=4")
+    told = visits.wait()
+    assert "2 more have no room until a batch has ended" in told
+    assert [len(batch.lines) for batch in server.batches.values()] == [4]
+    with pytest.raises(BudgetExceededError, match="stopped by max_calls") as stopped:
+        visits.visit()
+    assert (stopped.value.cap, stopped.value.needed) == ("max_calls", 5)
+    visits.settings[-1] = "budget.max_calls=6"
+    visits.finish()
+    assert server.answered.total() == ROWS
+
+
+def test_a_cap_in_dollars_is_held_at_the_batch_price(visits: Visits, server: BatchServer) -> None:
+    """Nothing is submitted whose bound is above the cap; live calls count what batches took."""
+    visits.settings.append("budget.max_usd=0.000001")
+    with pytest.raises(BudgetExceededError, match="stopped by max_usd"):
+        visits.visit()
+    assert server.batches == {}
+    visits.settings[-1] = "budget.max_usd=1"
+    run, _ = visits.finish()
+    assert spend(run) == (60, 12, 42.0)
+    visits.settings[-1] = "budget.max_calls=6"
+    visits.settings += ["score.reflection=[abc]"]
+    with pytest.raises(BudgetExceededError, match="6 of 6 calls"):
+        visits.visit("live")
 
 
 def test_status_and_exit_code(visits: Visits, server: BatchServer) -> None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from clear_pipeline.durable import file_sha256, write_atomically
-from clear_pipeline.errors import ClearPipelineError, RunFailedError
+from clear_pipeline.errors import ClearPipelineError
 from clear_pipeline.llm.answers import Answers, set_damaged_aside
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.batch.carrier import (
     ENDED,
+    UNKNOWN,
     Carrier,
     Offline,
     Seen,
     requests_path,
-    results_path,
 )
 from clear_pipeline.llm.batch.collector import Collector
 from clear_pipeline.llm.batch.intake import take_in
@@ -29,8 +29,9 @@ from clear_pipeline.llm.batch.queue import Part, Queue
 from clear_pipeline.llm.batch.record import INTENDED, Batch, Record
 from clear_pipeline.llm.batch.settings import BatchSettings
 from clear_pipeline.llm.batch.start import client_of
+from clear_pipeline.llm.batch.words import commands_for, failed, progress_of, unknown
 from clear_pipeline.llm.budget import Budget
-from clear_pipeline.llm.meter import Amount, Totals
+from clear_pipeline.llm.meter import Totals
 from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.settings import ModelSettings
 
@@ -57,6 +58,8 @@ class Batches:
     Args:
         directory: Their folder in the run directory.
         settings: Limits.
+        models: As they are set now: batches of theirs are looked for there, whatever address they
+            were submitted to.
         cache_path: Where answers go.
         offline: Whether new batches are for an engine that is started by hand.
         note: Told, a line each, what came of each batch.
@@ -71,6 +74,7 @@ class Batches:
         directory: Path,
         settings: BatchSettings,
         *,
+        models: Iterable[ModelSettings],
         cache_path: Path,
         offline: bool,
         note: Callable[[str], None],
@@ -78,6 +82,7 @@ class Batches:
     ) -> None:
         self._directory = directory
         self._settings = settings
+        self._models = {model.identity: model for model in models}
         self._offline = offline
         self._note = note
         self._record = Record(directory / RECORD, read_only=read_only)
@@ -103,8 +108,8 @@ class Batches:
         """What all batches of the run took, by `record.usage_name` of the model."""
         return self._record.totals()
 
-    def committed(self) -> Amount:
-        """What all batches took, and the most that the open ones can take."""
+    def committed(self) -> Totals:
+        """What all batches took, and the most that the open ones can take, as unaccounted."""
         return self._record.committed()
 
     def rounds(self, stage: str) -> int:
@@ -136,7 +141,7 @@ class Batches:
             RunFailedError: A whole batch has failed, or the provider cannot be asked. The same
                 command goes on.
         """
-        failed: list[ClearPipelineError] = []
+        stops: list[ClearPipelineError] = []
         for batch in self.open():
             known = await self._recovered(batch)
             if known is None:
@@ -145,11 +150,15 @@ class Batches:
             now = seen.of(known)
             self._record.update(now)
             if seen.state == "failed":
-                failed.append(self._failed(now, seen))
+                self._record.end(now, failures={})
+                requests_path(self._directory, now).unlink(missing_ok=True)
+                stops.append(failed(now, seen))
+            elif seen.state == UNKNOWN:
+                stops.append(unknown(now, seen, self._directory.parent))
             elif seen.state in ENDED:
-                failed += await self._take_in(now, seen)
-        if failed:
-            raise failed[0]
+                stops += await self._take_in(now, seen)
+        if stops:
+            raise stops[0]
 
     async def submit(self, stage: str, budget: Budget) -> None:
         """Submit what the models were asked since the last visit, as far as there is room.
@@ -199,26 +208,17 @@ class Batches:
                 await self._line(known.model, offline=False).carrier.cancel(known)
                 cancelled.append((await self._seen(known)).of(known))
                 self._record.update(cancelled[-1])
+                if cancelled[-1].state == UNKNOWN:
+                    self._record.end(cancelled[-1], failures={})
         return cancelled
 
-    def words(self) -> str:
+    def progress(self) -> str:
         """The open batches in a few words."""
-        batches = self.open()
-        shown = [
-            f"batch {b.number}: {b.state}, {b.answered + b.failed:,} of {b.requests:,} done"
-            for b in batches[:5]
-        ]
-        more = [f"{len(batches) - len(shown):,} more"] if len(batches) > len(shown) else []
-        return "; ".join([*shown, *more])
+        return progress_of(self.open())
 
     def commands(self) -> list[str]:
         """What to run by hand for the offline batches that are open."""
-        return [
-            f"vllm run-batch -i {requests_path(self._directory, b)} "
-            f"-o {results_path(self._directory, b)} --model {b.model.model}"
-            for b in self.open()
-            if b.offline
-        ]
+        return commands_for(self.open(), self._directory)
 
     async def close(self) -> None:
         """Release connections and files."""
@@ -230,6 +230,7 @@ class Batches:
     def _line(self, settings: ModelSettings, *, offline: bool) -> _Line:
         key = (settings.identity, offline)
         if key not in self._lines:
+            settings = self._models.get(settings.identity, settings)
             chat = client_of(settings, offline=offline)
             learned = self._record.learned(settings.identity)
             if learned is not None:
@@ -265,17 +266,6 @@ class Batches:
         found = replace(batch, batch_id=batch_id, state="validating")
         self._record.update(found)
         return found
-
-    def _failed(self, batch: Batch, seen: Seen) -> RunFailedError:
-        """The provider took none of it; its questions are asked anew."""
-        self._record.end(batch, failures={}, totals=None)
-        requests_path(self._directory, batch).unlink(missing_ok=True)
-        return RunFailedError(
-            f"batch {batch.number} ({batch.batch_id}) of {batch.stage} has failed as a whole: "
-            f"{seen.reason or 'no reason given'}. The same command submits its "
-            f"{batch.requests:,} requests again; where the provider's limit on enqueued tokens is "
-            "the cause, set batch.max_enqueued_tokens to it"
-        )
 
     async def _take_in(self, batch: Batch, seen: Seen) -> list[ClearPipelineError]:
         line = self._line(batch.model, offline=batch.offline)

@@ -16,6 +16,10 @@ ENDED: Final = ("completed", "failed", "expired", "cancelled")
 """States after which nothing more comes."""
 
 
+UNKNOWN: Final = "unknown"
+"""State of a batch that its provider does not know: of another account, or deleted there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A batch as its engine sees it now.
@@ -66,7 +70,7 @@ class Carrier(Protocol):
         ...
 
     async def look(self, batch: Batch) -> Seen:
-        """How far a submitted batch is.
+        """How far a submitted batch is; `UNKNOWN` if nobody knows it.
 
         Raises:
             RunFailedError: It cannot be found out now.

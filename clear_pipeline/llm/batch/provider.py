@@ -7,13 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_random_exponential
-
 from clear_pipeline.errors import CallError, RunFailedError, UsageError
-from clear_pipeline.llm.batch.carrier import ENDED, Entered, Seen
+from clear_pipeline.llm.batch.carrier import ENDED, UNKNOWN, Entered, Seen
 from clear_pipeline.llm.batch.lines import PATH
 from clear_pipeline.llm.batch.record import Batch
+from clear_pipeline.llm.limits import retrying
 from clear_pipeline.llm.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -25,6 +23,7 @@ TAG: Final = "clear_pipeline_tag"
 """Key of a batch's tag in its metadata."""
 
 _PAGE: Final = 100
+_REASONS: Final = 3
 
 
 class Provider:
@@ -40,21 +39,7 @@ class Provider:
         self._chat = chat
         self._settings = settings
         self._window: Any = window
-        backoff = wait_random_exponential(multiplier=settings.backoff_s, max=60.0)
-
-        def wait(state: RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            asked = error.retry_after if isinstance(error, CallError) else None
-            return max(backoff(state), asked or 0.0)
-
-        self._retrying = AsyncRetrying(
-            retry=retry_if_exception(
-                lambda error: isinstance(error, CallError) and error.transient
-            ),
-            stop=stop_after_attempt(settings.max_attempts),
-            wait=wait,
-            reraise=True,
-        )
+        self._retrying = retrying(settings)
 
     async def check(self) -> None:
         """Make sure that the endpoint takes batches.
@@ -100,9 +85,26 @@ class Provider:
 
     async def look(self, batch: Batch) -> Seen:
         """Its state, counts and files."""
-        found = await self._patiently(
-            lambda: self._chat.translated(self._chat.sdk.batches.retrieve(str(batch.batch_id)))
-        )
+        try:
+            return await self._retrying.copy()(self._retrieved, batch)
+        except CallError as error:
+            if error.transient:
+                raise self._stopped(error) from error
+            return Seen(UNKNOWN, reason=error.message)
+
+    async def results(self, seen: Seen) -> Iterable[bytes]:
+        """The lines of the output file and of the error file."""
+        return [line for file in seen.files for line in await self._lines(file)]
+
+    async def cancel(self, batch: Batch) -> None:
+        """Ask the provider to cancel it; one that has ended stays as it is."""
+        if (await self.look(batch)).state not in (*ENDED, "cancelling", UNKNOWN):
+            await self._patiently(
+                lambda: self._chat.translated(self._chat.sdk.batches.cancel(str(batch.batch_id)))
+            )
+
+    async def _retrieved(self, batch: Batch) -> Seen:
+        found = await self._chat.translated(self._chat.sdk.batches.retrieve(str(batch.batch_id)))
         counts, errors = found.request_counts, found.errors
         said = [error.message or error.code or "" for error in (errors and errors.data) or ()]
         files = (found.output_file_id, found.error_file_id) if found.status in ENDED else ()
@@ -111,19 +113,8 @@ class Provider:
             counts.completed if counts else 0,
             counts.failed if counts else 0,
             tuple(file for file in files if file),
-            "; ".join(said[:3]),
+            "; ".join(said[:_REASONS]),
         )
-
-    async def results(self, seen: Seen) -> Iterable[bytes]:
-        """The lines of the output file and of the error file."""
-        return [line for file in seen.files for line in await self._lines(file)]
-
-    async def cancel(self, batch: Batch) -> None:
-        """Ask the provider to cancel it; one that has ended stays as it is."""
-        if (await self.look(batch)).state not in (*ENDED, "cancelling"):
-            await self._patiently(
-                lambda: self._chat.translated(self._chat.sdk.batches.cancel(str(batch.batch_id)))
-            )
 
     async def _newest(self) -> None:
         await self._chat.translated(self._page())

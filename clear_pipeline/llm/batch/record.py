@@ -266,10 +266,10 @@ class Record:
                 found[name] = found.get(name, Totals()) + Totals.from_json(json.loads(text))
         return found
 
-    def committed(self) -> Amount:
-        """What ended batches took, and the most that open ones can take."""
-        ended = sum((total.spent for total in self.totals().values()), Amount())
-        return sum((batch.most for batch in self.open()), ended)
+    def committed(self) -> Totals:
+        """What ended batches took, and the most that open ones can take, as unaccounted."""
+        open_ = [Totals(requests=b.requests, unaccounted=b.most) for b in self.open()]
+        return sum([*self.totals().values(), *open_], Totals())
 
     def close(self) -> None:
         """Close the file."""
