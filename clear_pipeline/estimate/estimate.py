@@ -15,7 +15,7 @@ from clear_pipeline.config import EMBEDDER
 from clear_pipeline.estimate.chain import rehearse
 from clear_pipeline.estimate.counting import Counting
 from clear_pipeline.estimate.figures import Estimate, ModelNote, Need, Span, StageEstimate
-from clear_pipeline.estimate.learning import ENOUGH_OF_A_PILOT, Learnt, learn
+from clear_pipeline.estimate.learning import Learnt, learn, learn_from_trial
 from clear_pipeline.estimate.pilot import Pace, pilot
 from clear_pipeline.estimate.rehearsal import Asked
 from clear_pipeline.estimate.remembered import Remembered
@@ -42,7 +42,7 @@ class Effort:
     seconds: float
 
 
-THOROUGH: Final = Effort(rows=200, seconds=20.0)
+THOROUGH: Final = Effort(rows=200, seconds=30.0)
 """Of an estimate alone."""
 QUICK: Final = Effort(rows=50, seconds=4.0)
 """Of one that a run waits for."""
@@ -130,8 +130,7 @@ async def _tried(
     with _answers(pool.cache_path) as answers:
         if answers is None:
             return pace, Learnt()
-        enough = ENOUGH_OF_A_PILOT
-        return pace, await learn(stages, table, endpoints, counting, answers, enough=enough)
+        return pace, await learn_from_trial(stages, table, endpoints, counting, answers)
 
 
 async def _asked(

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import pyarrow as pa
+from scipy.stats import binomtest
 
 from clear_pipeline.estimate.chain import rehearse
 from clear_pipeline.estimate.counting import Counting
 from clear_pipeline.estimate.figures import Need, Span
+from clear_pipeline.estimate.rehearsal import Asked
 from clear_pipeline.llm.answers import Answers
 from clear_pipeline.llm.base import Usage
 from clear_pipeline.model_pool import Endpoint
@@ -23,8 +25,6 @@ from clear_pipeline.stages.base import Stage
 
 ENOUGH: Final = 50
 """Answered calls of a run from which on they are believed."""
-ENOUGH_OF_A_PILOT: Final = 1
-"""The same of rows that were drawn for it, from all lengths: better than a guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +58,66 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """Verdicts of one stage and role about a few rows that were drawn for it.
+
+    Few rows say only roughly how many verdicts are unclear, so low and high stay apart.
+
+    Attributes:
+        calls: Calls about these rows.
+        usage: What they took.
+        clear: What they would have taken with nothing but clear verdicts.
+        unclear: What they would have taken without a clear one.
+    """
+
+    calls: int
+    usage: Usage
+    clear: Need
+    unclear: Need
+
+    @property
+    def share(self) -> Span:
+        """Of unclear verdicts: the 95 % interval (Wilson)."""
+        questions = round(self.clear.calls.low)
+        more = self.unclear.calls.high - questions
+        share = (self.calls - questions) / more if more > 0 else 0.0
+        count = round(min(max(share, 0.0), 1.0) * questions)
+        interval = binomtest(count, questions).proportion_ci(method="wilson")
+        return Span(float(interval.low), float(interval.high))
+
+    def correct(self, need: Need) -> Need:
+        """The need with as many unclear verdicts as there may be."""
+        share = self.share
+
+        def between(span: Span) -> Span:
+            wide = span.high - span.low
+            return Span(span.low + share.low * wide, span.low + share.high * wide)
+
+        prompt = between(need.prompt)
+        cached = prompt * _ratio(self.usage.cached, self.usage.prompt)
+        return Need(between(need.calls), prompt, cached, between(need.completion))
+
+
+@dataclass(frozen=True, slots=True)
 class Learnt:
     """Lessons by stage, role and whether they are of verdicts; those of enough calls."""
 
     lessons: Mapping[tuple[str, str, bool], Lesson] = field(default_factory=dict)
+    tried: Mapping[tuple[str, str], Tried] = field(default_factory=dict)
     identities: Mapping[str, str] = field(default_factory=dict)
 
     def corrected(self, stage: str, role: str, need: Need, *, verdicts: bool) -> Need:
         """By the stage's own lesson; by one of another stage of the same model in its prompts."""
         if (own := self.lessons.get((stage, role, verdicts))) is not None:
             return own.correct(need)
+        if verdicts and (tried := self.tried.get((stage, role))) is not None:
+            return tried.correct(need)
         identity = self.identities.get(role)
         for (_, other, _), lesson in self.lessons.items():
             if self.identities[other] == identity:
                 size = lesson.prompt_size
                 return replace(need, prompt=need.prompt * size, cached=need.cached * size)
         return need
-
-    @property
-    def usage(self) -> Usage:
-        """What all rows took that something was learnt from."""
-        return sum((lesson.usage for lesson in self.lessons.values()), Usage())
 
     def calls(self, identity: str) -> int:
         """Answered calls of a model that something was learnt from."""
@@ -95,35 +134,90 @@ async def learn(
     endpoints: Mapping[str, Endpoint],
     counting: Mapping[str, Counting],
     answers: Answers,
-    *,
-    enough: int = ENOUGH,
 ) -> Learnt:
-    """Compare what some rows took with what the rehearsal thinks of them.
+    """Compare what the first rows took with what the rehearsal thinks of them.
 
     Args:
         stages: Those left to run, in order.
-        table: Rows that were asked about, if any were.
+        table: Rows that the run asks about first.
         endpoints: By role.
         counting: By role.
-        answers: To them.
-        enough: Calls of a stage from which on something is learnt.
+        answers: Of the run.
     """
     real = await rehearse(stages, table, endpoints, answers=answers)
     blind = await rehearse(stages, table, endpoints)
     lessons = {}
     for stage, role in real:
         for verdicts in (True, False):
-            usage, calls, asked = Usage(), 0, []
-            for row, thought in zip(real[stage, role], blind[stage, role], strict=True):
-                kind = [call for call in row if call.verdict == verdicts]
-                known = [call.usage for call in kind if call.usage is not None]
-                if kind and len(known) == len(kind):
-                    usage, calls = sum(known, usage), calls + len(kind)
-                    asked += [call for call in thought if call.verdict == verdicts]
-            if calls >= enough:
-                thought_of = sum(await counting[role].needs(asked), Need())
-                lessons[stage, role, verdicts] = Lesson(calls, usage, thought_of)
-    return Learnt(lessons, {role: endpoint.identity for role, endpoint in endpoints.items()})
+            rows = _known(real[stage, role], verdicts=verdicts)
+            usage, calls = _taken(rows)
+            if calls >= ENOUGH:
+                thought = await _thought(
+                    blind[stage, role], rows, counting[role], verdicts=verdicts
+                )
+                lessons[stage, role, verdicts] = Lesson(calls, usage, thought)
+    return Learnt(lessons, identities={r: e.identity for r, e in endpoints.items()})
+
+
+async def learn_from_trial(
+    stages: Sequence[Stage],
+    table: pa.Table,
+    endpoints: Mapping[str, Endpoint],
+    counting: Mapping[str, Counting],
+    answers: Answers,
+) -> Learnt:
+    """How clear the verdicts of a pilot were.
+
+    Args:
+        stages: Those left to run, in order.
+        table: Rows that were tried, if there was time for them.
+        endpoints: By role.
+        counting: By role.
+        answers: Of the pilot.
+    """
+    real = await rehearse(stages, table, endpoints, answers=answers)
+    ends = [await rehearse(stages, table, endpoints, end=end) for end in ("low", "high")]
+    tried = {}
+    for stage, role in real:
+        rows = _known(real[stage, role], verdicts=True)
+        usage, calls = _taken(rows)
+        if calls:
+            clear, unclear = [
+                await _thought(end[stage, role], rows, counting[role], verdicts=True)
+                for end in ends
+            ]
+            tried[stage, role] = Tried(calls, usage, clear, unclear)
+    return Learnt(tried=tried, identities={r: e.identity for r, e in endpoints.items()})
+
+
+def _known(rows: Sequence[Sequence[Asked]], *, verdicts: bool) -> dict[int, list[Asked]]:
+    """By the place of the row: its calls of one kind, if all of them were answered."""
+    kinds = {
+        place: [call for call in row if call.verdict == verdicts] for place, row in enumerate(rows)
+    }
+    return {
+        place: calls
+        for place, calls in kinds.items()
+        if calls and all(call.usage is not None for call in calls)
+    }
+
+
+def _taken(rows: Mapping[int, Sequence[Asked]]) -> tuple[Usage, int]:
+    """What the calls took, and how many they were."""
+    used = [call.usage for calls in rows.values() for call in calls if call.usage is not None]
+    return sum(used, Usage()), len(used)
+
+
+async def _thought(
+    blind: Sequence[Sequence[Asked]],
+    rows: Mapping[int, Sequence[Asked]],
+    counting: Counting,
+    *,
+    verdicts: bool,
+) -> Need:
+    """What a rehearsal without answers thinks of the same rows."""
+    calls = [call for place in rows for call in blind[place] if call.verdict == verdicts]
+    return sum(await counting.needs(calls), Need())
 
 
 def _ratio(found: float, thought: float) -> float:

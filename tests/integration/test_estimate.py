@@ -96,7 +96,8 @@ def test_where_it_is_free_the_model_is_tried(data: Path, tmp_path: Path) -> None
         tried = len(server.bodies)
         spent = used(Pipeline(asked).run(data, out=tmp_path / "run"))
     assert tried == 2 * 20
-    assert told.need.calls.low == told.need.calls.high == spent.requests == 2 * 60
+    assert told.need.calls.high == spent.requests == 2 * 60
+    assert 100 < told.need.calls.low < 120  # twenty rows leave a doubt
     assert told.usd is not None
     assert told.usd.high == 0
     assert told.minutes is not None
@@ -202,4 +203,4 @@ def test_the_benchmark_compares_estimates_with_runs(data: Path, tmp_path: Path) 
     _, _, counts, learns = runs[0][0].splitlines()
     assert counts.startswith("| sums | counts | 40 |")
     assert learns.startswith("| sums | learns | 40 |")
-    assert counts.count("(-0.1%)") == 2  # but for two calls that ask what the server can do
+    assert "| 200 to 204 / 202 (+0.0%) |" in counts  # two calls ask what the server can do

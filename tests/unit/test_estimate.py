@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from clear_pipeline.estimate import Need, Span, words
 from clear_pipeline.estimate.chain import rehearse, run_stage
 from clear_pipeline.estimate.counting import Counting
-from clear_pipeline.estimate.learning import Learnt, Lesson
+from clear_pipeline.estimate.learning import Learnt, Lesson, Tried
 from clear_pipeline.estimate.rehearsal import Rehearsal
 from clear_pipeline.estimate.sample import take
 from clear_pipeline.llm.base import Capabilities, Usage
@@ -189,11 +189,26 @@ def test_what_was_answered_corrects_what_is_left() -> None:
     assert left == Need(Span(10, 10), Span(150, 150), Span(90, 90), Span(25, 25))
 
 
+def test_a_few_verdicts_tell_only_roughly_how_many_are_unclear() -> None:
+    """Four of eight, each for two more calls: Wilson's interval of 0.5 is 0.215 to 0.785."""
+    clear, unclear = Need(Span(8, 8)), Need(Span(24, 24))
+    tried = Tried(16, Usage(prompt=100, cached=50), clear, unclear)
+    assert [tried.share.low, tried.share.high] == pytest.approx([0.2152, 0.7848], abs=1e-4)
+    found = tried.correct(Need(Span(10, 30), Span(100, 300), Span(0, 9), Span(10, 10)))
+    assert [found.calls.low, found.calls.high] == pytest.approx([14.304, 25.696], abs=1e-2)
+    assert found.prompt.high == pytest.approx(10 * found.calls.high)
+    assert found.cached.low == pytest.approx(found.prompt.low / 2)
+    assert found.completion == Span(10, 10)
+
+
 def test_prompts_of_another_stage_are_corrected_by_their_size_alone() -> None:
     """A call was 1.5 times as long as thought; how many there will be is another matter."""
     thought = Need(Span(10, 10), Span(100, 100), Span(), Span(10, 10))
     lesson = Lesson(20, Usage(prompt=300, completion=50), thought)
-    learnt = Learnt({("score", "scorer", True): lesson}, {"scorer": "m", "judge": "m", "x": "n"})
+    learnt = Learnt(
+        {("score", "scorer", True): lesson},
+        identities={"scorer": "m", "judge": "m", "x": "n"},
+    )
     need = Need(Span(5, 6), Span(10, 20), Span(0, 8), Span(5, 7))
     found = learnt.corrected("rectify", "judge", need, verdicts=True)
     assert found == Need(Span(5, 6), Span(15, 30), Span(0, 12), Span(5, 7))
