@@ -18,6 +18,7 @@ LAYERS = [
     {"marking"},
     {"answer_key", "evaluate"},
     {"pipeline"},
+    {"stage_runs"},
     {"estimate"},
     {"outputs"},
     {"report", "card"},
