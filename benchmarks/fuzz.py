@@ -8,6 +8,7 @@ Targets: load, formats, prompts, replies, export (see `fuzz_targets.py`).
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import shutil
 import sys
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=-1, help="stop after so many inputs")
     asked = parser.parse_args()
     with atheris.instrument_imports(include=["clear_pipeline"]):
-        from benchmarks.fuzz_targets import SCRATCH, TARGETS
+        from benchmarks.fuzz_targets import TARGETS
     corpus = Path(tempfile.mkdtemp())
     seeds(corpus, asked.target)
     options = [
@@ -63,11 +64,8 @@ def main() -> None:
         "-print_final_stats=1", str(corpus),
     ]  # fmt: skip
     atheris.Setup([sys.argv[0], *options], TARGETS[asked.target])
-    try:
-        atheris.Fuzz()
-    finally:
-        shutil.rmtree(corpus, ignore_errors=True)
-        shutil.rmtree(SCRATCH, ignore_errors=True)
+    atexit.register(shutil.rmtree, corpus, ignore_errors=True)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":

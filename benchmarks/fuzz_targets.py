@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,12 +31,20 @@ from clear_pipeline.prompts.choices import (
 )
 from clear_pipeline.prompts.judge import doubt_prompts, one_token_prompt, parse_verdict
 from clear_pipeline.prompts.views import views
-from clear_pipeline.schema import Example, Message, examples, rows_table
+from clear_pipeline.schema import JSON, Example, Message, examples, rows_table
 from clear_pipeline.scoring.answers.compare import same_answer
 from clear_pipeline.scoring.passages import passages
 
 SCRATCH: Final = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 SMALL: Final = LoadSettings(max_line_bytes=4096, shard_rows=3, quarantine_text_chars=100)
+COLUMNS: Final = sorted(
+    {"id", "label", "role", "from", "value", "content", "name", "weight", "type", "text", ""}.union(
+        *(format_.fields | format_.layout.reserved for format_ in FORMATS.values())
+    )
+)
+SPEAKERS: Final = ("system", "user", "assistant", "tool", "human", "gpt", "function_call", "")
+MAX_DRAWN_DEPTH: Final = 3
 NAMES: Final = ("a.jsonl", "a.json", "a.csv", "a.parquet", "a.arrow", "a")
 ASK: Final = ChatRequest((Message("user", "q"),), 8, 0.0, top_logprobs=5, samples=range(2))
 
@@ -130,12 +140,72 @@ def exports(data: bytes) -> None:
 
 
 def _record(data: bytes) -> Record | None:
+    """The row that the bytes are as JSON, or one that they describe; None if no row may be so."""
     try:
         record = parse(data.decode("utf-8"))
-        json.dumps(record, ensure_ascii=False).encode()
+    except (RowError, UnicodeError):
+        record = _Drawn(data).row()
+    try:
+        parse(json.dumps(record, ensure_ascii=False).encode().decode())
     except (RowError, UnicodeError):
         return None
     return record if isinstance(record, Mapping) else None
+
+
+class _Drawn:
+    """Makes rows out of bytes: columns that formats know, with values of any kind."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = iter(data)
+
+    def row(self) -> dict[str, JSON]:
+        """A usable row with its own texts, and up to four columns changed or added."""
+        kind = self._byte() % 4
+        said, asked = self._text() or "a", self._text() or "q"
+        usable: tuple[dict[str, JSON], ...] = (
+            {"instruction": asked, "input": self._text(), "output": said},
+            {"prompt": asked, "completion": said},
+            {"messages": [*self._turns("role", "content"), {"role": "assistant", "content": said}]},
+            {"conversations": [*self._turns("from", "value"), {"from": "gpt", "value": said}]},
+        )
+        changed = {self._one(COLUMNS): self._value(0) for _ in range(self._byte() % 5)}
+        return {**usable[kind], **changed}
+
+    def _turns(self, speaker: str, content: str) -> list[JSON]:
+        first: list[JSON] = [{speaker: "user", content: self._text() or "q"}]
+        return first + [self._turn(0) for _ in range(self._byte() % 4)]
+
+    def _byte(self) -> int:
+        return next(self._data, 0)
+
+    def _one(self, choices: Sequence[str]) -> str:
+        return choices[self._byte() % len(choices)]
+
+    def _text(self) -> str:
+        length = self._byte() % 24
+        return bytes(self._byte() for _ in range(length)).decode("utf-8", "replace")
+
+    def _value(self, depth: int) -> JSON:
+        kind = self._byte() % (8 if depth < MAX_DRAWN_DEPTH else 5)
+        plain: tuple[JSON, ...] = (None, True, self._byte() - 99, self._byte() / 7)
+        if kind < len(plain):
+            return plain[kind]
+        if kind == len(plain):
+            return self._text()
+        if kind == len(plain) + 1:
+            return [self._value(depth + 1) for _ in range(self._byte() % 4)]
+        if kind == len(plain) + 2:
+            return {self._one(COLUMNS): self._value(depth + 1) for _ in range(self._byte() % 4)}
+        return [self._turn(depth) for _ in range(self._byte() % 5)]
+
+    def _turn(self, depth: int) -> JSON:
+        role, content = (("role", "content"), ("from", "value"))[self._byte() % 2]
+        turn: dict[str, JSON] = {role: self._one(SPEAKERS), content: self._text()}
+        if self._byte() % 4 == 0:
+            name = self._one(COLUMNS)
+            function: JSON = {"name": name, "arguments": self._value(depth + 1)}
+            turn["tool_calls"] = [{"function": function, "id": name}]
+        return turn
 
 
 def _loaded(rows: Iterable[Record]) -> Iterator[Example]:

@@ -27,7 +27,8 @@ def read_parquet(path: Path, *, max_expansion: int) -> Iterator[Raw]:
 
     Args:
         path: The file.
-        max_expansion: Of its pages by its own account, see `streams.bounded`.
+        max_expansion: Of its pages by its own account, and of its rows: a value that a dictionary
+            repeats stands in the file once. See `streams.bounded`.
 
     Raises:
         FileError: The file is damaged or a bomb; rows before the damage were yielded.
@@ -35,11 +36,22 @@ def read_parquet(path: Path, *, max_expansion: int) -> Iterator[Raw]:
     try:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16) as file:
             groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-            bounded(path.stat().st_size, sum(g.total_byte_size for g in groups), max_expansion)
+            size = path.stat().st_size
+            bounded(size, sum(g.total_byte_size for g in groups), max_expansion)
             rows = min((_rows(g.num_rows, g.total_byte_size) for g in groups), default=1)
-            yield from _numbered(file.iter_batches(batch_size=rows))
+            yield from _numbered(_measured(file.iter_batches(batch_size=rows), size, max_expansion))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FileError(f"cannot be read as Parquet: {_line(error)}") from error
+
+
+def _measured(
+    batches: Iterable[pa.RecordBatch], size: int, max_expansion: int
+) -> Iterator[pa.RecordBatch]:
+    done = 0
+    for batch in batches:
+        done += batch.nbytes
+        bounded(size, done, max_expansion)
+        yield batch
 
 
 def read_arrow(path: Path, *, stream: bool) -> Iterator[Raw]:

@@ -28,8 +28,8 @@ class LoadSettings(Settings):
     """Only the first so many rows of DATA, good and bad."""
     max_line_bytes: int = Field(default=1 << 20, ge=64, le=1 << 30)
     """A longer row is quarantined; it is skipped without being held in memory."""
-    max_expansion: int = Field(default=200, ge=1)
-    """A compressed file may become so many times its size, and 64 MiB in any case."""
+    max_expansion: int = Field(default=1000, ge=1)
+    """A file may become so many times its size when it is decompressed, and 64 MiB in any case."""
     max_depth: int = Field(default=MAX_DEPTH, ge=1, le=200)
     """Arrays and objects that may stand in each other in one row."""
     quarantine_text_chars: int = Field(default=2000, ge=0)
