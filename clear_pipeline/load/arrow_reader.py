@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clear_pipeline.load.events import FileError, Raw
@@ -20,6 +21,7 @@ from clear_pipeline.schema import JSON
 BATCH_ROWS = 1000
 """Rows that are taken out of a table at a time, fewer where they are long."""
 _BATCH_BYTES = 1 << 22
+_TEXTS = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 
 
 def read_parquet(path: Path, *, max_expansion: int) -> Iterator[Raw]:
@@ -49,9 +51,18 @@ def _measured(
 ) -> Iterator[pa.RecordBatch]:
     done = 0
     for batch in batches:
-        done += batch.nbytes
+        done += sum(map(_decoded, batch.columns))
         bounded(size, done, max_expansion)
         yield batch
+
+
+def _decoded(column: pa.Array) -> int:
+    """Bytes of a column; of texts in a dictionary as often as they are used."""
+    kind = column.type
+    if pa.types.is_dictionary(kind) and kind.value_type in _TEXTS:
+        lengths = pc.binary_length(column.dictionary)
+        return int(pc.sum(lengths.take(column.indices)).as_py() or 0)
+    return int(column.nbytes)
 
 
 def read_arrow(path: Path, *, stream: bool) -> Iterator[Raw]:
