@@ -104,20 +104,27 @@ def text(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
-async def measure(args: argparse.Namespace, cases: Sequence[Case], model: ChatModel) -> None:
-    """Ask and print."""
-    ctx = Context({"scorer": model}, Counting(), args.in_flight)
-    shared = {
+def stages(args: argparse.Namespace) -> tuple[Score, Cascade]:
+    """The cheap pass and the cascade on it."""
+    drawn = {
         "similarity": args.similarity,
         "draw_form": args.draw_form,
         "temperature": args.temperature,
         "max_answer_tokens": args.max_tokens,
-        "max_failed_fraction": 1,
     }
-    score = Score.model_validate({"preset": args.preset, "k": args.first, **shared})
-    cascade = Cascade.model_validate({"k": args.k, **shared})
+    first = {"k": args.first, **drawn} if args.first else {}
+    every = {"max_failed_fraction": 1}
+    score = Score.model_validate({"preset": args.preset, **first, **every})
+    cascade = Cascade.model_validate({"k": args.k, **drawn, **every})
     if args.first:
         cascade.go_on_from(score, args.first)
+    return score, cascade
+
+
+async def measure(args: argparse.Namespace, cases: Sequence[Case], model: ChatModel) -> None:
+    """Ask and print."""
+    ctx = Context({"scorer": model}, Counting(), args.in_flight)
+    score, cascade = stages(args)
     cheap, full, most, found = await compare(cases, score, cascade, args.band, ctx)
     print(f"{args.model}, {len(cases)} rows of split {args.split}, {most.rows} scored, k {args.k}")
     print("| pass | rows asked | failed | tokens | AUROC | difference | draws saved |")

@@ -53,7 +53,12 @@ def edges(rows: list[Row], keep: dict[str, Any], share: float) -> dict[str, Any]
 
 def shard(rows: list[Row], cascaded: list[float] | None = None) -> Shard:
     ids, confidences, hashes, _ = zip(*rows, strict=True)
-    columns = {"id": ids, "confidence": confidences, "content_hash": hashes}
+    columns = {
+        "id": ids,
+        "confidence": confidences,
+        "content_hash": hashes,
+        "response": ["so"] * len(rows),
+    }
     table = pa.table({name: list(values) for name, values in columns.items()})
     if cascaded is not None:
         table = table.append_column("cascaded", pa.array(cascaded, pa.float64()))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import math
 
 import pytest
 
-from benchmarks.cascade import compare
+from benchmarks.cascade import compare, stages
 from benchmarks.rectify import Case
 from clear_pipeline.llm.base import ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import ScriptedChat
@@ -63,3 +64,15 @@ def test_first_draws_of_every_row_count_among_the_draws() -> None:
     assert (cheap.value, full.value) == (1.0, 1.0)
     assert one.use.asked == 3
     assert one.draws_saved == pytest.approx(1 - (6 + 3 * 3) / 24)
+
+
+@pytest.mark.parametrize(("first", "draws"), [(0, 0), (1, 1)])
+def test_the_cheap_pass_draws_only_where_it_is_told_to(first: int, draws: int) -> None:
+    """Without a first draw, what says how to draw is for the cascade alone."""
+    args = argparse.Namespace(
+        preset="fast", k=3, first=first, similarity="lexical", draw_form="plain",
+        temperature=0.7, max_tokens=64,
+    )  # fmt: skip
+    score, cascade = stages(args)
+    assert (score.k, cascade.k) == (draws, 3)
+    assert (cascade.similarity, cascade.temperature) == ("lexical", 0.7)

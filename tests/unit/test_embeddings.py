@@ -90,9 +90,9 @@ def test_a_reply_without_a_vector_is_asked_for_again(reply: dict[str, object]) -
 
 def test_the_stage_asks_the_embedder_and_only_where_draws_are_compared() -> None:
     """Draws come from the scorer, vectors from the role `embedder`."""
-    stage = Score(preset="paper", reflection=(), k=1, similarity="embeddings", beta=1.0)
+    stage = Score(preset="paper", reflection=(), k=1, similarity="embeddings")
     assert stage.roles() == ("scorer", "embedder")
-    assert Score(similarity="embeddings").roles() == ("scorer",)
+    assert Score().roles() == ("scorer",)
     scorer = ScriptedChat(lambda r, i: "FINAL RESPONSE: kitten")
     ctx = Context(models={"scorer": scorer, "embedder": embedder()})
     shard = Shard("s", rows_table([row("cat")]))
