@@ -79,7 +79,9 @@ async def run_in_rounds(stages: Sequence[Stage], position: int, work: Work) -> N
         roles = dict.fromkeys(role for each in stages[position:] for role in each.roles())
         models = await work.pool.open([role for role in roles if role != EMBEDDER])
         later, budget = stages[position + 1 :], work.pool.budget
-        raise await pending(stage, later, models, batches, budget) from None
+        waiting = await pending(stage, later, models, batches, budget)
+        work.log.event("waiting", stage=stage.name, requests=batches.waiting)
+        raise waiting from None
     except RunFailedError:
         if batches is not None:
             batches.finish(stage.name)

@@ -107,6 +107,10 @@ class OpenAIChat:
         """For the endpoint's other paths; await its calls in `translated`."""
         return self._client
 
+    def without_key(self, value: Any) -> Any:  # noqa: ANN401  # any JSON value
+        """What the endpoint sent, without the key, which some servers repeat."""
+        return without_key(value, self._key)
+
     async def translated(self, call: Awaitable[T]) -> T:
         """Await a call of `sdk`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from clear_pipeline.errors import (
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.run import Run
 from clear_pipeline.stages.base import SilentProgress
-from stub_server import Body, StubServer, completion, status
+from stub_server import Body, StubServer, completion, status, text_choice, vllm
 
 DEMO = Path(__file__).parents[2] / "data" / "demo"
 ROWS = 6
@@ -167,6 +168,55 @@ def test_each_wait_tells_what_is_open_and_how_many_rounds_are_left(
         visits.wait()
     assert "this is the last round" in visits.wait()
     assert len(server.batches) == 3
+
+
+@pytest.mark.parametrize(
+    ("stages", "settings", "rounds"),
+    [
+        ("score", ["score.orders=2", "score.in_parts=true"], 1),
+        ("score", ["score.k=2", "score.similarity=llm"], 2),
+        ("score", ["score.k=2", "score.similarity=lexical"], 1),
+        ("score,cascade", ["cascade.k=2", "cascade.band=1"], 3),
+        ("score,filter,rectify", ["rectify.scope=all"], 3),
+    ],
+)
+def test_no_more_rounds_are_needed_than_are_told(
+    visits: Visits, stages: str, settings: list[str], rounds: int
+) -> None:
+    """Independent questions share a round: the number at the first exit is how often it waits."""
+    visits.stages = stages.split(",")
+    visits.settings = [*ONE_QUESTION, *settings]
+    told = visits.wait()
+    left = re.search(r"at most (\d+) rounds|the last round", told)
+    assert left is not None
+    assert int(left[1] or 1) == rounds
+    _, waits = visits.finish()
+    assert waits + 1 <= rounds
+    assert waits + 1 == rounds or "k=" in str(settings)  # equal draws need no verdicts
+
+
+def test_likelihoods_come_from_batches_where_prompts_are_scored(
+    visits: Visits, data: Path, tmp_path: Path, server: BatchServer
+) -> None:
+    """As with vLLM: the ability, the length of each prompt, then the scored text; as live."""
+
+    def reply(body: Body) -> Body:
+        try:
+            vllm(body).send(None)  # it waits for nothing
+        except StopIteration as done:
+            return dict(json.loads(done.value.text))
+        raise AssertionError
+
+    server.reply = reply
+    visits.settings = ["score.preset=fast"]
+    run, waits = visits.finish()
+    assert waits == 4
+    with StubServer(vllm) as live:
+        asked = Visits(data, tmp_path / "live", live.url, mode="live")
+        asked.settings = visits.settings
+        same = asked.visit()
+    columns = ["id", "confidence", "likelihood", "logp_given_prompt", "response_tokens"]
+    assert run.ledger(columns) == same.ledger(columns)
 
 
 @pytest.mark.parametrize("bad", ["fail", "expire", "lose"])
@@ -462,6 +512,35 @@ def test_status_and_exit_code(visits: Visits, server: BatchServer) -> None:
     shown = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     (batch,) = shown["batches"]
     assert (batch["state"], batch["requests"], batch["batch_id"]) == ("in_progress", 6, "batch-2")
+
+
+def test_status_without_the_provider(visits: Visits, server: BatchServer) -> None:
+    """Where it does not answer, the batches are shown as they were last seen, and that is said."""
+    visits.wait()
+    server.faults += [status(503)] * 9
+    command = [sys.executable, "-m", "clear_pipeline", "status", str(visits.out)]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    assert "validating" in shown.stdout
+    assert shown.stderr.startswith("batches as they were last seen: ")
+
+
+def test_a_key_that_results_repeat_is_kept_nowhere(
+    visits: Visits, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is sent to the endpoint, and cut out of replies, reasons and errors."""
+    key = "sk-planted-0123456789"
+    monkeypatch.setenv("PLANTED", key)
+    visits.settings += ["models.scorer.api_key_env=PLANTED", "score.max_failed_fraction=1"]
+    said = text_choice(f"Yes {key}", index=0)
+    refused: Body = {"error": {"message": f"no {key}", "code": "content_filter"}}
+    server.reply = lambda body: (
+        refused if "What is 3 + 1?" in str(body["messages"]) else completion(body, [said])
+    )
+    visits.finish()
+    assert server.keys == {key}
+    assert all(
+        key.encode() not in path.read_bytes() for path in visits.out.rglob("*") if path.is_file()
+    )
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def take_in(
     """
     intake = Intake()
     open_, first = dict(asked), {}
-    for result in results(lines):
+    for result in results(lines, chat.without_key):
         if result is None:
             intake.oddities["unreadable"] += 1
         elif result.id in open_:

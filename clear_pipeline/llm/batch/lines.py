@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -109,17 +109,24 @@ def bodies(lines: Iterable[bytes]) -> dict[str, Body]:
     return found
 
 
-def results(lines: Iterable[bytes]) -> Iterator[Result | None]:
-    """The results in a file of them; None for a line that is none."""
+def results(
+    lines: Iterable[bytes], clean: Callable[[Any], Any] = lambda value: value
+) -> Iterator[Result | None]:
+    """The results in a file of them; None for a line that is none.
+
+    Args:
+        lines: Of the file.
+        clean: Takes out of a decoded line what must not be kept.
+    """
     for line in lines:
         if line.strip():
-            yield _result(line)
+            yield _result(line, clean)
 
 
-def _result(line: bytes) -> Result | None:
+def _result(line: bytes, clean: Callable[[Any], Any]) -> Result | None:
     try:
-        parsed = json.loads(line)
-    except ValueError:
+        parsed = clean(json.loads(line))
+    except (ValueError, RecursionError):
         return None
     if not isinstance(parsed, dict) or not isinstance(parsed.get("custom_id"), str):
         return None

@@ -113,7 +113,7 @@ class Provider:
             counts.completed if counts else 0,
             counts.failed if counts else 0,
             tuple(file for file in files if file),
-            "; ".join(said[:_REASONS]),
+            str(self._chat.without_key("; ".join(said[:_REASONS]))),
         )
 
     async def _newest(self) -> None:
