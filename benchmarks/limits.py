@@ -1,6 +1,6 @@
 """How much of what a server allows is used, and how much it must refuse.
 
-    python -m benchmarks.limits                  # 50 requests/s allowed, 100 % in five ways
+    python -m benchmarks.limits                  # 50 requests/s allowed, told in six ways
     python -m benchmarks.limits --memory         # 20,000 calls, resident memory every 2,000
 
 The server counts; each way is one client that asks `--calls` different questions.
@@ -64,10 +64,12 @@ def ways(rate: float) -> list[Way]:
     ]
 
 
-async def ask_all(settings: ModelSettings, calls: int, *, every: int = 0) -> Totals:
+async def ask_all(
+    settings: ModelSettings, calls: int, *, cache: Path | None = None, every: int = 0
+) -> Totals:
     """Ask so many different questions; print resident memory at `every` so many."""
     meter, process = Meter(), psutil.Process()
-    model = await open_model(settings, cache_path=None, meter=meter)
+    model = await open_model(settings, cache_path=cache, meter=meter)
     numbers = iter(range(calls))
 
     async def worker() -> None:
@@ -135,7 +137,7 @@ def main() -> None:
             with serving(scratch, "--latency", "0.005") as server:
                 settings = ModelSettings(model="faulty", base_url=server.url)
                 print("| calls | resident, MiB |\n|---|---|")
-                asyncio.run(ask_all(settings, 20_000, every=2_000))
+                asyncio.run(ask_all(settings, 20_000, cache=scratch / "cache", every=2_000))
             return
         print("| way | allowed/s | answers/s | share | refused | most in a second | given up |")
         print("|---|---|---|---|---|---|---|")

@@ -43,13 +43,13 @@ _TOLERATED: Final = 0.1
 """Share of refusals, beyond those that no cut has lowered and beyond chance, above which the width
 is cut."""
 
-_CHANCE: Final = 1.5
+_CHANCE: Final = 2.0
 """Standard deviations of a share that chance is given."""
 
 _MOST_BORNE: Final = 0.5
 """No larger share of refusals is ever taken for one that no cut can lower."""
 
-_FADE: Final = 0.95
+_FADE: Final = 0.98
 """What is left, after a trial without a cut, of the belief that no cut lowers a share."""
 
 _FEWER: Final = 0.75
