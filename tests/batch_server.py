@@ -87,7 +87,8 @@ class BatchServer:
     Attributes:
         course: States of the batches that are created from now on, `validating` left out.
         outcome: What becomes of a request, by its id and how often it has been asked.
-        reply: The body of an answer to a body.
+        reply: The body of an answer to a body; one with `error` is a refusal, by HTTP 400 or the
+            `status` beside it.
         odd_lines: Put among the results of every batch.
         max_requests: A batch with more fails as a whole, as does one without JSON lines.
         page: Entries of one page of a list.
@@ -268,7 +269,7 @@ class BatchServer:
 
     def _answered(self, id_: str, body: Body) -> str:
         reply = self.reply(body)
-        status = 400 if "error" in reply else 200
+        status = reply.pop("status", 400) if "error" in reply else 200
         if status == 200:
             self.answered[id_] += 1
             self.prompt += reply["usage"]["prompt_tokens"]

@@ -398,6 +398,20 @@ def test_a_refused_question_is_a_failed_row(visits: Visits, server: BatchServer)
     assert max(server.asked.values()) == 1
 
 
+def test_an_account_without_quota_stops_the_run(visits: Visits, server: BatchServer) -> None:
+    """What no request can pass is no failure of a row; what was answered beside it is kept."""
+    poor: Body = {"error": {"message": "no quota", "code": "insufficient_quota"}}
+    server.reply = lambda body: (
+        {**poor, "status": 429} if "What is 3 + 1?" in str(body["messages"]) else completion(body)
+    )
+    visits.wait()
+    with pytest.raises(RunFailedError, match="the account has no quota"):
+        visits.visit()
+    server.reply = completion
+    _, waits = visits.finish()
+    assert (waits, server.answered.total(), server.asked.total()) == (1, ROWS, ROWS + 1)
+
+
 def test_a_cancelled_batch_gives_what_it_had(visits: Visits, server: BatchServer) -> None:
     """After `batch cancel` the answers that were there are used, and a live run asks the rest."""
     server.course = ("in_progress",) * 9
