@@ -144,8 +144,8 @@ class Estimate:
         sampled: Rows that it was rehearsed on.
         stages: Those that ask a model, in order.
         models: How the figures came about.
-        minutes: On a machine of one's own, at the speed of one call after the other; None where
-            it was not measured.
+        minutes: At the pace of a pilot, which a model without a price is asked; None where there
+            was none, or nothing came of it in time.
     """
 
     rows: int

@@ -66,7 +66,7 @@ def summary(estimate: Estimate) -> str:
         f"at a price that is {price}" if price == UNKNOWN else price,
     ]
     if estimate.minutes is not None:
-        parts.append(f"{duration(estimate.minutes)} at one call after the other")
+        parts.append(f"about {duration(estimate.minutes)}")
     return ", ".join(parts)
 
 
@@ -81,6 +81,5 @@ def remarks(estimate: Estimate) -> list[str]:
         )
         lines.append(f"{note.model}: tokens counted {note.counted}{learnt}; prices {note.price}.")
     if estimate.minutes is not None:
-        time = duration(estimate.minutes)
-        lines.append(f"Time: {time} at the speed of one call after the other, as just measured.")
+        lines.append(f"Time: about {duration(estimate.minutes)}, at the pace just measured.")
     return lines

@@ -22,8 +22,8 @@ from clear_pipeline.llm.settings import ModelSettings, Prices
 FREE: Final = Prices(input=0.0, output=0.0)
 """Of a model that runs on one's own machines."""
 
-HOW_TO_GIVE: Final = "price_per_mtok='{input: DOLLARS, output: DOLLARS}'"
-"""The setting for a model that has no known price, or another one; dollars per million tokens."""
+HOW_TO_GIVE: Final = "--set 'models.scorer.price_per_mtok={input: DOLLARS, output: DOLLARS}'"
+"""The option for a scorer that has no known price, or another one; dollars per million tokens."""
 
 _OWN_DOMAINS: Final = (".localhost", ".local", ".internal", ".home.arpa")
 """Reserved for private networks."""
