@@ -21,7 +21,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -30,15 +30,15 @@ import aiohttp
 from aiohttp import web
 
 from clear_pipeline.config import Config, build_config
+from clear_pipeline.estimate.learning import ENOUGH
 from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.meter import Totals
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.run import Run
 
 STAGES: Final = ("dedup", "score", "filter")
-FIRST_ROWS: Final = 25
-"""Asked before the estimate that learns; at least 50 calls with a model whose verdicts are clear,
-where it scores texts or responses have parts, and with any other one."""
+STEP: Final = 10
+"""So many rows more are asked about, until `ENOUGH` calls were answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def compare(data: Path, base_url: str, model: str, *, way: str, rows: int, out: 
     config = _config(base_url, model, priced=way == "learns")
     run, kept = folder / "run", folder / "estimate.json"
     if way == "learns" and not kept.exists():
-        Pipeline(_config(base_url, model, priced=True, limit=FIRST_ROWS)).run(part, out=run)
+        begin(part, base_url, model, out=run)
     if not kept.exists():
         begun = run if way == "learns" else None
         made = Pipeline(config).estimate(part, out=begun).to_json()
@@ -85,6 +85,16 @@ def compare(data: Path, base_url: str, model: str, *, way: str, rows: int, out: 
     stored = json.loads(kept.read_text())
     spent = _usage(Pipeline(config).run(part, out=run))
     return _compared(data.stem, way, stored["estimate"], Totals.from_json(stored["before"]), spent)
+
+
+def begin(data: Path, base_url: str, model: str, *, out: Path) -> None:
+    """Run the first rows, as few as it takes for `ENOUGH` answered calls."""
+    for limit in count(STEP, STEP):
+        config = _config(base_url, model, priced=True, limit=limit)
+        run = Pipeline(config).run(data, out=out)
+        rows = sum(file.rows + file.quarantined for file in run.manifest.files)
+        if _usage(run).samples >= ENOUGH or rows < limit:
+            return
 
 
 def _compared(

@@ -42,7 +42,7 @@ class Effort:
     seconds: float
 
 
-THOROUGH: Final = Effort(rows=200, seconds=30.0)
+THOROUGH: Final = Effort(rows=200, seconds=60.0)
 """Of an estimate alone."""
 QUICK: Final = Effort(rows=50, seconds=4.0)
 """Of one that a run waits for."""

@@ -25,7 +25,7 @@ from clear_pipeline.stages.score import Score
 _OUT_OF_THE_CACHE_S: Final = 0.002
 """An answer that took no longer was given before."""
 PATIENCE_S: Final = 12.0
-"""Seconds after which calls under way are given up."""
+"""Seconds after that time, when calls under way are given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ async def _rate(
     models = {role: Timed(model) for role, model in opened.items()}
     began = time.monotonic()
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(max(until - began, 0.0) + PATIENCE_S):
             for chunk in chunks:
                 ctx = Context(models=models, rows_in_flight=at_once)
                 await run_stage(stage, chunk, ctx)
