@@ -1,0 +1,155 @@
+"""What a failed request means: this package's error for each of the SDK's."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import aiohttp
+import openai
+
+from clear_pipeline.errors import CallError, ClearPipelineError, RunFailedError
+from clear_pipeline.llm.dialect import too_long
+from clear_pipeline.llm.keys import without_secrets
+from clear_pipeline.llm.settings import ModelSettings
+
+_MESSAGE_LENGTH: Final = 300
+
+_CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
+_FILTER_CODES = {"content_filter", "content_policy_violation"}
+
+
+class EndpointErrors:
+    """The failures of one endpoint, in this package's errors and words.
+
+    Args:
+        settings: Which model, and where.
+        key: Stands in no message; None = the endpoint has none.
+
+    Attributes:
+        key_worked: Whether the endpoint has answered: a refusal is of one request from then on.
+    """
+
+    def __init__(self, settings: ModelSettings, key: str | None) -> None:
+        self._settings = settings
+        self._key = key
+        self.key_worked = False
+
+    def translated(  # noqa: C901, PLR0911 -- a table: one line per class of failure
+        self, error: openai.APIError | ValueError
+    ) -> ClearPipelineError:
+        """This package's error for one of the SDK's. The only such mapping."""
+        said = self.said(error)
+        retry_after = _retry_after(error)
+        match error:
+            case openai.APITimeoutError() if _no_connection(error) is None:
+                return CallError("timeout", said, transient=True)
+            case openai.APIConnectionError():
+                return CallError("unreachable", self.unreachable(error), transient=True)
+            case openai.PermissionDeniedError() if self.key_worked:
+                return CallError("auth", said, transient=False)
+            case openai.AuthenticationError() | openai.PermissionDeniedError():
+                return RunFailedError(self._refused_key(said))
+            case openai.RateLimitError(code="insufficient_quota"):
+                return RunFailedError(f"{self._settings.url}: the account has no quota: {said}")
+            case openai.RateLimitError():
+                return CallError("rate_limit", said, transient=True, retry_after=retry_after)
+            case openai.APIStatusError(status_code=status):
+                if status >= 500 or status in {408, 409}:  # noqa: PLR2004 -- HTTP's own numbers
+                    return CallError("outage", said, transient=True, retry_after=retry_after)
+                codes = {error.code, error.type}
+                if codes & _CONTEXT_CODES or too_long(said):
+                    return CallError("context", said, transient=False)
+                kind = "content_filter" if codes & _FILTER_CODES else "bad_request"
+                return CallError(kind, said, transient=False)
+            case UnicodeError():
+                return CallError("bad_request", f"not sendable as UTF-8: {said}", transient=False)
+            case _:
+                return CallError("garbled", f"the reply is no JSON: {said}", transient=True)
+
+    def said(self, error: Exception) -> str:
+        """The message in one line, cut, and without the key, which some servers repeat."""
+        body = getattr(error, "body", None)
+        said = body.get("message") if isinstance(body, dict) else None
+        text = " ".join(str(said or error).split())
+        if isinstance(body, dict) and "n_prompt_tokens" in body:
+            # Some versions of llama.cpp give the numbers beside the message only.
+            text += f" ({body['n_prompt_tokens']} tokens, window {body.get('n_ctx', 'unknown')})"
+        text = without_secrets(text, self._key)
+        return text if len(text) <= _MESSAGE_LENGTH else text[:_MESSAGE_LENGTH] + " ..."
+
+    def unreachable(self, error: Exception) -> str:
+        """What to tell where no connection came about, and how to get one."""
+        said = self.said(_no_connection(error) or error)
+        return (
+            f"no model server answers at {self._settings.url} ({said}); is it up? "
+            "Start one, e.g. `ollama serve`, `llama-server -m MODEL.gguf` or `vllm serve MODEL`, "
+            "or check the URL"
+        )
+
+    def no_api(self, reply: object) -> str:
+        """What to tell about a reply that no such API gives."""
+        start = " ".join(str(reply).split())[:60]
+        return (
+            f"{self._settings.url} gave no JSON object but {start!r}; is an OpenAI-compatible API "
+            "there (its URL usually ends in /v1)?"
+        )
+
+    def _refused_key(self, said: str) -> str:
+        hint = "set `api_key_env` to the environment variable that holds this server's key"
+        if self._settings.key_env is not None:
+            hint = f"check the key in the environment variable {self._settings.key_env}"
+        if self._settings.api_key_file is not None:
+            hint = f"check the key in {self._settings.api_key_file}"
+        return f"{self._settings.url} refuses access: {hint} ({said})"
+
+
+def is_unbilled(error: openai.APIError | ValueError) -> bool:
+    """Whether a failed request is known not to be billed: never sent, or refused unread.
+
+    A content filter and a window that is too small work on the prompt first, which some providers
+    charge for; of a time-out, a reset and a 5xx nobody knows.
+    """
+    if isinstance(error, UnicodeEncodeError):
+        return True
+    if isinstance(error, openai.APIStatusError):
+        read = {error.code, error.type} & (_CONTEXT_CODES | _FILTER_CODES)
+        status = error.status_code
+        return 400 <= status < 500 and status != 408 and not (read or too_long(str(error)))  # noqa: PLR2004
+    return isinstance(
+        _no_connection(error), aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
+    )
+
+
+def blamed(error: openai.APIStatusError) -> str | None:
+    """The parameter that a refusal names: `param`, or the last name of FastAPI's `loc`."""
+    if error.param:
+        return error.param
+    details = error.body.get("detail") if isinstance(error.body, dict) else None
+    for detail in details if isinstance(details, list) else ():
+        place = detail.get("loc") if isinstance(detail, dict) else None
+        names = [name for name in place or () if isinstance(name, str) and name != "body"]
+        if names:
+            return names[-1]
+    return None
+
+
+def _no_connection(error: Exception) -> OSError | None:
+    """Why no connection came about; the SDK's aiohttp transport calls it a time-out."""
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, OSError) and not isinstance(cause, TimeoutError):
+            return cause
+        cause = cause.__cause__
+    return None
+
+
+def _retry_after(error: Exception) -> float | None:
+    """Seconds of a Retry-After header; its date form is not used by model servers."""
+    if not isinstance(error, openai.APIStatusError):
+        return None
+    for header, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(error.response.headers[header]) * unit)
+        except (KeyError, ValueError):
+            continue
+    return None
