@@ -12,9 +12,24 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from clear_pipeline.cli.consent import show_models
 from clear_pipeline.cli.console import Json, errors, next_command, output, print_json
+from clear_pipeline.cli.options import (
+    Assignments,
+    BaseUrl,
+    CalibrationFile,
+    Columns,
+    ConfigFile,
+    Data,
+    Limit,
+    Mode,
+    ModelName,
+    Preset,
+    Stages,
+    flags_of,
+    stages_of,
+)
 from clear_pipeline.cli.progress import TerminalProgress
-from clear_pipeline.cli.run import flags_of, show_models
 from clear_pipeline.config import build_config
 from clear_pipeline.estimate import THOROUGH, words
 from clear_pipeline.estimate.figures import Estimate, Need, Span
@@ -22,29 +37,21 @@ from clear_pipeline.pipeline import Pipeline
 
 
 def estimate(  # noqa: PLR0913  # one parameter per option that users rely on
-    data: Annotated[Path, typer.Argument(help="File or directory of mixed formats.")],
+    data: Data,
     *,
     out: Annotated[
         Path | None, typer.Option(help="A run that has begun: what is left of it.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML, see docs/config.md.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name at the endpoint.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint.")] = None,
-    preset: Annotated[str | None, typer.Option(help="fast, best, paper or likelihood.")] = None,
-    stages: Annotated[str | None, typer.Option(help="For example load,dedup,export.")] = None,
-    mapping: Annotated[
-        str | None, typer.Option("--map", help="prompt=question,response=answer")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
-    calibration: Annotated[
-        Path | None, typer.Option(help="File of `clear-pipeline calibrate`.")
-    ] = None,
-    assign: Annotated[
-        list[str] | None, typer.Option("--set", help="a.b=value, as in score.k=3")
-    ] = None,
-    mode: Annotated[
-        str | None, typer.Option(help="live, batch (half the price) or offline (files).")
-    ] = None,
+    config: ConfigFile = None,
+    model: ModelName = None,
+    base_url: BaseUrl = None,
+    preset: Preset = None,
+    stages: Stages = None,
+    mapping: Columns = None,
+    limit: Limit = None,
+    calibration: CalibrationFile = None,
+    assign: Assignments = None,
+    mode: Mode = None,
     rows: Annotated[
         int, typer.Option(min=1, help="Rows that the stages are rehearsed on, at most.")
     ] = THOROUGH.rows,
@@ -53,11 +60,8 @@ def estimate(  # noqa: PLR0913  # one parameter per option that users rely on
     """Say what a run of DATA with these options would ask for, without a paid call."""
     settings = build_config(
         config,
-        flags={
-            **flags_of(model, base_url, mapping, limit, has_config=config is not None),
-            **({} if mode is None else {"mode": mode}),
-        },
-        stages=None if stages is None else [s.strip() for s in stages.split(",") if s.strip()],
+        flags=flags_of(model, base_url, mapping, limit, mode, has_config=config is not None),
+        stages=stages_of(stages),
         preset=preset,
         calibration=calibration,
         assignments=assign or (),

@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from clear_pipeline.cli.caps import MaxCalls, MaxTokens, MaxUsd, caps_of, stopped
+from clear_pipeline.cli.caps import MaxCalls, MaxTokens, MaxUsd, caps_of, resumable
+from clear_pipeline.cli.consent import introduce
 from clear_pipeline.cli.console import Json, errors, next_command, output, print_json
+from clear_pipeline.cli.options import (
+    Assignments,
+    BaseUrl,
+    Columns,
+    ConfigFile,
+    Data,
+    Limit,
+    ModelName,
+    Yes,
+    flags_of,
+)
 from clear_pipeline.cli.progress import TerminalProgress
-from clear_pipeline.cli.run import flags_of, introduce
 from clear_pipeline.config import Config, build_config
-from clear_pipeline.errors import BudgetExceededError, UsageError
+from clear_pipeline.errors import UsageError
 from clear_pipeline.stages.score import Score
 
 if TYPE_CHECKING:
@@ -24,14 +35,14 @@ if TYPE_CHECKING:
 
 
 def probe(  # noqa: PLR0913  # one parameter per option that users rely on
-    data: Annotated[Path, typer.Argument(help="File or directory of mixed formats.")],
+    data: Data,
     *,
     out: Annotated[
         Path | None, typer.Option(help="Directory of the probe; default runs/probe-NAME.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML, see docs/config.md.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name at the endpoint.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint.")] = None,
+    config: ConfigFile = None,
+    model: ModelName = None,
+    base_url: BaseUrl = None,
     preset: Annotated[list[str] | None, typer.Option(help="Repeat it to compare several.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of the sample.")] = 50,
     per_corruption: Annotated[
@@ -45,53 +56,41 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the sample and the corruptions.")] = 0,
-    mapping: Annotated[
-        str | None, typer.Option("--map", help="prompt=question,response=answer")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
-    assign: Annotated[
-        list[str] | None, typer.Option("--set", help="a.b=value, as in score.k=3")
-    ] = None,
+    mapping: Columns = None,
+    limit: Limit = None,
+    assign: Assignments = None,
     max_usd: MaxUsd = None,
     max_tokens: MaxTokens = None,
     max_calls: MaxCalls = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before priced work.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Spoil rows of DATA in known ways and measure whether the model notices."""
     from clear_pipeline.probe import Probe, ProbeSettings  # scikit-learn: seconds
     from clear_pipeline.probe.views import summary
 
-    names: list[str | None] = [*preset] if preset else [None]
+    flags = {
+        **flags_of(model, base_url, mapping, limit, has_config=config is not None),
+        **caps_of(max_usd, max_tokens, max_calls),
+    }
     configs = [
-        build_config(
-            config,
-            flags={
-                **flags_of(model, base_url, mapping, limit, has_config=config is not None),
-                **caps_of(max_usd, max_tokens, max_calls),
-            },
-            stages=["score"],
-            preset=name,
-            assignments=assign or (),
-        )
-        for name in names
+        build_config(config, flags=flags, stages=["score"], preset=name, assignments=assign or ())
+        for name in preset or (None,)
     ]
-    asked = Probe(
-        configs[0],
-        [stage for each in configs for stage in each.stages if isinstance(stage, Score)],
-        ProbeSettings(
-            rows=rows,
-            per_corruption=per_corruption,
-            noise_rate=None if noise_rate is None else _noise_rate(noise_rate),
-            seed=seed,
-        ),
-        progress=TerminalProgress(errors),
+    settings = ProbeSettings(
+        rows=rows,
+        per_corruption=per_corruption,
+        noise_rate=None if noise_rate is None else _noise_rate(noise_rate),
+        seed=seed,
     )
+    scores = [stage for each in configs for stage in each.stages if isinstance(stage, Score)]
+    asked = Probe(configs[0], scores, settings, progress=TerminalProgress(errors))
     plan = asked.plan(data)
     _announce(plan, asked)
     introduce(configs[0], yes=yes, work="probe")
     place = out or Path("runs", f"probe-{plan.dataset}")
-    report = _run(asked, plan, place)
+    with resumable():
+        report = asked.run(plan, out=place)
     if as_json:
         print_json(report.to_json())
         return
@@ -129,16 +128,6 @@ def _announce(plan: Plan, asked: Probe) -> None:
             f"versions; {'; or, if the endpoint scores no given text, '.join(expected)}"
         )
     )
-
-
-def _run(asked: Probe, plan: Plan, place: Path) -> ProbeReport:
-    try:
-        return asked.run(plan, out=place)
-    except KeyboardInterrupt:
-        errors.print("interrupted; the same command resumes it")
-        raise typer.Exit(130) from None
-    except BudgetExceededError as error:
-        raise stopped(error) from None
 
 
 def _given(options: Mapping[str, str | int | None], assign: Sequence[str]) -> list[str]:

@@ -1,0 +1,85 @@
+"""Which models serve a command, and whether it may spend money on them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.text import Text
+
+from clear_pipeline.cli.console import errors
+from clear_pipeline.config import Config
+from clear_pipeline.errors import UsageError
+from clear_pipeline.llm.catalog import embedded_model
+from clear_pipeline.llm.pricing import price_source, prices
+from clear_pipeline.llm.settings import ModelSettings
+
+
+def introduce(config: Config, *, yes: bool, work: str) -> None:
+    """Say which model serves and what it cannot do; ask before priced work.
+
+    Args:
+        config: Names the models.
+        yes: Whether priced work has been agreed to.
+        work: What the command does, as in "this RUN costs money".
+
+    Raises:
+        UsageError: The work is priced and there is nobody to ask.
+    """
+    show_models(config)
+    if not yes:
+        ask(config, work=work)
+
+
+def show_models(config: Config) -> None:
+    """Say which models serve and what they cannot do."""
+    for settings in _models(config):
+        entry = embedded_model(settings)
+        if entry is None:
+            errors.print(Text(f"model: {settings.model} at {settings.url}"))
+        else:
+            errors.print(Text(f"model: {settings.model}, embedded, for {entry.good_for}."))
+            errors.print(Text(f"{entry.limits} For more: --model NAME, or --base-url URL"))
+
+
+def refuse_unattended(config: Config, *, work: str) -> None:
+    """Stop before anything is read if nobody can be asked.
+
+    Raises:
+        UsageError: The work is priced and there is no terminal.
+    """
+    where = _priced(config)
+    if where and not sys.stdin.isatty():
+        raise UsageError(
+            f"this {work} costs money{_cap(config)}: {where}. "
+            "Add --yes to start it without a terminal"
+        )
+
+
+def ask(config: Config, *, work: str) -> None:
+    """Whether priced work may begin.
+
+    Raises:
+        UsageError: There is nobody to ask.
+    """
+    refuse_unattended(config, work=work)
+    if where := _priced(config):
+        typer.confirm(f"This {work} costs money{_cap(config)}: {where}. Start it?", abort=True)
+
+
+def _cap(config: Config) -> str:
+    cap = config.budget.max_usd
+    return "" if cap is None else f", at most ${cap:,.2f}"
+
+
+def _models(config: Config) -> list[ModelSettings]:
+    """Those that are asked, each once."""
+    roles = [role for stage in config.stages for role in stage.roles()]
+    return list(dict.fromkeys(config.model_for(role) for role in roles))
+
+
+def _priced(config: Config) -> str:
+    """The models that cost something and where their prices are from; "" if all are free."""
+    known = {settings: prices(settings) for settings in _models(config)}
+    paid = [settings for settings, its in known.items() if its is None or not its.is_free]
+    return "; ".join(f"{m.model} at prices {price_source(m)}" for m in paid)
