@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import pyarrow as pa
-from scipy.stats import binomtest
 
 from clear_pipeline.estimate.chain import rehearse
 from clear_pipeline.estimate.counting import Counting
@@ -78,6 +77,8 @@ class Tried:
     @property
     def share(self) -> Span:
         """Of unclear verdicts: the 95 % interval (Wilson)."""
+        from scipy.stats import binomtest  # a second of import
+
         questions = round(self.clear.calls.low)
         more = self.unclear.calls.high - questions
         share = (self.calls - questions) / more if more > 0 else 0.0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,3 +87,11 @@ def test_only_the_client_and_its_errors_import_openai() -> None:
     pattern = re.compile(r"^\s*(import|from) openai\b", re.MULTILINE)
     owners = {path.name for path in MODULES if pattern.search(path.read_text(encoding="utf-8"))}
     assert owners == {"openai_chat.py", "openai_errors.py"}
+
+
+def test_a_command_starts_without_the_heavy_libraries() -> None:
+    """They take seconds to import; what needs one imports it where it is used."""
+    code = "import sys, clear_pipeline.cli; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"scipy.stats", "sklearn", "pandas", "plotly", "openai", "datasketch", "xllamacpp"}
+    assert not heavy & set(told.stdout.split())
