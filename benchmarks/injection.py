@@ -122,14 +122,14 @@ async def trial(
     Args:
         judge: Who scores.
         cases: The rows.
-        attacks: By kind, with the control.
+        attacks: By kind, with the control or without.
         per_row: Attacks on each bad row; None = every kind.
     """
     good = [case.example for case in cases if not case.bad]
     bad = [case.example for case in cases if case.bad]
     kinds = [kind for kind in attacks if kind != CONTROL]
     made = plan(kinds, len(bad), per_row=per_row or len(kinds))
-    made += [(CONTROL, n, n) for n in range(len(bad))]
+    made += [(CONTROL, n, n) for n in range(len(bad)) if CONTROL in attacks]
     attacked = [attack(bad[row], kind, attacks[kind], form) for kind, row, form in made]
     scores = iter(await judge([*good, *bad, *attacked]))
     found = Judged(list(islice(scores, len(good))), list(islice(scores, len(bad))), {})
@@ -160,6 +160,8 @@ async def measure(args: argparse.Namespace) -> list[str]:
         plain = plain_judge(model, Score(preset=args.preset), ctx)
         judges["the same questions without tags"] = plain
     attacks = {**AUTHORS[args.author], CONTROL: ATTACKS[CONTROL]}
+    if args.no_control:
+        del attacks[CONTROL]
     sets = {path.stem: chosen(path, split=args.split, bad=args.bad) for path in args.data}
     try:
         judged = {
@@ -199,6 +201,7 @@ def main() -> None:
     )
     parser.add_argument("--preset", choices=["fast", "best"], default="fast")
     parser.add_argument("--author", choices=AUTHORS, default="first", help="of the attacks")
+    parser.add_argument("--no-control", action="store_true", help="no harmless sentence either")
     parser.add_argument("--preset-alone", action="store_true", help="not beside a plain prompt")
     parser.add_argument("--base-url", help="none: a model of the catalogue")
     parser.add_argument("--model", required=True)

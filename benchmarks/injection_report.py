@@ -70,7 +70,9 @@ def table(judges: Mapping[str, Mapping[str, Judged]]) -> list[str]:
     lines = [f"| attack | {' | '.join(judges)} |", "|---" * (len(judges) + 1) + "|"]
     attacks = [kind for kind in ATTACKS if kind != CONTROL]
     named = {kind: [kind] for kind in attacks}
-    named |= {"**all six**": attacks, "none: a harmless sentence": [CONTROL]}
+    named |= {"**all six**": attacks}
+    if any(CONTROL in judged.attacked for sets in judges.values() for judged in sets.values()):
+        named |= {"none: a harmless sentence": [CONTROL]}
     for name, kinds in named.items():
         cells = [_of_attacks(list(sets.values()), kinds) for sets in judges.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")

@@ -154,3 +154,13 @@ def test_fewer_attacks_a_row_leave_rows_independent() -> None:
     (line,) = [line for line in table({"ours": {"set": found}}) if line.startswith("| **rows on")]
     # 1 - 0.025^(1/12) = 0.265
     assert line == "| **rows on which any of them passes** | 0/12 = 0.00 [0.00, 0.26] |"
+
+
+def test_the_control_may_be_left_out() -> None:
+    """Then no row is judged after a harmless sentence, and no line tells of one."""
+    cases = [case(n, bad=n % 2 == 0) for n in range(24)]
+    judge = stage_judge(ScriptedChat(gullible), Score(reflection=("yes_no",)), Context())
+    attacks = {kind: plant for kind, plant in ATTACKS.items() if kind != CONTROL}
+    found = asyncio.run(trial(judge, cases, attacks, per_row=1))
+    assert found.attacked.keys() == attacks.keys()
+    assert not [line for line in table({"ours": {"set": found}}) if "harmless" in line]
