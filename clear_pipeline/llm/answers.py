@@ -19,6 +19,7 @@ from typing import Any, Final
 from clear_pipeline.durable import DAMAGED
 from clear_pipeline.errors import DamagedRunError, UnwritableError
 from clear_pipeline.llm.base import Choice, Token, Usage
+from clear_pipeline.llm.sqlite import is_broken
 from clear_pipeline.schema import JSON, canonical_json
 
 logger = logging.getLogger(__name__)
@@ -29,9 +30,6 @@ _TABLE: Final = (
 )
 _RANGES: Final = 16**3
 """Into so many parts the keys are divided where a damaged file is read."""
-_BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_PRIMARY: Final = 0xFF
-"""The bits of SQLite's extended error codes that tell the class of the error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +179,6 @@ def _connected(path: Path | str) -> sqlite3.Connection:
     # A flipped bit may leave no UTF-8: such text fails its checksum instead of the whole query.
     db.text_factory = lambda data: data.decode("utf-8", "replace")
     return db
-
-
-def is_broken(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file's content is at fault, and not the disk or the leave to write."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    return code & _PRIMARY in _BROKEN
 
 
 def _sample_key(question: str, index: int) -> str:

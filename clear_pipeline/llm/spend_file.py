@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from clear_pipeline.errors import DamagedRunError, UnwritableError
-from clear_pipeline.llm.answers import is_broken
 from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.meter import Amount, Totals, nanodollars
 from clear_pipeline.llm.pricing import cost
 from clear_pipeline.llm.settings import Prices
 from clear_pipeline.llm.spend import Reservation, Spend, Sum, most_nanodollars
+from clear_pipeline.llm.sqlite import is_broken, transaction
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -120,7 +120,7 @@ class SpendFile(Spend):
             " most_completion FROM requests WHERE model = ?"
             " AND iif(state = 'settled', nanodollars, most_nanodollars) IS NULL"
         )
-        with _explained(self._path), self._transaction():
+        with _explained(self._path), transaction(self._db):
             for row, state, *counts in self._db.execute(query, (model,)).fetchall():
                 if state == "settled":
                     price, column = nanodollars(cost(Usage(*counts[:4]), prices)), "nanodollars"
@@ -161,21 +161,11 @@ class SpendFile(Spend):
                     )
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
-    @contextmanager
     def _durable(self) -> Iterator[None]:
         """A transaction that is on the disk when it ends."""
         self._db.execute("PRAGMA synchronous = FULL")
         try:
-            with self._transaction():
+            with transaction(self._db):
                 yield
         finally:
             self._db.execute("PRAGMA synchronous = NORMAL")

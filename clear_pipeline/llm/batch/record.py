@@ -19,6 +19,7 @@ from clear_pipeline.errors import CallError, DamagedRunError
 from clear_pipeline.llm.batch.lines import Question
 from clear_pipeline.llm.meter import Amount, Totals
 from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.llm.sqlite import transaction
 from clear_pipeline.schema import JSON
 
 INTENDED: Final = "intended"
@@ -281,14 +282,8 @@ class Record:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._explained():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with self._explained(), transaction(self._db):
+            yield
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

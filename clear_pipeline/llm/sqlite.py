@@ -1,0 +1,34 @@
+"""What the SQLite files of a run have in common: transactions, and what a damaged one is."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+_PRIMARY: Final = 0xFF
+"""The bits of SQLite's extended error codes that tell the class of the error."""
+_BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of what is written within, or, if it raises, nothing of it.
+
+    Args:
+        db: Opened with `isolation_level=None`.
+    """
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def is_broken(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file's content is at fault, and not the disk or the leave to write."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code & _PRIMARY in _BROKEN
