@@ -43,6 +43,7 @@ class StubServer:
 
     Attributes:
         faults: Taken one per request, in order, before `reply`. May be filled while it runs.
+        count_faults: The same for requests that count tokens.
         bodies: The bodies of all chat requests, in order of arrival.
         embedded: The bodies of all requests for embeddings; faults hold for these as well.
         keys: The API keys that came with chat requests.
@@ -67,6 +68,7 @@ class StubServer:
         self._open = 0
         self.port = 0
         self.faults: deque[Reply] = deque()
+        self.count_faults: deque[Reply] = deque()
         self.bodies: list[Body] = []
         self.embedded: list[Body] = []
         self.keys: list[str] = []
@@ -152,8 +154,10 @@ class StubServer:
     async def _props(self, _: web.Request) -> web.Response:
         return web.json_response({"total_slots": self._slots})
 
-    async def _tokenize(self, request: web.Request) -> web.Response:
+    async def _tokenize(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        if self.count_faults:
+            return await self.count_faults.popleft()(body)
         if "messages" in body:
             return web.json_response({"count": len(vllm_tokens(body))})
         pieces = _PIECES.findall(body.get("content", body.get("prompt")))
@@ -354,6 +358,24 @@ async def truncated(body: Body) -> web.StreamResponse:
     """Answer with JSON that ends too early."""
     text = json.dumps(completion(body))
     return web.Response(text=text[: len(text) // 2], content_type="application/json")
+
+
+async def nested(_: Body) -> web.StreamResponse:
+    """Answer with JSON that is nested too deeply for any reader."""
+    return web.Response(text="[" * 200_000, content_type="application/json")
+
+
+async def dropped(_: Body) -> web.StreamResponse:
+    """Close the connection without an answer."""
+    return _Dropped()
+
+
+class _Dropped(web.StreamResponse):
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Close instead of sending."""
+        assert request.transport is not None
+        request.transport.close()
+        raise ConnectionResetError
 
 
 def main() -> None:

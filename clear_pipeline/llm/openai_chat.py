@@ -23,7 +23,7 @@ from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion, Usage
 from clear_pipeline.llm.budget import Account
 from clear_pipeline.llm.dialect import Dialect
 from clear_pipeline.llm.keys import read_key, without_key
-from clear_pipeline.llm.openai_errors import EndpointErrors, blamed, is_unbilled
+from clear_pipeline.llm.openai_errors import FAILURES, EndpointErrors, blamed, is_unbilled
 from clear_pipeline.llm.pace import Heard
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.wire import (
@@ -76,7 +76,10 @@ class OpenAIChat:
             base_url=settings.url,
             max_retries=0,
             timeout=openai.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s)),
-            http_client=openai.DefaultAioHttpClient(event_hooks={"response": hooks}),
+            # A redirect would take rows to a host that nobody named.
+            http_client=openai.DefaultAioHttpClient(
+                event_hooks={"response": hooks}, follow_redirects=False
+            ),
         )
         if not settings.is_openai:
             # The SDK takes these from the environment; they are OpenAI's business alone.
@@ -115,7 +118,7 @@ class OpenAIChat:
         """
         try:
             return await call
-        except (openai.APIError, ValueError) as error:
+        except FAILURES as error:
             raise self._errors.translated(error) from None
 
     def refusal(self, body: Body, status: int, reply: object) -> ClearPipelineError | None:
@@ -148,7 +151,7 @@ class OpenAIChat:
             )
         except openai.APIConnectionError as error:
             raise UnreachableError(self._errors.unreachable(error)) from None
-        except (openai.APIError, ValueError):
+        except FAILURES:
             return  # something answers, but it is no llama.cpp
         if isinstance(props, dict) and isinstance(slots := props.get("total_slots"), int):
             self._dialect.is_llama_cpp(slots)
@@ -173,7 +176,7 @@ class OpenAIChat:
                 raise self._errors.translated(error) from None
             except openai.NotFoundError as error:
                 raise UsageError(await self._unknown_model(error)) from None
-            except (openai.APIError, ValueError) as error:
+            except FAILURES as error:
                 raise self._errors.translated(error) from None
             completion = parse_completion(reply, asked, usage)
             thought = thought_tokens(reply)
@@ -193,21 +196,18 @@ class OpenAIChat:
             reply, usage = await self._post(body, path="/embeddings")
         except openai.NotFoundError as error:
             raise UsageError(await self._unknown_model(error)) from None
-        except (openai.APIError, ValueError) as error:
+        except FAILURES as error:
             raise self._errors.translated(error) from None
         return parse_embedding(reply, usage)
 
     async def ask_root(self, path: str, body: Body) -> Body:
-        """What the server answers at a path outside of the API; {} where it has no such path.
+        """What the server answers at a path outside of the API; {} if that is nothing of use.
 
-        Raises:
-            UnreachableError: Nothing answers at the address.
+        Such paths are extras: one that is missing or fails tells nothing about the API.
         """
         try:
             reply: Any = await self._client.post(self._root + path, cast_to=object, body=body)
-        except openai.APIConnectionError as error:
-            raise UnreachableError(self._errors.unreachable(error)) from None
-        except (openai.APIError, ValueError):
+        except FAILURES:
             return {}
         return reply if isinstance(reply, dict) else {}
 
@@ -229,12 +229,12 @@ class OpenAIChat:
         async with self._account.request(usage_bound(body)) as request:
             try:
                 said: Any = await self._client.post(path, cast_to=object, body=body)
-            except (openai.APIError, ValueError) as error:
+                reply = without_key(said, self._key)
+            except FAILURES as error:
                 if is_unbilled(error):
                     request.refused()
                 raise
             self._errors.key_worked = True
-            reply = without_key(said, self._key)
             if not isinstance(reply, dict):
                 raise CallError("garbled", self._errors.no_api(reply), transient=True)
             usage = parse_usage(reply, per_choice=self._dialect.per_choice_usage)
@@ -242,14 +242,19 @@ class OpenAIChat:
         return reply, usage
 
     async def _unknown_model(self, error: openai.NotFoundError) -> str:
-        """What to tell about a 404: the models that are there, or that no API is."""
+        """What to tell about a 404: the models that are there, or that no API is.
+
+        Of a model that is listed, what the server said.
+        """
         model, url = self._settings.model, self._settings.url
         try:
             listed: Any = await self._client.get("/models", cast_to=object)
             names = sorted(without_key(str(entry["id"]), self._key) for entry in listed["data"])
-        except (openai.APIError, ValueError, KeyError, TypeError):
+        except (*FAILURES, KeyError, TypeError):
             return (
                 f"no OpenAI-compatible API at {url} (its URL usually ends in /v1): "
                 f"{self._errors.said(error)}"
             )
+        if model in names:
+            return f"{url} lists {model!r} but answers 404: {self._errors.said(error)}"
         return f"{url} has no model {model!r}; it has {', '.join(names[:20]) or 'none'}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 import aiohttp
 import openai
@@ -11,6 +12,11 @@ from clear_pipeline.errors import CallError, ClearPipelineError, RunFailedError
 from clear_pipeline.llm.dialect import too_long
 from clear_pipeline.llm.keys import without_secrets
 from clear_pipeline.llm.settings import ModelSettings
+
+Failure: TypeAlias = openai.APIError | aiohttp.ClientError | ValueError | RecursionError
+FAILURES: Final = (openai.APIError, aiohttp.ClientError, ValueError, RecursionError)
+"""What a call of the SDK raises: its own errors; aiohttp's, of an answer that is no HTTP; and the
+decoder's, of an answer that is no JSON or nested too deeply to be read."""
 
 _MESSAGE_LENGTH: Final = 300
 
@@ -35,16 +41,14 @@ class EndpointErrors:
         self.key_worked = False
 
     def translated(  # noqa: C901, PLR0911 -- a table: one line per class of failure
-        self, error: openai.APIError | ValueError
+        self, error: Failure
     ) -> ClearPipelineError:
         """This package's error for one of the SDK's. The only such mapping."""
         said = self.said(error)
         retry_after = _retry_after(error)
         match error:
-            case openai.APITimeoutError() if _no_connection(error) is None:
-                return CallError("timeout", said, transient=True)
             case openai.APIConnectionError():
-                return CallError("unreachable", self.unreachable(error), transient=True)
+                return self._unanswered(error)
             case openai.PermissionDeniedError() if self.key_worked:
                 return CallError("auth", said, transient=False)
             case openai.AuthenticationError() | openai.PermissionDeniedError():
@@ -53,6 +57,8 @@ class EndpointErrors:
                 return RunFailedError(f"{self._settings.url}: the account has no quota: {said}")
             case openai.RateLimitError():
                 return CallError("rate_limit", said, transient=True, retry_after=retry_after)
+            case openai.APIStatusError(status_code=status) if 300 <= status < 400:  # noqa: PLR2004
+                return RunFailedError(self._redirected(error))
             case openai.APIStatusError(status_code=status):
                 if status >= 500 or status in {408, 409}:  # noqa: PLR2004 -- HTTP's own numbers
                     return CallError("outage", said, transient=True, retry_after=retry_after)
@@ -63,10 +69,12 @@ class EndpointErrors:
                 return CallError(kind, said, transient=False)
             case UnicodeError():
                 return CallError("bad_request", f"not sendable as UTF-8: {said}", transient=False)
+            case aiohttp.ClientError():
+                return CallError("garbled", f"the reply is no HTTP: {said}", transient=True)
             case _:
                 return CallError("garbled", f"the reply is no JSON: {said}", transient=True)
 
-    def said(self, error: Exception) -> str:
+    def said(self, error: BaseException) -> str:
         """The message in one line, cut, and without the key, which some servers repeat."""
         body = getattr(error, "body", None)
         said = body.get("message") if isinstance(body, dict) else None
@@ -77,9 +85,23 @@ class EndpointErrors:
         text = without_secrets(text, self._key)
         return text if len(text) <= _MESSAGE_LENGTH else text[:_MESSAGE_LENGTH] + " ..."
 
+    def _unanswered(self, error: openai.APIConnectionError) -> CallError:
+        """No connection came about, it was lost, or nothing came on it in time."""
+        if _cause(error, aiohttp.ClientConnectorError):
+            return CallError("unreachable", self.unreachable(error), transient=True)
+        if _cause(error, TimeoutError):
+            return CallError("timeout", self.said(error), transient=True)
+        why = self.said(_cause(error, aiohttp.ClientError) or error.__cause__ or error)
+        return CallError("outage", f"the connection broke off ({why})", transient=True)
+
     def unreachable(self, error: Exception) -> str:
         """What to tell where no connection came about, and how to get one."""
-        said = self.said(_no_connection(error) or error)
+        said = self.said(_cause(error, aiohttp.ClientError) or error)
+        if self._settings.is_openai:
+            return (
+                f"{self._settings.url} cannot be reached ({said}); check this machine's network "
+                "and its proxy (HTTPS_PROXY)"
+            )
         return (
             f"no model server answers at {self._settings.url} ({said}); is it up? "
             "Start one, e.g. `ollama serve`, `llama-server -m MODEL.gguf` or `vllm serve MODEL`, "
@@ -94,6 +116,22 @@ class EndpointErrors:
             "there (its URL usually ends in /v1)?"
         )
 
+    def _redirected(self, error: openai.APIStatusError) -> str:
+        """Where a redirect leads, as a base URL without user, password and query."""
+        url, status = self._settings.url, error.status_code
+        followed = error.response.next_request
+        if followed is None:
+            return f"{url} answers with a redirect to nowhere (HTTP {status}); check the URL"
+        target, path = followed.url, urlsplit(url).path
+        asked = error.request.url.path.removeprefix(path)
+        base = f"{target.scheme}://{target.netloc.decode('ascii')}"
+        base += target.path.rstrip("/").removesuffix(asked)
+        text = (
+            f"{url} redirects to {target.host} (HTTP {status}), where nothing was sent; if that is "
+            f"the server you mean, give it as --base-url {base}"
+        )
+        return without_secrets(text, self._key)
+
     def _refused_key(self, said: str) -> str:
         hint = "set `api_key_env` to the environment variable that holds this server's key"
         if self._settings.key_env is not None:
@@ -103,7 +141,7 @@ class EndpointErrors:
         return f"{self._settings.url} refuses access: {hint} ({said})"
 
 
-def is_unbilled(error: openai.APIError | ValueError) -> bool:
+def is_unbilled(error: Failure) -> bool:
     """Whether a failed request is known not to be billed: never sent, or refused unread.
 
     A content filter and a window that is too small work on the prompt first, which some providers
@@ -114,10 +152,8 @@ def is_unbilled(error: openai.APIError | ValueError) -> bool:
     if isinstance(error, openai.APIStatusError):
         read = {error.code, error.type} & (_CONTEXT_CODES | _FILTER_CODES)
         status = error.status_code
-        return 400 <= status < 500 and status != 408 and not (read or too_long(str(error)))  # noqa: PLR2004
-    return isinstance(
-        _no_connection(error), aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
-    )
+        return 300 <= status < 500 and status != 408 and not (read or too_long(str(error)))  # noqa: PLR2004
+    return bool(_cause(error, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
 
 
 def blamed(error: openai.APIStatusError) -> str | None:
@@ -133,14 +169,15 @@ def blamed(error: openai.APIStatusError) -> str | None:
     return None
 
 
-def _no_connection(error: Exception) -> OSError | None:
-    """Why no connection came about; the SDK's aiohttp transport calls it a time-out."""
+def _cause(error: Exception, *kinds: type[Exception]) -> BaseException | None:
+    """The first of these kinds behind an error.
+
+    The SDK's aiohttp transport calls a refused and a closed connection time-outs as well.
+    """
     cause = error.__cause__
-    while cause is not None:
-        if isinstance(cause, OSError) and not isinstance(cause, TimeoutError):
-            return cause
+    while cause is not None and not isinstance(cause, kinds):
         cause = cause.__cause__
-    return None
+    return cause
 
 
 def _retry_after(error: Exception) -> float | None:

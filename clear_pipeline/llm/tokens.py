@@ -54,7 +54,7 @@ class HasRoot(Protocol):
     """The client of a server that may have paths beside those of the API."""
 
     async def ask_root(self, path: str, body: Body) -> Body:
-        """What the server answers; {} where it has no such path."""
+        """What the server answers; {} if that is nothing of use. Never an error."""
         ...
 
 

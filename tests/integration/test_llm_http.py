@@ -101,9 +101,10 @@ def test_requests_in_flight_stay_under_the_limit() -> None:
 
 
 @pytest.mark.parametrize("fault", [stub.status(500), stub.status(503), stub.truncated,
-                                   stub.says(), stub.status(429), stub.status(408)])  # fmt: skip
+                                   stub.nested, stub.dropped, stub.says(), stub.status(429),
+                                   stub.status(408)])  # fmt: skip
 def test_a_fault_that_may_pass_is_asked_again(fault: stub.Reply) -> None:
-    """5xx, 408, 429, broken JSON and empty choices: asked again, and counted."""
+    """5xx, 408, 429, a closed connection, broken JSON, empty choices: asked again, and counted."""
     with StubServer() as server:
         server.faults.extend([fault, fault])
         got, totals = use(server, complete(ask()))
@@ -117,7 +118,9 @@ def test_a_fault_that_may_pass_is_asked_again(fault: stub.Reply) -> None:
         (stub.status(500), "outage", 3),
         (stub.status(429), "rate_limit", 6),
         (stub.truncated, "garbled", 3),
+        (stub.nested, "garbled", 3),
         (stub.hang, "timeout", 3),
+        (stub.dropped, "outage", 3),
         (stub.status(429, headers={"Retry-After": "86400"}), "rate_limit", 1),
         (stub.status(400, message="messages: wrong"), "bad_request", 1),
         (stub.status(422), "bad_request", 1),

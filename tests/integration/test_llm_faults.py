@@ -1,0 +1,111 @@
+"""One endpoint that misbehaves: what the client makes of it, without the layers above."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+
+import stub_server as stub
+from clear_pipeline.errors import CallError, RunFailedError, UsageError
+from clear_pipeline.llm.base import ChatRequest
+from clear_pipeline.llm.budget import Budget
+from clear_pipeline.llm.meter import Meter
+from clear_pipeline.llm.openai_chat import OpenAIChat
+from clear_pipeline.llm.settings import BudgetSettings, ModelSettings
+from clear_pipeline.llm.spend import Spend
+from clear_pipeline.llm.tokens import ByLength, counter_for
+from clear_pipeline.schema import Message
+from stub_server import StubServer
+
+T = TypeVar("T")
+KEY = "sk-do-not-print-me-5f2c"
+ASK = ChatRequest((Message("user", "q"),), 4, 0.0)
+
+
+def use(url: str | None, work: Callable[[OpenAIChat], Awaitable[T]]) -> T:
+    """Make a client of the address, work with it, close it."""
+    settings = ModelSettings(model="stub", base_url=url)
+
+    async def session() -> T:
+        account = Budget(BudgetSettings(), Spend()).account("stub", None, Meter())
+        client = OpenAIChat(settings, account=account)
+        try:
+            return await work(client)
+        finally:
+            await client.close()
+
+    return asyncio.run(session())
+
+
+async def complete(client: OpenAIChat) -> str:
+    return (await client.complete(ASK)).text
+
+
+def test_a_404_for_a_model_that_is_listed_is_told_as_the_server_tells_it() -> None:
+    """The model is not said to be missing; the server's own words stand there."""
+    with StubServer(stub.status(404, message="no such route")) as server:
+        with pytest.raises(UsageError) as failure:
+            use(server.url, complete)
+        assert str(failure.value) == f"{server.url} lists 'stub' but answers 404: no such route"
+
+
+@pytest.mark.parametrize("code", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed(code: int) -> None:
+    """Nothing reaches the other server; the run stops with its URL, and without the secrets in it.
+
+    127.0.0.1 and localhost are two hosts; the query and the password of the target are left out.
+    """
+    with StubServer() as other, StubServer() as server:
+        host = f"localhost:{other.port}"
+        target = f"http://u:{KEY}@{host}/v1/chat/completions?token={KEY}"
+        server.faults.append(stub.status(code, headers={"Location": target}))
+        with pytest.raises(RunFailedError, match="redirects to localhost ") as failure:
+            use(server.url, complete)
+        assert other.bodies == []
+    assert str(failure.value).endswith(f"--base-url http://{host}/v1")
+    assert KEY not in str(failure.value)
+
+
+def test_a_redirect_to_nowhere_stops_the_run() -> None:
+    """One without an address is told as such."""
+    with StubServer() as server:
+        server.faults.append(stub.status(307))
+        with pytest.raises(RunFailedError, match="redirect to nowhere"):
+            use(server.url, complete)
+
+
+@pytest.mark.parametrize("fault", [stub.dropped, stub.nested, stub.status(500), stub.page])
+def test_a_server_that_fails_to_count_can_still_be_asked(fault: stub.Reply) -> None:
+    """However /tokenize fails, tokens are counted by length and the model answers."""
+
+    async def work(client: OpenAIChat) -> tuple[str, str]:
+        counter = await counter_for("homegrown", client, llama_cpp=False)
+        return counter.how, await complete(client)
+
+    with StubServer(counts=True) as server:
+        server.count_faults.append(fault)
+        how, text = use(server.url, work)
+    assert how == ByLength.how
+    assert text
+
+
+def test_openai_out_of_reach_is_the_network_s_fault() -> None:
+    """The network and the proxy are to be checked; no server of one's own is advised."""
+
+    async def work(client: OpenAIChat) -> str:
+        with pytest.raises(CallError) as failure:
+            await complete(client)
+        return failure.value.message
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        proxy = f"http://127.0.0.1:{free.getsockname()[1]}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OPENAI_API_KEY", KEY)
+            patch.setenv("HTTPS_PROXY", proxy)
+            message = use(None, work)
+    assert "HTTPS_PROXY" in message
+    assert proxy.removeprefix("http://") in message
+    assert "ollama" not in message
