@@ -6,7 +6,6 @@ A file whose bytes and settings are those of an earlier run is not read again.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
@@ -15,57 +14,46 @@ from typing import Any, TypeAlias
 
 import pyarrow.compute as pc
 
-from clear_pipeline import __version__
-from clear_pipeline.durable import DAMAGED, file_sha256, write_atomically
-from clear_pipeline.errors import RunMismatchError
+from clear_pipeline.claim import Claim
+from clear_pipeline.durable import file_sha256, write_atomically
+from clear_pipeline.errors import UsageError
+from clear_pipeline.formats.base import shown as columns_shown
 from clear_pipeline.load import (
-    Data,
     DataFile,
     FileFacts,
-    Listing,
     LoadedShard,
     LoadSettings,
     MemoryTable,
     Problem,
     Quarantined,
     Skipped,
-    discover,
     nothing_readable,
 )
-from clear_pipeline.load.files import shown
 from clear_pipeline.manifest import (
-    IN_MEMORY,
-    MANIFEST,
     FileRecord,
     Manifest,
     SkippedFile,
     fingerprint,
-    set_damaged_aside,
 )
-from clear_pipeline.run_log import LOG
 from clear_pipeline.stages.base import Progress
-from clear_pipeline.store import CACHE, LEDGER, QUARANTINE, ROWS_FOLDER, Store
+from clear_pipeline.store import LEDGER, QUARANTINE, ROWS_FOLDER, Store
 
 Input: TypeAlias = DataFile | MemoryTable
-_SHOWN = 3
-"""Files that a message names."""
+_TOLD = 5
+"""Bad rows that an error may name."""
 
 
-def ingest(data: Data, settings: LoadSettings, store: Store, progress: Progress) -> Manifest:
-    """Bring the row shards of a run directory up to date with DATA.
+def ingest(claim: Claim, settings: LoadSettings, store: Store, progress: Progress) -> Manifest:
+    """Bring the row shards of a claimed run directory up to date with DATA.
 
     Returns:
         The manifest, saved, with a record of every file and shard.
 
     Raises:
         NothingReadableError: DATA holds no usable row.
-        RunMismatchError: The directory holds a run of other data, or is no run at all.
+        UsageError: No file has the columns that are mapped.
     """
-    listing, digests = digested(discover(data))
-    for told in set_damaged_aside(store.directory):
-        progress.note(told)
-    manifest = _manifest_for(data, digests, store.directory)
-    manifest.save(store.directory)
+    listing, manifest = claim.listing, claim.manifest
     old = {record.path: record for record in manifest.files}
     shards = dict(manifest.shards)
     loader = _Loader(settings, store, progress, manifest, old)
@@ -74,7 +62,7 @@ def ingest(data: Data, settings: LoadSettings, store: Store, progress: Progress)
     progress.start("load", 0)
     try:
         for source in listing.inputs:
-            loader.bring(source, digests[source.name], shards)
+            loader.bring(source, claim.digests[source.name], shards)
     finally:
         progress.finish()
     for record in manifest.files:
@@ -82,7 +70,8 @@ def ingest(data: Data, settings: LoadSettings, store: Store, progress: Progress)
             progress.note(f"{record.path}: {problem}")
     for file in manifest.skipped:
         progress.note(f"skipped {file.path}: {file.reason}")
-    _require_rows(data, manifest, listing, loader)
+    _require_rows(claim, loader)
+    _require_mapped(settings, manifest, store)
     _write_quarantine(manifest, store)
     # From here on the shards are no longer those of an earlier ledger.
     (store.directory / LEDGER).unlink(missing_ok=True)
@@ -183,7 +172,7 @@ class _Loader:
             path = quarantine_part(self._store, record.path)
             write_atomically(path, lambda tmp: _write_lines(tmp, bad))
             record.quarantine_sha256 = file_sha256(path)
-        self.bad += bad[: _SHOWN + 2]
+        self.bad += bad[:_TOLD]
         return record
 
     def _keep(self, shard: LoadedShard, record: FileRecord) -> None:
@@ -242,56 +231,25 @@ def _write_quarantine(manifest: Manifest, store: Store) -> None:
     manifest.outputs = {QUARANTINE: file_sha256(path)}
 
 
-def digested(listing: Listing) -> tuple[Listing, dict[str, str]]:
-    """The files that can be read, with the hash of each; the others join the skipped ones."""
-    digests, unreadable = {}, []
-    for source in listing.inputs:
-        try:
-            digests[source.name] = source.digest()
-        except OSError as error:
-            unreadable.append(Skipped(source.name, f"cannot be read: {error.strerror}"))
-    inputs = tuple(source for source in listing.inputs if source.name in digests)
-    return Listing(inputs, (*listing.skipped, *unreadable)), digests
+def _require_rows(claim: Claim, loader: _Loader) -> None:
+    if not claim.manifest.shards:
+        skipped = [Skipped(path=s.path, reason=s.reason) for s in claim.manifest.skipped]
+        raise nothing_readable(claim.shown, skipped, loader.bad)
 
 
-def _manifest_for(data: Data, digests: Mapping[str, str], directory: Path) -> Manifest:
-    """The manifest of the run to resume, or a new one.
-
-    Raises:
-        RunMismatchError: The directory belongs to something else.
-    """
-    is_path = isinstance(data, str | Path)
-    path = Path(str(data)).resolve()
-    source = shown(Path(os.path.relpath(path, directory.resolve()))) if is_path else IN_MEMORY
-    name = shown(Path(path.name)) if is_path else next(iter(digests), IN_MEMORY)
-    manifest = Manifest.read(directory)
-    if manifest is None:
-        ours = (".lock", LOG, CACHE)  # answers may be brought along from another run
-        strangers = sorted(p.name for p in directory.iterdir() if not p.name.startswith(ours))
-        if strangers and not (directory / (MANIFEST + DAMAGED)).exists():
-            raise RunMismatchError(
-                f"{directory}: holds no run but {_some(strangers)}; give an empty or new --out"
+def _require_mapped(settings: LoadSettings, manifest: Manifest, store: Store) -> None:
+    """Refuse a map of columns that no file was read with: it is a slip."""
+    mapped = {format_.key for format_ in settings.mapped}
+    if not mapped or any(record.format in mapped for record in manifest.files):
+        return
+    found = []
+    for record in manifest.files[:_TOLD]:
+        for key in record.shards[:1]:
+            table = store.read(ROWS_FOLDER, key, manifest.shards[key])
+            found.append(
+                f"{record.path}: {columns_shown(list(json.loads(table['original'][0].as_py())))}"
             )
-        return Manifest(package_version=__version__, dataset=name, source=source)
-    before = {record.path: record.sha256 for record in manifest.files}
-    shared = before.items() & digests.items()
-    if before and not shared and manifest.source != source:
-        raise RunMismatchError(
-            f"{directory}: holds a run of {manifest.dataset!r} ({_some(list(before))}); "
-            f"DATA is {name!r} ({_some(list(digests))}) and no file is the same. "
-            "Give another --out, or delete that run"
-        )
-    manifest.package_version, manifest.dataset, manifest.source = __version__, name, source
-    return manifest
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
-
-
-def _require_rows(data: Data, manifest: Manifest, listing: Listing, loader: _Loader) -> None:
-    if not manifest.shards:
-        skipped = [Skipped(path=s.path, reason=s.reason) for s in manifest.skipped]
-        shown = str(data) if isinstance(data, str | Path) else listing.inputs[0].name
-        raise nothing_readable(shown, skipped, loader.bad)
+    wanted = ", ".join(f"{field}={column}" for field, column in (settings.map or {}).items())
+    raise UsageError(
+        f"map: no file has the columns of {wanted}; found:" + "".join(f"\n  {f}" for f in found)
+    )

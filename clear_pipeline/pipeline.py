@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from clear_pipeline import __version__
+from clear_pipeline.claim import claim, refuse_strangers
 from clear_pipeline.config import Config
 from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.engine.local import LocalEngine
-from clear_pipeline.errors import (
-    UnwritableError,
-)
+from clear_pipeline.errors import UnwritableError
 from clear_pipeline.estimate import THOROUGH, Effort, Estimate
 from clear_pipeline.ingest import ingest
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.batch.batches import Batches
-from clear_pipeline.load import Data
+from clear_pipeline.load import Data, discover
 from clear_pipeline.manifest import Manifest
 from clear_pipeline.model_pool import ModelPool, identity_of
 from clear_pipeline.outputs import write_outputs
@@ -105,7 +104,8 @@ class Pipeline:
         _refuse_other_scorer(self.config, self._models)
         with RunLog(scratch) as log:
             store = Store(scratch)
-            manifest = ingest(data, self.config.load, store, self._progress)
+            claimed = claim(data, discover(data), store, self._progress)
+            manifest = ingest(claimed, self.config.load, store, self._progress)
             work = self._work(manifest, store, log, None)
             try:
                 work.pool.records(self.config.stages)  # refuses what a run would refuse
@@ -121,10 +121,14 @@ class Pipeline:
     async def _run(self, data: Data, out: Path) -> None:
         _refuse_other_scorer(self.config, self._models)
         await refuse_without_batches(self.config, self._models)
-        store = Store(out)
-        with store.locked(self._progress.note), RunLog(out) as log:
+        listing, store = discover(data), Store(out)
+        refuse_strangers(out)
+        with ExitStack() as held:
+            held.enter_context(store.locked(self._progress.note))
+            claimed = claim(data, listing, store, self._progress)
+            log = held.enter_context(RunLog(out))
             log.event("started", version=__version__, stages=[s.name for s in self.config.stages])
-            manifest = ingest(data, self.config.load, store, self._progress)
+            manifest = ingest(claimed, self.config.load, store, self._progress)
             log.event("loaded", **manifest.counts())
             write_text_atomically(out / CONFIG, self.config.to_yaml())
             batches = await batches_of(self.config, out, self._progress.note)

@@ -158,7 +158,7 @@ class Store:
         try:
             if holder.is_file():
                 who = _who(self.directory)
-                note(f"{who} held this run and ended without giving it back; going on")
+                note(f"{who}, held this run and ended without giving it back; going on")
             since = datetime.now(UTC).isoformat(timespec="seconds")
             me = Holder(os.getpid(), socket.gethostname(), since)._asdict()
             with writing(holder):
@@ -209,9 +209,9 @@ def _who(directory: Path) -> str:
     if holder is None:
         return "another process"
     if holder.host != socket.gethostname():
-        return f"process {holder.process} on the machine {holder.host}, since {holder.since},"
+        return f"process {holder.process} on the machine {holder.host}, since {holder.since}"
     state = _state(holder.process)
-    return f"process {holder.process} of this machine ({state}), since {holder.since},"
+    return f"process {holder.process} of this machine ({state}), since {holder.since}"
 
 
 def _state(process: int) -> str:

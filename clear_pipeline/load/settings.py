@@ -61,6 +61,13 @@ class LoadSettings(Settings):
             )
         return self
 
+    @property
+    def mapped(self) -> list[Format]:
+        """The formats with the columns of `map`, of all that have its fields; none without it."""
+        columns = self.map or {}
+        fitting = [f for f in FORMATS.values() if columns and set(columns) <= f.fields]
+        return [f.mapped(columns) for f in fitting]
+
     def candidates(self, file: str) -> list[Format]:
         """The formats that a file may have, likeliest first: one if it was given.
 
@@ -68,7 +75,6 @@ class LoadSettings(Settings):
             file: Relative path, or the name of a table in memory.
         """
         given = next((f for p, f in self.formats.items() if fnmatchcase(file, p)), self.format)
-        plain = [FORMATS[given]] if given else list(FORMATS.values())
-        columns = self.map or {}
-        mapped = [f.mapped(columns) for f in plain if columns and set(columns) <= f.fields]
-        return (mapped or plain) if given else [*mapped, *plain]
+        if given is None:
+            return [*self.mapped, *FORMATS.values()]
+        return [f for f in self.mapped if f.name == given] or [FORMATS[given]]

@@ -30,7 +30,7 @@ LAYERS = [
     {"config"},
     {"config_errors", "config_keys", "config_values"},
     {"export"},
-    {"ledger", "row_files"},
+    {"claim", "ledger", "row_files"},
     {"run_log", "store"},
     {"stages"},
     {"corruptions", "calibration"},

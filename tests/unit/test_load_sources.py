@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from clear_pipeline.claim import digested
 from clear_pipeline.errors import NothingReadableError, UsageError
-from clear_pipeline.ingest import digested
 from clear_pipeline.load import (
     FileFacts,
     LoadSettings,
