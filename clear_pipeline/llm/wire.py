@@ -21,6 +21,9 @@ TEMPLATE_TOKENS: Final = 512
 """Room for what a chat template adds of its own: marks around turns, a default system prompt, how
 tools are called."""
 
+_MOST_TOKENS: Final = 1 << 32
+"""More than any request takes; sums of such counts, and of their prices, still fit 64 bits."""
+
 
 def request_body(request: ChatRequest, model: str) -> Body:
     """The body for all samples of `request` in one call, without the token limit.
@@ -68,7 +71,7 @@ def _message(message: Message) -> Body:
 
 
 def parse_usage(reply: Body, *, per_choice: bool) -> Usage:
-    """Tokens of a reply; zeros where the server does not count.
+    """Tokens of a reply; zeros where the server does not count, or counts what cannot be.
 
     Args:
         reply: The decoded body.
@@ -77,13 +80,18 @@ def parse_usage(reply: Body, *, per_choice: bool) -> Usage:
     """
     usage = _mapping(reply.get("usage"))
     details = _mapping(usage.get("prompt_tokens_details"))
-    choices = max(1, len(reply.get("choices") or ())) if per_choice else 1
-    return Usage(
-        prompt=_count(usage.get("prompt_tokens")),
-        cached=_count(details.get("cached_tokens")),
-        completion=_count(usage.get("completion_tokens")) * choices,
-        cache_write=_count(details.get("cache_write_tokens")),
+    told = (
+        usage.get("prompt_tokens"),
+        details.get("cached_tokens"),
+        usage.get("completion_tokens"),
+        details.get("cache_write_tokens"),
     )
+    if not all(count is None or _is_count(count) for count in told):
+        return Usage()
+    prompt, cached, completion, written = (count or 0 for count in told)
+    listed = reply.get("choices")
+    choices = max(1, len(listed)) if per_choice and isinstance(listed, list) else 1
+    return Usage(prompt, cached, completion * choices, written)
 
 
 def usage_bound(body: Body) -> Usage:
@@ -272,3 +280,7 @@ def _mapping(value: object) -> Body:
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) and value > 0 else 0
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _MOST_TOKENS

@@ -3,18 +3,20 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 import stub_server as stub
 from clear_pipeline.errors import CallError, RunFailedError, UsageError
-from clear_pipeline.llm.base import ChatRequest
+from clear_pipeline.llm.base import ChatRequest, Usage
 from clear_pipeline.llm.budget import Budget
 from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.openai_chat import OpenAIChat
 from clear_pipeline.llm.settings import BudgetSettings, ModelSettings
 from clear_pipeline.llm.spend import Spend
+from clear_pipeline.llm.spend_file import SpendFile, read_spend
 from clear_pipeline.llm.tokens import ByLength, counter_for
 from clear_pipeline.schema import Message
 from stub_server import StubServer
@@ -24,12 +26,14 @@ KEY = "sk-do-not-print-me-5f2c"
 ASK = ChatRequest((Message("user", "q"),), 4, 0.0)
 
 
-def use(url: str | None, work: Callable[[OpenAIChat], Awaitable[T]]) -> T:
+def use(
+    url: str | None, work: Callable[[OpenAIChat], Awaitable[T]], *, record: Spend | None = None
+) -> T:
     """Make a client of the address, work with it, close it."""
     settings = ModelSettings(model="stub", base_url=url)
 
     async def session() -> T:
-        account = Budget(BudgetSettings(), Spend()).account("stub", None, Meter())
+        account = Budget(BudgetSettings(), record or Spend()).account("stub", None, Meter())
         client = OpenAIChat(settings, account=account)
         try:
             return await work(client)
@@ -89,6 +93,19 @@ def test_a_server_that_fails_to_count_can_still_be_asked(fault: stub.Reply) -> N
         how, text = use(server.url, work)
     assert how == ByLength.how
     assert text
+
+
+def test_a_count_beyond_all_measure_leaves_the_request_at_its_bound(tmp_path: Path) -> None:
+    """The answer is taken, the record of spend stays whole, and no absurd count is in it."""
+    path = tmp_path / "spend.sqlite"
+    record = SpendFile(path, earlier={})
+    usage = {"prompt_tokens": 10**30, "completion_tokens": 1}
+    with StubServer(stub.says(stub.text_choice("Yes"), usage=usage)) as server:
+        assert use(server.url, complete, record=record) == "Yes"
+    record.close()
+    totals = (read_spend(path) or {})["stub"]
+    assert (totals.requests, totals.unaccounted.calls) == (1, 1)
+    assert totals.usage == Usage()
 
 
 def test_openai_out_of_reach_is_the_network_s_fault() -> None:

@@ -147,6 +147,24 @@ def test_usage_of_llama_cpp_counts_every_choice() -> None:
     assert parse_usage({}, per_choice=True) == Usage()
 
 
+@pytest.mark.parametrize("count", [10**30, 2**40 + 1, -1, True, 4.0, "4", [4]])
+@pytest.mark.parametrize("place", ["prompt_tokens", "completion_tokens", "cached_tokens"])
+def test_a_count_that_cannot_be_is_no_count(place: str, count: object) -> None:
+    """Nothing of such a usage is believed, so that the request counts at its bound."""
+    usage: dict[str, object] = {"prompt_tokens": 9, "completion_tokens": 4}
+    if place == "cached_tokens":
+        usage["prompt_tokens_details"] = {place: count}
+    else:
+        usage[place] = count
+    assert parse_usage({"choices": [{}], "usage": usage}, per_choice=True) == Usage()
+
+
+def test_choices_that_are_no_list_multiply_nothing() -> None:
+    """The usage stands as it is; that there is no choice is found where choices are read."""
+    usage = {"prompt_tokens": 9, "completion_tokens": 4}
+    assert parse_usage({"choices": 5, "usage": usage}, per_choice=True) == Usage(9, 0, 4)
+
+
 def test_the_token_limit_has_two_names() -> None:
     """`max_completion_tokens` at OpenAI, `max_tokens` elsewhere, swapped where refused."""
     assert Dialect(ModelSettings(model="gpt-4o")).body(ASK)["max_completion_tokens"] == 1
