@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from clear_pipeline.yaml_source import YamlSource
 
@@ -49,7 +50,14 @@ def _lines(
             hint = _hint(key, problem["loc"][:-1], kinds, known)
             yield f"{place}: {name}: unknown key {key!r}{hint}"
         else:
-            yield f"{place}: {name}: {problem['msg']}{found(location, problem.get('input'))}"
+            yield f"{place}: {name}: {_said(problem)}{found(location, problem.get('input'))}"
+
+
+def _said(problem: ErrorDetails) -> str:
+    """What is wrong: in the words of our own checks, else in pydantic's."""
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    return problem["msg"]
 
 
 def _without_tags(location: Sequence[str | int], kinds: Sequence[str]) -> list[str | int]:
@@ -97,6 +105,7 @@ def _path(location: Sequence[str | int]) -> str:
 def found(location: Sequence[str | int], value: object) -> str:
     """`, found VALUE`; empty where somebody may have put a key or password."""
     name = str(location[-1]) if location else ""
-    url = isinstance(value, str) and ("@" in value or (name == "base_url" and "?" in value))
+    unsafe = "@?#" if name == "base_url" else "@"
+    url = isinstance(value, str) and any(mark in value for mark in unsafe)
     secret = "key" in name or url
     return "" if secret or isinstance(value, (dict, list, BaseModel)) else f", found {value!r}"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 """Where a model without `base_url` is asked. `OPENAI_BASE_URL` is never read: nothing is sent
 anywhere because of the environment."""
 
 OPENAI_KEY_ENV: Final = "OPENAI_API_KEY"
+
+_ADDRESS: Final = re.compile(r"https?://[^/\s@?#]+(/[^\s?#]*)?")
 
 _LOOPBACK = {"127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 -- compared with, never bound
 
@@ -62,7 +65,7 @@ class ModelSettings(BaseModel):
 
     model: str = Field(min_length=1)
     """Name as the endpoint knows it, or a name of the catalogue (`clear-pipeline model list`)."""
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^/\s@?#]+(/[^\s?#]*)?$")
+    base_url: str | None = None
     """Root of an OpenAI-compatible API, usually ending in /v1; None = OpenAI, or the catalogue.
     A key or password has no place in it."""
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
@@ -89,6 +92,16 @@ class ModelSettings(BaseModel):
     """Upper bound of `n`; None = learned from the server."""
     price_per_mtok: Prices | None = None
     """Prices; None = 0 on machines of one's own, else as listed, see `llm.pricing`."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_address(cls, url: str | None) -> str | None:
+        if url is not None and not _ADDRESS.fullmatch(url):
+            raise ValueError(
+                "must start with http:// or https:// and a host, with no user, password, query "
+                "or fragment; a key belongs in api_key_env or api_key_file"
+            )
+        return url
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:

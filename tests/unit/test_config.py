@@ -190,6 +190,27 @@ def test_a_key_in_the_config_is_refused_and_not_repeated(tmp_path: Path, fields:
     assert "sk-secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["gpu:8000/v1", "http://u:sk-secret@h/v1", "http://h?k=sk-secret", "http://h#sk-secret"]
+)
+def test_a_base_url_is_refused_in_words(tmp_path: Path, url: str) -> None:
+    """How an address begins and what is not in it; no pattern, and no secret."""
+    with pytest.raises(ConfigError) as caught:
+        build_config(written(tmp_path, f"models: {{scorer: {{model: m, base_url: '{url}'}}}}"))
+    said = str(caught.value)
+    assert "models.scorer.base_url: must start with http:// or https:// and a host, with no" in said
+    assert "sk-secret" not in said
+    assert "pattern" not in said
+
+
+def test_our_own_checks_speak_for_themselves(tmp_path: Path) -> None:
+    """No words of the library that runs them stand before what they say."""
+    twice = "models: {scorer: {model: m, api_key_env: A, api_key_file: b}}"
+    with pytest.raises(ConfigError) as caught:
+        build_config(written(tmp_path, twice))
+    assert "models.scorer: api_key_env and api_key_file both name a key" in str(caught.value)
+
+
 def chained(*stages: str, **assignments: str) -> Config:
     return build_config(
         stages=stages, assignments=[f"{k.replace('__', '.')}={v}" for k, v in assignments.items()]
