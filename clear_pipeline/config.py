@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from clear_pipeline.config_errors import explained, found
-from clear_pipeline.config_keys import leave_keys, require_key_files
+from clear_pipeline.config_keys import leave_behind, require_key_files
 from clear_pipeline.config_values import STAGE_KINDS, assign
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.export import ExportSettings
@@ -189,7 +189,7 @@ def build_config(
     data["stages"] = _calibrated(_chain(data, stages, preset), calibration)
     for assignment in assignments:
         assign(data, assignment)
-    leave_keys(data["models"], source, flags or {}, assignments)
+    leave_behind(data["models"], source, flags or {}, assignments)
     try:
         config = Config.model_validate(data)
     except ValidationError as error:

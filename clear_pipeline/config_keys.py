@@ -1,4 +1,4 @@
-"""A key stays with the endpoint that it was given for, and its file is there."""
+"""A key stays with the endpoint that it was given for, as do prices and rates with the model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.yaml_source import YamlSource
 
 KEY_FIELDS: Final = ("api_key_env", "api_key_file")
+"""Hold for one endpoint."""
+MODEL_FIELDS: Final = (
+    "price_per_mtok", "revision", "requests_per_minute", "tokens_per_minute",
+)  # fmt: skip
+"""Hold for one model at one endpoint."""
 
 
-def leave_keys(
+def leave_behind(
     models: object, source: YamlSource, flags: Mapping[str, Any], assignments: Sequence[str]
 ) -> None:
-    """Where the command line names another endpoint, the file's key is not for its eyes.
+    """Where the command line names another endpoint or model, drop what the file says of its own.
+
+    A key is not for the eyes of another endpoint; prices, revision and rates are not those of
+    another model.
 
     Args:
         models: The section `models` of the merged config; changed in place.
@@ -31,11 +39,14 @@ def leave_keys(
         before = old.get(role)
         if not isinstance(before, dict) or not isinstance(model, dict):
             continue
-        if _root(model) == _root(before) or f"models.{role}" in assigned:
+        moved = _root(model) != _root(before)
+        other = moved or model.get("model") != before.get("model")
+        if not other or f"models.{role}" in assigned:
             continue
-        for field in KEY_FIELDS:
+        for field in (*MODEL_FIELDS, *(KEY_FIELDS if moved else ())):
             given = field in flags.get("models", {}).get(role, {})
-            if not given and f"models.{role}.{field}" not in assigned:
+            own = f"models.{role}.{field}"
+            if not given and not any(f"{a}.".startswith(f"{own}.") for a in assigned):
                 model.pop(field, None)
 
 

@@ -111,20 +111,47 @@ class BudgetExceededError(ClearPipelineError):
         cap: Name of the setting: max_usd, max_tokens or max_calls.
         limit: Its value.
         needed: The least value with which the next call could be sent.
+        spent: What of it was spent.
+        projected: What the work is likely to take in all; 0 where that is not known.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, *, cap: str, limit: float, needed: float) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        cap: str,
+        limit: float,
+        needed: float,
+        spent: float = 0.0,
+        projected: float = 0.0,
+    ) -> None:
         super().__init__(message)
         self.cap = cap
         self.limit = limit
         self.needed = needed
+        self.spent = spent
+        self.projected = projected
 
-    def with_work_left(self, left: str) -> BudgetExceededError:
-        """The same, with what is left to do."""
+    def with_work_left(
+        self, left: str, *, rows_done: int = 0, rows_left: int = 0
+    ) -> BudgetExceededError:
+        """The same, with what is left to do.
+
+        Args:
+            left: That, in words.
+            rows_done: Rows that were finished with what was spent.
+            rows_left: Rows that are not; each is expected to take a fifth more than those.
+        """
+        rest = 1.2 * self.spent * rows_left / rows_done if rows_done else 0.0
         return BudgetExceededError(
-            f"{self}. {left}", cap=self.cap, limit=self.limit, needed=self.needed
+            f"{self}. {left}",
+            cap=self.cap,
+            limit=self.limit,
+            needed=self.needed,
+            spent=self.spent,
+            projected=self.spent + rest if rows_done else self.projected,
         )
 
 

@@ -66,11 +66,18 @@ def export_run(run: Run, out: Path, settings: ExportSettings) -> ExportResult:
     """Write the training files of a finished run into another directory.
 
     Raises:
-        UsageError: The run has not finished.
+        UsageError: The run has not finished, or `out` is its own directory or a file.
         NoSurvivorsError: Nothing can be exported.
     """
     if not run.manifest.finished:
         raise UsageError(f"{run.path}: not finished; run the same command again, then export")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is a file, name a directory")
+    if out.resolve() == run.path.resolve():
+        raise UsageError(
+            f"{out}: is the run directory, whose own training files are in {run.path / EXPORT}; "
+            "name another directory"
+        )
     one_file = len(run.manifest.files) == 1
     return export(_tables(run), run.quarantine(), out, settings, own_columns=one_file)
 

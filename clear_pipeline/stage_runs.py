@@ -216,8 +216,11 @@ async def _annotate(
         await work.engine.annotate(stage, todo, ctx, done)
     except BudgetExceededError as error:
         chain = work.manifest.chain
+        left = rows - progress.rows
         raise error.with_work_left(
-            work_left(stage.name, rows - progress.rows, inputs.rows, chain)
+            work_left(stage.name, left, inputs.rows, chain),
+            rows_done=inputs.rows - left,
+            rows_left=left,
         ) from None
     finally:
         work.progress.finish()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Annotated
 
 import typer
 
+from clear_pipeline import __version__
 from clear_pipeline.cli.batch import batch_app
 from clear_pipeline.cli.calibrate import calibrate
-from clear_pipeline.cli.console import Warnings, fail
+from clear_pipeline.cli.console import Warnings, fail, output
 from clear_pipeline.cli.estimate import estimate
 from clear_pipeline.cli.evaluate import evaluate_app
 from clear_pipeline.cli.inspect import register as register_inspect
@@ -26,6 +28,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001  # as Typer calls it
+    if asked:
+        output.print(f"clear-pipeline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")
+    ] = False,
+) -> None:
+    """What may stand before a command."""
+
+
 app.command()(run)
 app.command()(estimate)
 app.command()(probe)

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from decimal import ROUND_CEILING, Decimal
 from typing import Annotated, Any
 
 import typer
@@ -41,7 +42,11 @@ def resumable() -> Iterator[None]:
 
 
 def with_higher_cap(words: Sequence[str], error: BudgetExceededError) -> list[str]:
-    """The words of a command with the cap that stopped it doubled, or more if the next call is."""
+    """The words of a command with a cap that is likely to do.
+
+    It is twice the one that stopped it or more: enough for the next call, and for all rows if
+    those to come take what those before took.
+    """
     option, setting = f"--{error.cap.replace('_', '-')}", f"budget.{error.cap}="
     kept: list[str] = []
     rest = iter(words)
@@ -53,8 +58,14 @@ def with_higher_cap(words: Sequence[str], error: BudgetExceededError) -> list[st
             kept += [] if assignment.startswith(setting) else [word, assignment]
         elif not word.startswith((f"{option}=", f"--set={setting}")):
             kept.append(word)
-    enough = max(2 * error.limit, error.needed)
+    enough = _rounded_up(max(2 * error.limit, error.needed, error.projected))
     cap = (
-        f"{math.ceil(enough * 100) / 100:.2f}" if error.cap == "max_usd" else str(math.ceil(enough))
+        f"{math.ceil(enough * 100) / 100:.2f}" if error.cap == "max_usd" else f"{math.ceil(enough)}"
     )
     return [*kept, option, cap]
+
+
+def _rounded_up(value: float) -> Decimal:
+    """To two significant digits."""
+    exact = Decimal(str(value))
+    return exact.quantize(Decimal(1).scaleb(exact.adjusted() - 1), rounding=ROUND_CEILING)

@@ -101,13 +101,21 @@ def _remarks(report: ScoreReport) -> list[str]:
     lines = [f"labels matched by {report.matched_by}"]
     if report.weighted:
         lines.append("each label counts for as many rows as its weight says")
-    for count, what in (
-        (len(report.unscored), "labelled rows have no such score"),
-        (report.unmatched, "labels match no row of the run"),
-        (report.ambiguous, "labels match several rows and are left out"),
+    for count, one, several in (
+        (
+            len(report.unscored),
+            "labelled row has no such score",
+            "labelled rows have no such score",
+        ),
+        (report.unmatched, "label matches no row of the run", "labels match no row of the run"),
+        (
+            report.ambiguous,
+            "label matches several rows and is left out",
+            "labels match several rows and are left out",
+        ),
     ):
         if count:
-            lines.append(f"{count} {what}")
+            lines.append(f"{count} {one if count == 1 else several}")
     if report.fitted_on is None:
         lines.append(
             "the calibration was fitted on marks, its file does not say of which rows: if they are "

@@ -24,8 +24,17 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before priced work.
 
 
 def stages_of(names: str | None) -> list[str] | None:
-    """The names between the commas; None if the option is not given."""
-    return None if names is None else [s.strip() for s in names.split(",") if s.strip()]
+    """The names between the commas; None if the option is not given.
+
+    Raises:
+        UsageError: It names none.
+    """
+    if names is None:
+        return None
+    named = [s.strip() for s in names.split(",") if s.strip()]
+    if not named:
+        raise UsageError("--stages names no stage; for example --stages load,dedup,export")
+    return named
 
 
 def flags_of(

@@ -80,7 +80,7 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
     if (key := key_beside(data)) is not None:
         _print_key(finished, key, settings)
     removed = finished.ledger(["id"], fate="filtered")["id"]
-    row = removed[0].as_py() if len(removed) else "ROW_ID"
+    row = (removed if len(removed) else finished.ledger(["id"])["id"])[0].as_py()
     next_command(shlex.join(["clear-pipeline", "explain", str(out), row]))
 
 

@@ -159,12 +159,12 @@ class Budget:
             "max_tokens": f"{next_call.tokens:,} tokens",
             "max_usd": dollars(next_call),
         }
-        enough = {"max_calls": needed.calls, "max_tokens": needed.tokens, "max_usd": needed.usd}
         return BudgetExceededError(
             f"stopped by {cap}: {self.words()} spent, and the next call may take {most[cap]}",
             cap=cap,
             limit=getattr(self.settings, cap),
-            needed=enough[cap],
+            needed=_of_cap(needed, cap),
+            spent=_of_cap(spent, cap),
         )
 
     def words(self) -> str:
@@ -181,6 +181,7 @@ class Account:
         self._prices = prices
         self._meter = meter
         self._beyond = Usage()
+        self._warned = False
 
     @asynccontextmanager
     async def request(self, most: Usage) -> AsyncIterator[Request]:
@@ -215,8 +216,10 @@ class Account:
         )
         if over != Usage():
             self._beyond += over
+            tell = self._budget.is_capped and not self._warned
+            self._warned |= tell
             logger.log(
-                logging.WARNING if self._budget.is_capped else logging.DEBUG,
+                logging.WARNING if tell else logging.DEBUG,
                 "%s: the server counted %d prompt and %d completion tokens where at most %d and "
                 "%d could be; later requests are reserved with so many more, but those in flight "
                 "may pass a cap by as much",
@@ -247,24 +250,39 @@ class Request:
         self._account.settle(self._reservation, usage)
 
 
+def _of_cap(amount: Amount, cap: str) -> float:
+    """What a cap of this name limits."""
+    return {"max_calls": amount.calls, "max_tokens": amount.tokens, "max_usd": amount.usd}[cap]
+
+
 def dollars(amount: Amount) -> str:
     """For people."""
     return f"${amount.usd:,.4f}"
 
 
 def spent_words(total: Totals, caps: BudgetSettings) -> str:
-    """What was spent, each count with its cap where it has one; what of it is unaccounted."""
+    """What was spent, each count with its cap where it has one; what of it is unaccounted.
+
+    Of a free model without a cap that is left out: nothing hangs on it.
+    """
     spent, lost, priced = total.spent, total.unaccounted, total.usd is not None
-    words = [f"{spent.calls:,}{_of(caps.max_calls)} calls"]
+    is_free = priced and not spent.nanodollars
+    words = [count_of(spent.calls, "call", cap=_of(caps.max_calls))]
     if total.cached_samples:
-        words.append(f"{total.cached_samples:,} answers from the cache")
-    words.append(f"{spent.tokens:,}{_of(caps.max_tokens)} tokens")
+        words.append(f"{count_of(total.cached_samples, 'answer')} from the cache")
+    words.append(count_of(spent.tokens, "token", cap=_of(caps.max_tokens)))
     if priced or caps.max_usd is not None:
         words.append(f"{dollars(spent)}{_of_dollars(caps.max_usd)}")
-    if lost.calls:
-        price = f", {dollars(lost)}" if priced else ""
-        words[-1] += f" ({lost.calls:,} calls unaccounted: at most {lost.tokens:,} tokens{price})"
+    if lost.calls and not (is_free and caps == BudgetSettings()):
+        price = f", {dollars(lost)}" if priced and not is_free else ""
+        calls, tokens = count_of(lost.calls, "call"), count_of(lost.tokens, "token")
+        words[-1] += f" ({calls} unaccounted: at most {tokens}{price})"
     return ", ".join(words)
+
+
+def count_of(number: int, noun: str, *, cap: str = "") -> str:
+    """A number and what it counts, as in "1 call" and "2 of 9 calls"."""
+    return f"{number:,}{cap} {noun}" + ("" if number == 1 and not cap else "s")
 
 
 def _of(cap: int | None) -> str:

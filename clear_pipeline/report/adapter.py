@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import yaml
 
 from clear_pipeline.llm.batch.record import usage_name
-from clear_pipeline.llm.budget import dollars
+from clear_pipeline.llm.budget import count_of, dollars
 from clear_pipeline.llm.meter import Totals
 from clear_pipeline.report.calibration import calibration_of, shown
 from clear_pipeline.report.cascade import cascade_lines
@@ -206,8 +206,8 @@ def usage_lines(totals: Totals) -> dict[str, str]:
     shown = {label: f"{n:,}" for label, n in lines.items() if n or not label.startswith(("…", "q"))}
     shown["spend"] = "price not known" if totals.usd is None else f"${totals.usd:,.4f}"
     if lost := totals.unaccounted.calls:
-        most = [f"{totals.unaccounted.tokens:,} tokens"]
-        most += [] if totals.usd is None else [dollars(totals.unaccounted)]
+        most = [count_of(totals.unaccounted.tokens, "token")]
+        most += [dollars(totals.unaccounted)] if totals.unaccounted.nanodollars else []
         shown["unaccounted requests, at most"] = f"{lost:,}: {', '.join(most)}"
     return shown
 

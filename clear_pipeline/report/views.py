@@ -239,13 +239,17 @@ def _files_table(run: Run) -> Table:
     table.add_column(overflow="fold")
     for path, what in (
         ("export", f"{export['train']:,} rows to train on, {export['valid']:,} held out"),
-        ("export/removed.jsonl", f"{export['removed']:,} rows that were left out, with reasons"),
+        ("export/removed.jsonl", f"{_left_out(export['removed'])}, with reasons"),
         ("ledger.parquet", "every input row: fate, reason, scores"),
         ("report.html", "the whole run on one page"),
         ("DATASET_CARD.md", "what was done, for those who train on it"),
     ):
         table.add_row(Text(visible(str(run.path / path))), what)
     return table
+
+
+def _left_out(rows: int) -> str:
+    return "1 row that was left out" if rows == 1 else f"{rows:,} rows that were left out"
 
 
 def _input_rows(run: Run) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from clear_pipeline.llm.budget import count_of
 from stub_server import Body, StubServer, answer
 
 DEMO = Path(__file__).parents[2] / "data" / "demo"
@@ -74,9 +75,10 @@ def test_the_named_commands_lead_to_the_end(tmp_path: Path) -> None:
             assert str(told["spend"]).startswith(f"{cap:,} of {cap:,} calls")
             assert f"{cap:,} of {cap:,} calls" in cli("status", tmp_path / "run").stdout
             words = next_words(result.stdout)
-            assert words[-2:] == ["--max-calls", str(2 * cap)]
+            assert words[-2] == "--max-calls"
+            assert int(words[-1]) >= 2 * cap
         assert result.returncode == 0, result.stderr
-        assert stops >= 2
+        assert 1 <= stops <= 3  # doubled alone, 15 would take four
         assert len(server.bodies) == needed
         assert set(server.counts().values()) == {1}
         ledgers = [(tmp_path / name / "ledger.parquet").read_bytes() for name in ("calm", "run")]
@@ -120,7 +122,7 @@ def test_requests_of_a_killed_run_are_unaccounted(tmp_path: Path) -> None:
     assert manifest["usage"]["stub"]["unaccounted"] == lost
     assert manifest["budget"] == {"max_tokens": 1_000_000}
     for text in (cli("status", out).stdout, (out / "report.html").read_text()):
-        assert f"{lost['calls']} calls unaccounted" in " ".join(text.split())
+        assert f"({count_of(lost['calls'], 'call')} unaccounted" in " ".join(text.split())
 
 
 def usage_of(run: Path) -> dict[str, Any]:

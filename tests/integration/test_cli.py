@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from clear_pipeline import __version__
+from clear_pipeline.cli import app
 from stub_server import Body, StubServer, answer
 
 DEMO = Path(__file__).parents[2] / "data" / "demo"
@@ -155,6 +157,9 @@ def test_dead_server_is_one_line_and_resumable(tmp_path: Path, server: StubServe
         (["run", str(DEMO), "--out", "OUT", "--model", "gpt-x"], "Add --yes"),
         (["run", str(DEMO), "--out", "OUT", "--model", "gpt-x"], "prices that are not known"),
         (["run", str(DEMO), "--out", "OUT", "--model", "gpt-4.1-mini"], "prices of genai-prices"),
+        (["run", str(DEMO), "--out", "OUT", "--stages", ""], "--stages names no stage"),
+        (["export", "RUN", "--out", "RUN"], "RUN/export; name another directory"),
+        (["export", "RUN", "--out", "RUN/report.html"], "is a file, name a directory"),
         (["status", "OUT"], "no run here"),
         (["explain", "RUN", "nothing:1"], "no row 'nothing:1'"),
         (["rows", "RUN", "--fate", "lost"], "no fate 'lost'"),
@@ -166,10 +171,24 @@ def test_wrong_usage_is_exit_two(
 ) -> None:
     """Wrong usage, config or input: exit 2, with what was found and what to do."""
     places = {"OUT": str(tmp_path / "out"), "RUN": str(finished)}
-    result = cli(*[places.get(a, a) for a in arguments])
+    result = cli(*[_placed(a, places) for a in arguments])
     assert result.returncode == 2
-    assert expected in result.stderr
+    assert _placed(expected, places) in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def _placed(text: str, places: dict[str, str]) -> str:
+    """With the directories of the test in place of their names."""
+    first, slash, rest = text.partition("/")
+    return places.get(first, first) + slash + rest
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """`clear-pipeline --version`, as a report of a fault needs it."""
+    with pytest.raises(SystemExit) as ended:
+        app(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"clear-pipeline {__version__}\n"
 
 
 def test_run_of_other_data_is_refused(finished: Path, tmp_path: Path) -> None:

@@ -240,6 +240,19 @@ def test_a_bill_above_its_bound_is_learned_from(caplog: pytest.LogCaptureFixture
         in_loop(BudgetSettings(max_tokens=1_000), work)
 
 
+def test_bills_above_their_bounds_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Each of three is 1 token above what the one before taught; one warning for the model."""
+
+    async def work(_: Budget, account: Account) -> None:
+        for excess in (1, 2, 3):
+            async with account.request(TEN) as request:
+                request.settle(Usage(prompt=TEN.prompt + excess, completion=0))
+
+    with caplog.at_level(logging.WARNING):
+        in_loop(BudgetSettings(max_tokens=1_000), work)
+    assert len(caplog.records) == 1
+
+
 def test_a_full_disk_is_told_to_those_who_wait(tmp_path: Path) -> None:
     """A record that cannot be written lets no request out: here its table is gone."""
 
@@ -300,7 +313,7 @@ def test_spend_is_shown_beside_its_caps() -> None:
         "1,002 of 2,000 calls, 3 answers from the cache, 5,000 tokens, $0.7500 of $5.00 "
         "(2 calls unaccounted: at most 950 tokens, $0.2500)"
     )
-    assert spent_words(Totals(requests=1), BudgetSettings()) == "1 calls, 0 tokens"
+    assert spent_words(Totals(requests=1), BudgetSettings()) == "1 call, 0 tokens"
     assert spent_words(Totals(), BudgetSettings(max_usd=0.0025)).endswith("$0.0000 of $0.0025")
 
 
@@ -315,12 +328,36 @@ def test_spend_is_shown_beside_its_caps() -> None:
     ],
 )
 def test_the_next_command_has_a_higher_cap(words: list[str], expected: list[str]) -> None:
-    """The old cap goes, however it was given; the new one is twice it, in cents rounded up."""
+    """The old cap goes, however it was given; the new one is twice it, rounded up to two digits."""
     error = BudgetExceededError("stop", cap="max_usd", limit=5.001, needed=5.2)
-    assert with_higher_cap(words, error) == [*expected, "--max-usd", "10.01"]
+    assert with_higher_cap(words, error) == [*expected, "--max-usd", "11.00"]
+
+
+@pytest.mark.parametrize(
+    ("done", "left", "cap"),
+    [
+        (10, 90, "1200"),  # 100 + 1.2 * 100 / 10 * 90 = 1180
+        (90, 10, "200"),  # 100 + 1.2 * 100 / 90 * 10 = 113.3, and twice the old is more
+        (0, 100, "200"),  # nothing to go by
+    ],
+)
+def test_the_next_cap_is_enough_for_the_rows_left(done: int, left: int, cap: str) -> None:
+    """As many calls per row as so far, and a fifth more; at least twice the old cap."""
+    stopped = BudgetExceededError("stop", cap="max_calls", limit=100, needed=101, spent=100)
+    error = stopped.with_work_left("rows", rows_done=done, rows_left=left)
+    assert with_higher_cap(["run", "--max-calls", "100"], error) == ["run", "--max-calls", cap]
+
+
+def test_what_is_lost_of_a_free_model_is_shown_for_a_cap_alone() -> None:
+    """No dollars hang on it; tokens do where they are capped."""
+    totals = Totals(requests=2, usage=Usage(prompt=9), usd=0.0, unaccounted=Amount(1, 905, 0))
+    assert spent_words(totals, BudgetSettings()) == "2 calls, 914 tokens, $0.0000"
+    assert spent_words(totals, BudgetSettings(max_tokens=1_000)) == (
+        "2 calls, 914 of 1,000 tokens, $0.0000 (1 call unaccounted: at most 905 tokens)"
+    )
 
 
 def test_the_next_cap_lets_the_next_call_through() -> None:
     """A cap that is far too small is not only doubled."""
     error = BudgetExceededError("stop", cap="max_tokens", limit=10, needed=731)
-    assert with_higher_cap(["run", "--max-tokens", "10"], error) == ["run", "--max-tokens", "731"]
+    assert with_higher_cap(["run", "--max-tokens", "10"], error) == ["run", "--max-tokens", "740"]

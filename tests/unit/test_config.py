@@ -9,6 +9,7 @@ import yaml
 
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import ConfigError
+from clear_pipeline.llm.settings import Prices
 from clear_pipeline.stages.filter import Count, Filter
 from clear_pipeline.stages.rectify import Rectify
 from clear_pipeline.stages.score import Score
@@ -121,6 +122,27 @@ def test_a_preset_is_the_same_every_time() -> None:
     first = build_config(preset="paper")
     build_config(preset="paper", assignments=["filter.keep.count=5"])
     assert build_config(preset="paper") == first
+
+
+PRICED = """
+models:
+  scorer: {model: a, base_url: 'http://gpu/v1', revision: r1, tokens_per_minute: 9,
+           price_per_mtok: {input: 1, output: 2}}
+"""
+
+
+@pytest.mark.parametrize("given", [{"model": "b"}, {"base_url": "http://other/v1"}])
+def test_prices_and_rates_stay_with_their_model(tmp_path: Path, given: dict[str, str]) -> None:
+    """Another model or endpoint on the command line is not billed at the file's prices."""
+    (file := tmp_path / "c.yaml").write_text(PRICED)
+    kept = build_config(file).model_for("scorer")
+    assert (kept.price_per_mtok, kept.revision) == (Prices(input=1, output=2), "r1")
+    flags = {"models": {"scorer": given}}
+    moved = build_config(file, flags=flags).model_for("scorer")
+    assert (moved.price_per_mtok, moved.revision, moved.tokens_per_minute) == (None, None, None)
+    price = "models.scorer.price_per_mtok.input=3", "models.scorer.price_per_mtok.output=4"
+    priced = build_config(file, flags=flags, assignments=price).model_for("scorer")
+    assert priced.price_per_mtok == Prices(input=3, output=4)
 
 
 LOCAL = "models: {scorer: {model: a, base_url: 'http://gpu/v1', api_key_env: MY_KEY}}"
