@@ -367,14 +367,27 @@ async def nested(_: Body) -> web.StreamResponse:
 
 async def dropped(_: Body) -> web.StreamResponse:
     """Close the connection without an answer."""
-    return _Dropped()
+    return _Raw(b"")
 
 
-class _Dropped(web.StreamResponse):
+async def no_http(_: Body) -> web.StreamResponse:
+    """Answer in another protocol."""
+    return _Raw(b"220 mail.example ESMTP\r\n\r\n")
+
+
+class _Raw(web.StreamResponse):
+    """Bytes in place of a response, then the end of the connection."""
+
+    def __init__(self, sent: bytes) -> None:
+        super().__init__()
+        self._sent = sent
+
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Close instead of sending."""
-        assert request.transport is not None
-        request.transport.close()
+        """Write the bytes and close."""
+        transport = request.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(self._sent)
+        transport.close()
         raise ConnectionResetError
 
 

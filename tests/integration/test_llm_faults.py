@@ -80,7 +80,9 @@ def test_a_redirect_to_nowhere_stops_the_run() -> None:
             use(server.url, complete)
 
 
-@pytest.mark.parametrize("fault", [stub.dropped, stub.nested, stub.status(500), stub.page])
+@pytest.mark.parametrize(
+    "fault", [stub.dropped, stub.nested, stub.no_http, stub.status(500), stub.page]
+)
 def test_a_server_that_fails_to_count_can_still_be_asked(fault: stub.Reply) -> None:
     """However /tokenize fails, tokens are counted by length and the model answers."""
 

@@ -119,6 +119,7 @@ def test_a_fault_that_may_pass_is_asked_again(fault: stub.Reply) -> None:
         (stub.status(429), "rate_limit", 6),
         (stub.truncated, "garbled", 3),
         (stub.nested, "garbled", 3),
+        (stub.no_http, "garbled", 3),
         (stub.hang, "timeout", 3),
         (stub.dropped, "outage", 3),
         (stub.status(429, headers={"Retry-After": "86400"}), "rate_limit", 1),
