@@ -132,6 +132,10 @@ def test_evaluate_scores_prints_intervals(finished: Path, tmp_path: Path) -> Non
     assert {b["name"] for b in told["baselines"]} == {"response_length", "prompt_overlap"}
     auroc = told["scores"][0]["detection"]["auroc"]
     assert auroc["low"] <= auroc["value"] <= auroc["high"]
+    with labels.open("a") as more:
+        more.write(json.dumps({"id": "gone:1", "label": "bad"}) + "\n")
+    result = cli("evaluate", "scores", finished, "--labels", labels)
+    assert "1 label matches no row of the run" in result.stdout + result.stderr
 
 
 def test_dead_server_is_one_line_and_resumable(tmp_path: Path, server: StubServer) -> None:
@@ -181,6 +185,16 @@ def _placed(text: str, places: dict[str, str]) -> str:
     """With the directories of the test in place of their names."""
     first, slash, rest = text.partition("/")
     return places.get(first, first) + slash + rest
+
+
+def test_a_run_without_filtered_rows_names_a_row(tmp_path: Path) -> None:
+    """The command that it names can be typed as it is; what it counts once is in the singular."""
+    data = tmp_path / "d.jsonl"
+    data.write_text(2 * '{"prompt": "p", "completion": "c"}\n')
+    result = cli("run", data, "--out", tmp_path / "run", "--stages", "dedup")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1].endswith(f"explain {tmp_path / 'run'} d.jsonl:1")
+    assert "1 row that was left out, with reasons" in " ".join(result.stdout.split())
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
