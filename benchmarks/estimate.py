@@ -4,7 +4,7 @@
     python -m benchmarks.estimate DATA... --rows 100 --base-url http://127.0.0.1:8099/v1 \
         --model NAME --out DIR
 
-Per set two runs of preset fast, both against the same server. `counts`: the estimate is made before
+Per set and way one run, all against the same server. `counts`: the estimate is made before
 the run, and the server is asked to count tokens. `learns`: the server is seen through a proxy that
 hides everything but the API, and has a price, so that nothing is known beforehand; the estimate is
 made when 50 calls have been answered, and is held against what the rest took.
@@ -37,8 +37,26 @@ from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.run import Run
 
 STAGES: Final = ("dedup", "score", "filter")
+WAYS: Final = ("counts", "learns")
 STEP: Final = 10
 """So many rows more are asked about, until `ENOUGH` calls were answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Who is asked, and how."""
+
+    base_url: str
+    model: str
+    preset: str
+
+    def config(self, *, priced: bool, limit: int | None = None) -> Config:
+        """Of a run that scores its first `limit` rows, or all."""
+        scorer: dict[str, Any] = {"model": self.model, "base_url": self.base_url}
+        if priced:
+            scorer["price_per_mtok"] = {"input": 1.0, "output": 1.0}
+        flags: dict[str, Any] = {"models": {"scorer": scorer}, "load": {"limit": limit}}
+        return build_config(flags=flags, stages=STAGES, preset=self.preset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +84,17 @@ def _cell(low: int, high: int, actual: int) -> str:
     return f"{span} / {actual:,} ({off:+.1%})"
 
 
-def compare(data: Path, base_url: str, model: str, *, way: str, rows: int, out: Path) -> Compared:
+def compare(data: Path, endpoint: Endpoint, *, way: str, rows: int, out: Path) -> Compared:
     """Estimate, run, compare; what is there already is not made again."""
     folder = out / f"{data.stem}-{way}"
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / data.name
     with data.open(encoding="utf-8") as lines:
         part.write_text("".join(islice(lines, rows)), encoding="utf-8")
-    config = _config(base_url, model, priced=way == "learns")
+    config = endpoint.config(priced=way == "learns")
     run, kept = folder / "run", folder / "estimate.json"
     if way == "learns" and not kept.exists():
-        begin(part, base_url, model, out=run)
+        begin(part, endpoint, out=run)
     if not kept.exists():
         begun = run if way == "learns" else None
         made = Pipeline(config).estimate(part, out=begun).to_json()
@@ -87,11 +105,10 @@ def compare(data: Path, base_url: str, model: str, *, way: str, rows: int, out: 
     return _compared(data.stem, way, stored["estimate"], Totals.from_json(stored["before"]), spent)
 
 
-def begin(data: Path, base_url: str, model: str, *, out: Path) -> None:
+def begin(data: Path, endpoint: Endpoint, *, out: Path) -> None:
     """Run the first rows, as few as it takes for `ENOUGH` answered calls."""
     for limit in count(STEP, STEP):
-        config = _config(base_url, model, priced=True, limit=limit)
-        run = Pipeline(config).run(data, out=out)
+        run = Pipeline(endpoint.config(priced=True, limit=limit)).run(data, out=out)
         rows = sum(file.rows + file.quarantined for file in run.manifest.files)
         if _usage(run).samples >= ENOUGH or rows < limit:
             return
@@ -117,14 +134,6 @@ def _compared(
 
 def _usage(run: Run) -> Totals:
     return sum((Totals.from_json(t) for t in run.manifest.usage.values()), Totals())
-
-
-def _config(base_url: str, model: str, *, priced: bool, limit: int | None = None) -> Config:
-    scorer: dict[str, Any] = {"model": model, "base_url": base_url}
-    if priced:
-        scorer["price_per_mtok"] = {"input": 1.0, "output": 1.0}
-    flags: dict[str, Any] = {"models": {"scorer": scorer}, "load": {"limit": limit}}
-    return build_config(flags=flags, stages=STAGES, preset="fast")
 
 
 @contextmanager
@@ -179,14 +188,18 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100, help="the first rows of each set")
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--model", required=True)
+    parser.add_argument("--preset", default="fast")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--out", type=Path, required=True, help="keeps runs and estimates")
     args = parser.parse_args()
     print("| set | way | rows | calls | prompt tokens | prompt and completion tokens |")
     print("|---|---|---|---|---|---|")
     with api_alone(args.base_url) as bare:
+        urls = {"counts": args.base_url, "learns": bare}
         for data in args.data:
-            for way, url in (("counts", args.base_url), ("learns", bare)):
-                found = compare(data, url, args.model, way=way, rows=args.rows, out=args.out)
+            for way in args.ways:
+                endpoint = Endpoint(urls[way], args.model, args.preset)
+                found = compare(data, endpoint, way=way, rows=args.rows, out=args.out)
                 print(found.line(), flush=True)
 
 
