@@ -40,6 +40,7 @@ def test_a_second_run_reads_the_same_table_from_the_cache(tmp_path: Path) -> Non
             in_flight=3,
             author="first",
             preset_alone=False,
+            no_control=False,
         )
         first = asyncio.run(measure(args))
         second = asyncio.run(measure(args))

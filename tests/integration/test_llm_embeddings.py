@@ -59,7 +59,7 @@ def test_an_endpoint_without_embeddings_stops_the_run() -> None:
     """A 404 is no row's failure."""
     with StubServer() as server:
         server.faults.append(stub.status(404))
-        with pytest.raises(UsageError, match="has no model 'stub'"):
+        with pytest.raises(UsageError, match="lists 'stub' but answers 404"):
             embed(server, "cat")
 
 

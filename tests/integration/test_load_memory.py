@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import subprocess
 import sys
 import textwrap
@@ -90,8 +91,8 @@ def _blank_lines(path: Path) -> None:
 
 
 def _parquet(path: Path) -> None:
-    """72 rows of 2 MiB, beyond the limit, in one row group of many pages."""
-    texts = [f"{number} " + "x" * (2 << 20) for number in range(72)]
+    """72 rows of 2 MiB, beyond the limit, in one row group of many pages; hardly compressible."""
+    texts = [random.Random(number).randbytes(1 << 20).hex() + "." for number in range(72)]
     table = pa.table({"prompt": ["Q"] * 72, "completion": texts})
     pq.write_table(table, path, compression="zstd", use_dictionary=False, write_batch_size=1)
 
