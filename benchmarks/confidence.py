@@ -10,6 +10,7 @@ ones, which makes AUROC surer for the same number of calls) on the same server, 
 proxy: all systems on the first row of each set, then the second row, and so on, so that whatever
 slows the machine slows all alike. Each score is a line of the results file, written before the next
 begins; the same command resumes. The file holds no text of the data, and one model and split alone.
+Several servers take a part of the rows each (--part 1/4, each into a file of its own).
 The report compares the systems with the most rows on the rows of all, and each slower one on its
 own. Columns of DATA: see benchmarks/rectify.py; benchmarks/peers/install.sh makes PEERS.
 """
@@ -48,10 +49,25 @@ def alternating(cases: Sequence[Case], rows: int) -> list[Case]:
     return [case for pair in zip(*kinds, strict=False) for case in pair]
 
 
+def part_of_all(text: str) -> slice:
+    """`2/4` as the slice that takes the second of every four rows.
+
+    Raises:
+        ArgumentTypeError: There is no such part.
+    """
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text} is no part: 1/4 is the first of four")
+    return slice(int(number) - 1, None, int(count))
+
+
 def _rows_of(path: Path, args: argparse.Namespace) -> list[Case]:
     if args.balanced:
-        return alternating(read_cases(path, split=args.split, rows=None), args.rows)
-    return read_cases(path, split=args.split, rows=args.rows)
+        cases = alternating(read_cases(path, split=args.split, rows=None), args.rows)
+    else:
+        cases = read_cases(path, split=args.split, rows=args.rows)
+    part: slice = args.part
+    return cases[part]
 
 
 def _done(args: argparse.Namespace) -> set[tuple[str, str, str]]:
@@ -149,6 +165,7 @@ def main() -> None:
     run.add_argument("--split", choices=["tune", "report"], required=True)
     run.add_argument("--rows", type=int, default=100, help="per file")
     run.add_argument("--balanced", action="store_true", help="half of the rows bad, half good")
+    run.add_argument("--part", type=part_of_all, default="1/1", metavar="N/OF", help="of the rows")
     run.add_argument("--base-url", required=True)
     run.add_argument("--model", required=True)
     run.add_argument("--results", type=Path, required=True)

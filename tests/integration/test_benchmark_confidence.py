@@ -54,6 +54,7 @@ def arguments(server: StubServer, data: Path, *systems: str, rows: int = ROWS) -
         timeout=1.0,
         again_failed=False,
         balanced=False,
+        part=slice(None),
     )
 
 

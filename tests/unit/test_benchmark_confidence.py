@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.confidence import alternating, in_turn
+from benchmarks.confidence import alternating, in_turn, part_of_all
 from benchmarks.confidence_report import pair, report
 from benchmarks.peers import worker
 from benchmarks.rectify import Case
@@ -214,3 +215,16 @@ def test_balanced_rows_are_bad_and_good_in_turn_in_the_order_of_the_file() -> No
     cases = [case("a"), case("b", bad=True), case("c"), case("d"), case("e", bad=True)]
     assert [c.example.id for c in alternating(cases, 100)] == ["b", "a", "e", "c"]
     assert [c.example.id for c in alternating(cases, 3)] == ["b", "a"]
+
+
+def test_parts_share_the_rows_out_without_a_gap() -> None:
+    """Rows 1 to 7 in three parts: 1 4 7, 2 5, 3 6."""
+    rows = list(range(1, 8))
+    assert [rows[part_of_all(f"{n}/3")] for n in (1, 2, 3)] == [[1, 4, 7], [2, 5], [3, 6]]
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/2/3"])
+def test_a_part_that_is_none_is_refused(text: str) -> None:
+    """Rather than measured as something else."""
+    with pytest.raises(ArgumentTypeError, match="is no part"):
+        part_of_all(text)
