@@ -19,7 +19,7 @@ from typing import Any, Final
 from clear_pipeline.durable import DAMAGED
 from clear_pipeline.errors import DamagedRunError, UnwritableError
 from clear_pipeline.llm.base import Choice, Token, Usage
-from clear_pipeline.llm.sqlite import is_broken
+from clear_pipeline.llm.sqlite import is_broken, transaction
 from clear_pipeline.schema import JSON, canonical_json
 
 logger = logging.getLogger(__name__)
@@ -78,15 +78,13 @@ class Answers:
         return answers
 
     def write(self, question: str, answers: dict[int, Answer]) -> None:
-        """Store answers; they are committed on return."""
+        """Store answers: all are committed on return, or, if it raises, none."""
         rows = []
         for index, answer in answers.items():
             key, value = _sample_key(question, index), _encode(answer)
             rows.append((key, value, _checksum(key, value)))
-        with self._explained():
-            self._db.execute("BEGIN")
+        with self._explained(), transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows)
-            self._db.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file."""
@@ -146,21 +144,20 @@ def _saved(damaged: Path, path: Path) -> int:
     _lengthen(damaged)
     with closing(_connected(damaged)) as old, closing(_connected(path)) as new:
         new.execute(_TABLE)
-        new.execute("BEGIN")
-        for number in range(_RANGES):
-            begin, end = f"{number:03x}", f"{number + 1:03x}" if number + 1 < _RANGES else "g"
-            try:
-                rows = old.execute(
-                    "SELECT key, CAST(value AS BLOB), checksum FROM answers"
-                    " WHERE key >= ? AND key < ?",
-                    (begin, end),
-                )
-                sound = [row for row in rows if row[1] and _checksum(row[0], row[1]) == row[2]]
-            except sqlite3.DatabaseError as error:
-                logger.debug("%s: answers %s to %s: %s", damaged, begin, end, error)
-                continue
-            new.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", sound)
-        new.execute("COMMIT")
+        with transaction(new):
+            for number in range(_RANGES):
+                begin, end = f"{number:03x}", f"{number + 1:03x}" if number + 1 < _RANGES else "g"
+                try:
+                    rows = old.execute(
+                        "SELECT key, CAST(value AS BLOB), checksum FROM answers"
+                        " WHERE key >= ? AND key < ?",
+                        (begin, end),
+                    )
+                    sound = [row for row in rows if row[1] and _checksum(row[0], row[1]) == row[2]]
+                except sqlite3.DatabaseError as error:
+                    logger.debug("%s: answers %s to %s: %s", damaged, begin, end, error)
+                    continue
+                new.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", sound)
         return int(new.execute("SELECT count(*) FROM answers").fetchone()[0])
 
 

@@ -14,7 +14,7 @@ _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All of what is written within, or, if it raises, nothing of it.
+    """All of what is written within, or, if it or the commit raises, nothing of it.
 
     Args:
         db: Opened with `isolation_level=None`.
@@ -22,10 +22,11 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
+        db.execute("COMMIT")
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:  # SQLite takes back itself what a full disk cut short
+            db.execute("ROLLBACK")
         raise
-    db.execute("COMMIT")
 
 
 def is_broken(error: sqlite3.DatabaseError) -> bool:

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from clear_pipeline.errors import CallError, DamagedRunError
+from clear_pipeline.errors import CallError, DamagedRunError, UnwritableError
+from clear_pipeline.llm.answers import Answer, Answers
 from clear_pipeline.llm.base import OMIT, ChatRequest, Choice, Completion, Token, Usage
 from clear_pipeline.llm.cache import Cached, question_hash
 from clear_pipeline.llm.counted import Counted
@@ -198,6 +199,24 @@ def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(DamagedRunError, match=r"llm-cache\.sqlite.*the same command sets it aside"):
         use(ScriptedChat(script), path, lambda m: m.complete(ASK))
+
+
+def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    """Of two answers neither is stored if the second cannot be, and the next write goes through."""
+    usage = Usage(prompt=1, completion=1)
+    first, second = (Answer(Choice(f"draw {i}", "stop"), "m", usage) for i in range(2))
+    with closing(Answers(tmp_path / "c")) as answers:
+        _change(
+            tmp_path / "c",
+            "CREATE TRIGGER full BEFORE INSERT ON answers WHEN (SELECT count(*) FROM answers) = 1"
+            " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
+        )
+        with pytest.raises(UnwritableError, match="the disk is full"):
+            answers.write("q", {0: first, 1: second})
+        assert answers.read("q", range(2)) == {}
+        answers.write("q", {1: second})
+    with closing(Answers(tmp_path / "c")) as answers:
+        assert answers.read("q", range(2)) == {1: second}
 
 
 def test_an_answer_is_on_disk_before_it_is_handed_on(tmp_path: Path) -> None:
