@@ -22,6 +22,9 @@ class Omit(Enum):
 OMIT: Final = Omit.OMIT
 """Leave this parameter to the server's default. Never inferred from truthiness: 0.0 is a value."""
 
+WITHHELD: Final = "content_filter"
+"""The finish reason of a sample that is no answer: a filter stopped it, or the model declined."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
@@ -90,7 +93,8 @@ class Choice:
 
     Attributes:
         text: The generated text, "" if there is none.
-        finish_reason: As the server says: stop, length, tool_calls, content_filter ...
+        finish_reason: As the server says: stop, length, tool_calls, content_filter ...; `WITHHELD`
+            for what it calls a refusal, whatever it says.
         tokens: Per-token log-probabilities; None where the server gave none, empty where one of
             them was no number.
         tool_calls: Canonical JSON, or None.
@@ -102,6 +106,11 @@ class Choice:
     tokens: tuple[Token, ...] | None = None
     tool_calls: str | None = None
     reasoning: str | None = None
+
+    @property
+    def withheld(self) -> bool:
+        """Whether `text` is no answer, but at most why there is none."""
+        return self.finish_reason == WITHHELD
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,7 +215,7 @@ class Dialect:
 
         What came once is not unlearned, and a reply without text teaches nothing.
         """
-        said = [c for c in reply.choices if c.text and c.finish_reason != "content_filter"]
+        said = [c for c in reply.choices if c.text and not c.withheld]
         known = self.capabilities
         if request.top_logprobs is not OMIT and said and known.logprobs is None:
             given = any(choice.tokens is not None for choice in said)

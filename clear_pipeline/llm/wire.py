@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 from clear_pipeline.errors import CallError
-from clear_pipeline.llm.base import OMIT, ChatRequest, Choice, Completion, Token, Usage
+from clear_pipeline.llm.base import OMIT, WITHHELD, ChatRequest, Choice, Completion, Token, Usage
 from clear_pipeline.schema import Message, canonical_json
 
 Body: TypeAlias = dict[str, Any]
@@ -171,11 +171,13 @@ def _choice(choice: object, keep: int, *, dictated: bool) -> Choice | None:
     message = fields.get("message")
     if not isinstance(message, dict):
         return None
-    text: object = message.get("content") or message.get("refusal") or ""
+    text: object = message.get("content") or ""
     thought = message.get("reasoning_content") or message.get("reasoning") or None
     if isinstance(text, list):
         said, pondered = _parts(text)
         text, thought = said, thought or pondered
+    refusal = _refusal(message)
+    text = refusal or text
     if not isinstance(text, str):
         return None
     calls = message.get("tool_calls")
@@ -183,11 +185,22 @@ def _choice(choice: object, keep: int, *, dictated: bool) -> Choice | None:
         thought, text = _without_thought(text)
     return Choice(
         text=text,
-        finish_reason=str(fields.get("finish_reason") or "stop"),
+        finish_reason=WITHHELD if refusal else str(fields.get("finish_reason") or "stop"),
         tokens=_tokens(_mapping(fields.get("logprobs")).get("content"), keep),
         tool_calls=canonical_json(calls) if calls else None,
         reasoning=thought if isinstance(thought, str) else None,
     )
+
+
+def _refusal(message: Body) -> str | None:
+    """How the model declines to answer; None where it does not, "" being no refusal.
+
+    It stands in a member of its own, of the message or of a part, beside a finish reason of `stop`.
+    """
+    content = message.get("content")
+    parts = content if isinstance(content, list) else ()
+    said = (_mapping(holder).get("refusal") for holder in (message, *parts))
+    return next((text for text in said if text and isinstance(text, str)), None)
 
 
 def _parts(parts: Sequence[object]) -> tuple[str | None, str | None]:
@@ -201,7 +214,7 @@ def _parts(parts: Sequence[object]) -> tuple[str | None, str | None]:
             pondered.append(_parts(thought)[0] or "")
         elif isinstance(thought, str):
             pondered.append(thought)
-        elif isinstance(text := part.get("text") or part.get("refusal"), str):
+        elif isinstance(text := part.get("text"), str):
             said.append(text)
     text = "".join(said) if said or pondered else None
     return text, "".join(pondered) or None

@@ -93,7 +93,7 @@ def parse_draw(choice: Choice) -> str | None:
         that is empty, refused, holds half of a character, or was cut by the token limit.
     """
     cut = choice.finish_reason == "length"
-    if choice.finish_reason == "content_filter" or (choice.tool_calls and cut):
+    if choice.withheld or (choice.tool_calls and cut):
         return None
     if _SURROGATE.search(choice.text + (choice.tool_calls or "")):
         return None  # no table can hold it

@@ -57,7 +57,7 @@ def parse_candidate(choice: Choice, example: Example) -> Message:
     if choice.finish_reason == "length":
         raise UnfitCandidateError("it was cut at the token limit")
     text = choice.text.replace("\u2019", "'").strip()
-    if choice.finish_reason == "content_filter" or REFUSAL.match(text):
+    if choice.withheld or REFUSAL.match(text):
         raise UnfitCandidateError("the model declined to answer")
     content = _bare(choice.text.strip(), example.response)
     if not content and not choice.tool_calls:

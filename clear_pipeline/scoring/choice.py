@@ -81,8 +81,8 @@ async def ask_choice(
             or 1; more = so many at temperature 1, whose shares count.
 
     Raises:
-        CallError: A call failed, the provider withheld the reply (`content_filter`), or the text
-            names no choice (`bad_reply`).
+        CallError: A call failed, the reply was withheld (`content_filter`), or the text names no
+            choice (`bad_reply`).
     """
     if via == "logprobs" and model.capabilities.logprobs is not False:
         reply = await _by_logprobs(model, messages, choices)
@@ -229,13 +229,14 @@ def _verdict(messages: tuple[Message, ...], reply: Choice, choices: Sequence[str
 def _named(
     messages: tuple[Message, ...], replies: Sequence[Choice], choices: Sequence[str]
 ) -> list[str]:
-    verdicts = (_verdict(messages, reply, choices) for reply in replies)
+    given = (reply for reply in replies if not reply.withheld)
+    verdicts = (_verdict(messages, reply, choices) for reply in given)
     return [verdict for verdict in verdicts if verdict is not None]
 
 
 def _unreadable(replies: Sequence[Choice], choices: Sequence[str]) -> CallError:
-    if all(reply.finish_reason == "content_filter" for reply in replies):
-        return _withheld()
+    if (error := withheld(replies)) is not None:
+        return error
     first = replies[0]
     if not first.text and first.reasoning is not None:
         return CallError("bad_reply", "the reasoning came to no answer", transient=False)
@@ -245,13 +246,19 @@ def _unreadable(replies: Sequence[Choice], choices: Sequence[str]) -> CallError:
 
 async def _ask(model: ChatModel, request: ChatRequest) -> Choice:
     choice = (await model.complete(request)).choices[0]
-    if choice.finish_reason == "content_filter":
-        raise _withheld()
+    if (error := withheld([choice])) is not None:
+        raise error
     return choice
 
 
-def _withheld() -> CallError:
-    return CallError("content_filter", "the provider withheld the reply", transient=False)
+def withheld(replies: Sequence[Choice]) -> CallError | None:
+    """The error of a question to which every reply was withheld; None if one was given."""
+    if not all(reply.withheld for reply in replies):
+        return None
+    return CallError(
+        "content_filter", "the model declined to answer, or its provider withheld the reply",
+        transient=False,
+    )  # fmt: skip
 
 
 def _certain(chosen: str, choices: Sequence[str]) -> ChoiceReply:

@@ -13,6 +13,7 @@ from clear_pipeline.prompts.answer import DrawForm, draws_request, final_answer,
 from clear_pipeline.schema import Example
 from clear_pipeline.scoring.answers import exact_match
 from clear_pipeline.scoring.bsdetector import observed
+from clear_pipeline.scoring.choice import withheld
 from clear_pipeline.scoring.similarity import token_f1
 from clear_pipeline.scoring.tool_calls import calls_agreement, read_calls, row_calls, same_calls
 
@@ -54,7 +55,8 @@ async def draw(
 
     Raises:
         CallError: The call failed.
-        NoDrawError: No draw came to a response (`bad_reply`).
+        NoDrawError: No draw came to a response (`bad_reply`), or all were withheld
+            (`content_filter`).
     """
     request = draws_request(
         example, form=form, samples=range(k), temperature=temperature, max_tokens=max_tokens
@@ -62,6 +64,8 @@ async def draw(
     choices = (await model.complete(request)).choices
     draws = [text for text in map(parse_draw, choices) if text is not None]
     if not draws:
+        if (error := withheld(choices)) is not None:
+            raise NoDrawError(error.kind, error.message, transient=False)
         cut = any(choice.finish_reason == "length" for choice in choices)
         why = f"came to a response within {max_tokens} tokens" if cut else "holds a response"
         raise NoDrawError("bad_reply", f"none of {k} draws {why}", transient=False)

@@ -24,7 +24,7 @@ from clear_pipeline.prompts.judge import (
     yes_no_prompt,
 )
 from clear_pipeline.schema import Example
-from clear_pipeline.scoring.choice import ask_choice
+from clear_pipeline.scoring.choice import ask_choice, withheld
 
 Verdict: TypeAlias = Literal["candidate", "original", "tie"]
 
@@ -148,7 +148,8 @@ class Sampled:
         Without any verdict for the candidate there is nothing to reflect on: the preference is 0.
 
         Raises:
-            CallError: A call failed, or no reply held a verdict (`bad_reply`).
+            CallError: A call failed, every reply was withheld (`content_filter`), or none held a
+                verdict (`bad_reply`).
         """
         request = verdicts_request(
             example,
@@ -158,7 +159,10 @@ class Sampled:
             max_tokens=self.max_tokens,
         )
         choices = (await model.complete(request)).choices
-        verdicts = [v for v in (parse_verdict(choice.text) for choice in choices) if v]
+        if (error := withheld(choices)) is not None:
+            raise error
+        said = (parse_verdict(choice.text) for choice in choices if not choice.withheld)
+        verdicts = [verdict for verdict in said if verdict is not None]
         if not verdicts:
             raise CallError("bad_reply", f"none of {self.k} replies is a verdict", transient=False)
         share = verdicts.count(candidate) / len(verdicts)

@@ -77,7 +77,7 @@ class Cascade(Sampling):
     """
 
     name: ClassVar[str] = "cascade"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
 
     kind: Literal["cascade"] = "cascade"
     band: Annotated[float, Field(gt=0, le=1)] = 0.4

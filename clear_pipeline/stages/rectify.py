@@ -74,7 +74,7 @@ class Rectify(Settings):
     """
 
     name: ClassVar[str] = "rectify"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     kind: Literal["rectify"] = "rectify"
     scope: Literal["low", "all"] = "low"

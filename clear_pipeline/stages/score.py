@@ -35,7 +35,7 @@ class Score(ScoreSettings):
     """
 
     name: ClassVar[str] = "score"
-    version: ClassVar[int] = 9
+    version: ClassVar[int] = 10
 
     def needs(self) -> tuple[str, ...]:
         """Nothing beyond the rows."""

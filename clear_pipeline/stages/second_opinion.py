@@ -54,7 +54,7 @@ class SecondOpinion(Settings):
     """
 
     name: ClassVar[str] = "second_opinion"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
 
     kind: Literal["second_opinion"] = "second_opinion"
     fraction: Annotated[float, Field(gt=0, le=1)] = 0.2

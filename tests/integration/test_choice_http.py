@@ -19,7 +19,7 @@ from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.scoring.choice import ChoiceReply, ask_choice
-from clear_pipeline.scoring.consistency import draw
+from clear_pipeline.scoring.consistency import NoDrawError, draw
 from clear_pipeline.scoring.likelihood import ALONE, Likelihood, likelihood, require_likelihood
 from clear_pipeline.stages.base import Context, Shard
 from clear_pipeline.stages.score import Score
@@ -255,10 +255,14 @@ def test_draws_that_were_cut_or_withheld_are_left_out() -> None:
         stub.text_choice("FINAL RESPONSE: an owl", index=0),
         stub.text_choice("Let me", index=1, finish_reason="length"),
         stub.text_choice(None, index=2, finish_reason="content_filter"),
+        stub.text_choice(None, index=3, message={"content": None, "refusal": "I can't name birds"}),
     ]
     with StubServer(stub.says(*replies)) as server:
-        drawn = use(server, lambda m: draw(m, ROW, k=3, temperature=1.0, max_tokens=9))
+        drawn = use(server, lambda m: draw(m, ROW, k=4, temperature=1.0, max_tokens=9))
     assert drawn == ["an owl"]
+    nothing = pytest.raises(NoDrawError, match="content_filter: the model declined")
+    with StubServer(stub.says(*replies[2:])) as server, nothing:
+        use(server, lambda m: draw(m, ROW, k=2, temperature=1.0, max_tokens=9))
 
 
 def expected(messages: tuple[Message, ...], text: str, *, limit: int) -> float:

@@ -233,6 +233,18 @@ def test_a_withheld_reply_is_a_content_filter(logprobs: bool) -> None:  # noqa: 
         ask(lambda r, i: Choice("", "content_filter"), logprobs=logprobs)
 
 
+@pytest.mark.parametrize("samples", [1, 2])
+def test_the_words_of_a_refusal_are_no_verdict(samples: int) -> None:
+    """One that begins with No says nothing about the row; with another reply, that one counts."""
+    declined = Choice("No, I can't judge that.", "content_filter")
+    with pytest.raises(CallError, match="content_filter: the model declined"):
+        ask(lambda r, i: declined, logprobs=False, text_samples=samples)
+    found = ask(
+        lambda r, i: declined if i else Choice("Yes", "stop"), logprobs=False, text_samples=2
+    )
+    assert found.probabilities == {"Yes": 1.0, "No": 0.0}
+
+
 def test_a_token_whose_probability_is_no_number_falls_back_to_text() -> None:
     """The server lists log-probabilities that cannot be used: for this row, words."""
     found = ask(lambda r, i: Choice("Yes", "stop", tokens=()))

@@ -125,13 +125,36 @@ def test_a_reply_without_a_choice_is_a_garbled_one(body: dict[str, Any]) -> None
     assert (failure.value.kind, failure.value.transient) == ("garbled", True)
 
 
-def test_tool_calls_reasoning_and_refusals_are_carried() -> None:
-    """Whatever a model says instead of text is kept."""
+def test_tool_calls_and_reasoning_are_carried() -> None:
+    """What a model says instead of text is kept."""
     message = {"content": None, "tool_calls": [{"b": 1, "a": 2}], "reasoning_content": "hm"}
     choice = parse_completion(reply(message=message), ASK, Usage()).choices[0]
     assert (choice.text, choice.tool_calls, choice.reasoning) == ("", '[{"a":2,"b":1}]', "hm")
-    refused = parse_completion(reply(message={"refusal": "no"}), ASK, Usage())
-    assert refused.text == "no"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": None, "refusal": "I can't help."},
+        {"refusal": "I can't help."},
+        {"content": "Sure: ", "refusal": "I can't help."},
+        {"content": [{"type": "refusal", "refusal": "I can't help."}]},
+        {"content": [{"type": "text", "text": "Sure: "}, {"refusal": "I can't help."}]},
+    ],
+)
+def test_a_refusal_is_withheld_however_it_finished(message: dict[str, Any]) -> None:
+    """Its words are kept; they are no answer, though the server says `stop`."""
+    (choice,) = parse_completion(reply(message=message), ASK, Usage()).choices
+    assert (choice.text, choice.finish_reason) == ("I can't help.", "content_filter")
+    assert choice.withheld
+
+
+@pytest.mark.parametrize("nothing", [None, "", {}])
+def test_an_empty_refusal_is_none(nothing: object) -> None:
+    """Servers list the member of every message."""
+    message = {"content": "Yes", "refusal": nothing}
+    (choice,) = parse_completion(reply(message=message), ASK, Usage()).choices
+    assert (choice.text, choice.finish_reason) == ("Yes", "stop")
 
 
 def test_usage_of_llama_cpp_counts_every_choice() -> None:

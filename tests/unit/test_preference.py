@@ -173,6 +173,13 @@ def test_no_verdict_at_all_is_a_failed_call() -> None:
         judge(lambda *_: "Hm.", SAMPLED)
 
 
+def test_a_judge_that_declines_has_not_judged() -> None:
+    """A verdict in the words of a refusal does not count."""
+    declined = Choice("VERDICT: A, but I can't say more", "content_filter")
+    with pytest.raises(CallError, match="content_filter: the model declined"):
+        judge(lambda *_: declined, SAMPLED)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
