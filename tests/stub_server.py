@@ -43,7 +43,8 @@ class StubServer:
 
     Attributes:
         faults: Taken one per request, in order, before `reply`. May be filled while it runs.
-        count_faults: The same for requests that count tokens.
+        extra_faults: The same for requests that ask the model nothing: for /props, for the list
+            of models, and those that count tokens.
         bodies: The bodies of all chat requests, in order of arrival.
         embedded: The bodies of all requests for embeddings; faults hold for these as well.
         keys: The API keys that came with chat requests.
@@ -68,7 +69,7 @@ class StubServer:
         self._open = 0
         self.port = 0
         self.faults: deque[Reply] = deque()
-        self.count_faults: deque[Reply] = deque()
+        self.extra_faults: deque[Reply] = deque()
         self.bodies: list[Body] = []
         self.embedded: list[Body] = []
         self.keys: list[str] = []
@@ -148,16 +149,20 @@ class StubServer:
         usage = {"prompt_tokens": 3, "total_tokens": 3}
         return web.json_response({"data": data, "model": "stub-2026", "usage": usage})
 
-    async def _models(self, _: web.Request) -> web.Response:
+    async def _models(self, _: web.Request) -> web.StreamResponse:
+        if self.extra_faults:
+            return await self.extra_faults.popleft()({})
         return web.json_response({"object": "list", "data": [{"id": "stub"}, {"id": "other"}]})
 
-    async def _props(self, _: web.Request) -> web.Response:
+    async def _props(self, _: web.Request) -> web.StreamResponse:
+        if self.extra_faults:
+            return await self.extra_faults.popleft()({})
         return web.json_response({"total_slots": self._slots})
 
     async def _tokenize(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        if self.count_faults:
-            return await self.count_faults.popleft()(body)
+        if self.extra_faults:
+            return await self.extra_faults.popleft()(body)
         if "messages" in body:
             return web.json_response({"count": len(vllm_tokens(body))})
         pieces = _PIECES.findall(body.get("content", body.get("prompt")))

@@ -23,7 +23,14 @@ from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion, Usage
 from clear_pipeline.llm.budget import Account
 from clear_pipeline.llm.dialect import Dialect
 from clear_pipeline.llm.keys import read_key, without_key
-from clear_pipeline.llm.openai_errors import FAILURES, EndpointErrors, blamed, is_unbilled
+from clear_pipeline.llm.openai_errors import (
+    FAILURES,
+    EndpointErrors,
+    blamed,
+    is_late,
+    is_unbilled,
+    is_unconnected,
+)
 from clear_pipeline.llm.pace import Heard
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.wire import (
@@ -37,7 +44,9 @@ from clear_pipeline.llm.wire import (
 
 T = TypeVar("T")
 
-_PROBE_SECONDS: Final = 5.0
+_EXTRA_SECONDS: Final = 5.0
+"""To connect for a question beside those to the model, and again for each part of its answer. Such
+answers are not computed by the model, so they come at once or do not come."""
 
 
 class OpenAIChat:
@@ -70,6 +79,7 @@ class OpenAIChat:
         self._dialect = Dialect(settings)
         self._key = read_key(settings)
         self._errors = EndpointErrors(settings, self._key)
+        self._silent: set[str] = set()
         hooks = [] if heard is None else [heard]
         self._client = openai.AsyncOpenAI(
             api_key=self._key or "none",
@@ -142,17 +152,20 @@ class OpenAIChat:
     async def probe(self) -> None:
         """Learn whether the server runs, and whether it is a llama.cpp.
 
+        A server that accepts the connection and then breaks it off or says nothing may have an
+        API all the same: whether it has is told by the first question to the model.
+
         Raises:
-            UnreachableError: Nothing answers at the address.
+            UnreachableError: Nothing listens at the address.
         """
         try:
             props = await self._client.get(
-                f"{self._root}/props", cast_to=object, options={"timeout": _PROBE_SECONDS}
+                f"{self._root}/props", cast_to=object, options={"timeout": _EXTRA_SECONDS}
             )
-        except openai.APIConnectionError as error:
-            raise UnreachableError(self._errors.unreachable(error)) from None
-        except FAILURES:
-            return  # something answers, but it is no llama.cpp
+        except FAILURES as error:
+            if is_unconnected(error):
+                raise UnreachableError(self._errors.unreachable(error)) from None
+            return
         if isinstance(props, dict) and isinstance(slots := props.get("total_slots"), int):
             self._dialect.is_llama_cpp(slots)
 
@@ -203,11 +216,18 @@ class OpenAIChat:
     async def ask_root(self, path: str, body: Body) -> Body:
         """What the server answers at a path outside of the API; {} if that is nothing of use.
 
-        Such paths are extras: one that is missing or fails tells nothing about the API.
+        Such paths are extras: one that is missing or fails tells nothing about the API. One that
+        does not answer in time is not asked again.
         """
+        if path in self._silent:
+            return {}
         try:
-            reply: Any = await self._client.post(self._root + path, cast_to=object, body=body)
-        except FAILURES:
+            reply: Any = await self._client.post(
+                self._root + path, cast_to=object, body=body, options={"timeout": _EXTRA_SECONDS}
+            )
+        except FAILURES as error:
+            if is_late(error):
+                self._silent.add(path)
             return {}
         return reply if isinstance(reply, dict) else {}
 
@@ -248,7 +268,9 @@ class OpenAIChat:
         """
         model, url = self._settings.model, self._settings.url
         try:
-            listed: Any = await self._client.get("/models", cast_to=object)
+            listed: Any = await self._client.get(
+                "/models", cast_to=object, options={"timeout": _EXTRA_SECONDS}
+            )
             names = sorted(without_key(str(entry["id"]), self._key) for entry in listed["data"])
         except (*FAILURES, KeyError, TypeError):
             return (

@@ -89,7 +89,7 @@ class EndpointErrors:
         """No connection came about, it was lost, or nothing came on it in time."""
         if _cause(error, aiohttp.ClientConnectorError):
             return CallError("unreachable", self.unreachable(error), transient=True)
-        if _cause(error, TimeoutError):
+        if is_late(error):
             return CallError("timeout", self.said(error), transient=True)
         why = self.said(_cause(error, aiohttp.ClientError) or error.__cause__ or error)
         return CallError("outage", f"the connection broke off ({why})", transient=True)
@@ -153,7 +153,17 @@ def is_unbilled(error: Failure) -> bool:
         read = {error.code, error.type} & (_CONTEXT_CODES | _FILTER_CODES)
         status = error.status_code
         return 300 <= status < 500 and status != 408 and not (read or too_long(str(error)))  # noqa: PLR2004
+    return is_unconnected(error)
+
+
+def is_unconnected(error: Failure) -> bool:
+    """Whether no connection came about, refused or not in time: nothing was sent."""
     return bool(_cause(error, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+
+
+def is_late(error: Failure) -> bool:
+    """Whether no answer came in time, or no connection."""
+    return bool(_cause(error, TimeoutError))
 
 
 def blamed(error: openai.APIStatusError) -> str | None:

@@ -10,7 +10,7 @@ import pytest
 
 import stub_server as stub
 from clear_pipeline.errors import CallError, RunFailedError, UsageError
-from clear_pipeline.llm.base import ChatRequest, Usage
+from clear_pipeline.llm.base import Capabilities, ChatRequest, Usage
 from clear_pipeline.llm.budget import Budget
 from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.openai_chat import OpenAIChat
@@ -19,7 +19,7 @@ from clear_pipeline.llm.spend import Spend
 from clear_pipeline.llm.spend_file import SpendFile, read_spend
 from clear_pipeline.llm.tokens import ByLength, counter_for
 from clear_pipeline.schema import Message
-from stub_server import StubServer
+from stub_server import Body, StubServer
 
 T = TypeVar("T")
 KEY = "sk-do-not-print-me-5f2c"
@@ -91,10 +91,51 @@ def test_a_server_that_fails_to_count_can_still_be_asked(fault: stub.Reply) -> N
         return counter.how, await complete(client)
 
     with StubServer(counts=True) as server:
-        server.count_faults.append(fault)
+        server.extra_faults.append(fault)
         how, text = use(server.url, work)
     assert how == ByLength.how
     assert text
+
+
+@pytest.mark.parametrize("fault", [stub.dropped, stub.no_http, stub.status(500), stub.page])
+def test_a_server_that_fails_to_tell_what_it_is_can_still_be_asked(fault: stub.Reply) -> None:
+    """However /props fails, the server is up: the model answers, and is taken for any other."""
+
+    async def work(client: OpenAIChat) -> tuple[Capabilities, str]:
+        await client.probe()
+        return client.capabilities, await complete(client)
+
+    with StubServer(llama_slots=4) as server:
+        server.extra_faults.extend([fault] * 2)  # aiohttp asks again where a connection breaks off
+        known, text = use(server.url, work)
+    assert known == Capabilities()
+    assert text
+
+
+def test_a_hanging_extra_holds_nobody_for_the_time_of_an_answer() -> None:
+    """/props, /models and /tokenize are given up long before the ten minutes of an answer.
+
+    What hung is told as nothing, and a path that counts is not asked a second time.
+    """
+
+    async def work(client: OpenAIChat) -> list[Body]:
+        server.faults.append(stub.status(404, message="no such route"))
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            group.create_task(client.probe())
+            refused = group.create_task(refusal(client))
+            first = group.create_task(client.ask_root("/tokenize", {"content": "a"}))
+        assert "no such route" in refused.result()
+        assert client.capabilities == Capabilities()
+        return [first.result(), await client.ask_root("/tokenize", {"content": "a"})]
+
+    async def refusal(client: OpenAIChat) -> str:
+        with pytest.raises(UsageError) as failure:
+            await client.complete(ASK)
+        return str(failure.value)
+
+    with StubServer(llama_slots=4, counts=True) as server:
+        server.extra_faults.extend([stub.hang] * 3)
+        assert use(server.url, work) == [{}, {}]
 
 
 def test_a_count_beyond_all_measure_leaves_the_request_at_its_bound(tmp_path: Path) -> None:
