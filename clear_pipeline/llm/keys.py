@@ -6,9 +6,12 @@ import logging
 import os
 import re
 import stat
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from clear_pipeline.errors import UsageError
+from clear_pipeline.llm.base import Completion, Token
 from clear_pipeline.llm.settings import ModelSettings
 
 logger = logging.getLogger(__name__)
@@ -77,6 +80,40 @@ def without_key(value: Any, key: str | None) -> Any:  # noqa: ANN401  # any JSON
     if isinstance(value, dict):
         return {without_key(name, key): without_key(item, key) for name, item in value.items()}
     return value
+
+
+def spelled_without_key(completion: Completion, key: str | None) -> Completion:
+    """A reply without the key, also where its parts or its tokens only spell it together.
+
+    The tokens spell `[key]` in its place, and those of the key lose their alternatives, which are
+    pieces of it as well. Their probabilities stay.
+    """
+    if key is None or len(key) < _SHORTEST:
+        return completion
+    choices = tuple(
+        replace(
+            choice,
+            text=without_key(choice.text, key),
+            reasoning=without_key(choice.reasoning, key),
+            tokens=choice.tokens and _spelled_without_key(choice.tokens, key),
+        )
+        for choice in completion.choices
+    )
+    return replace(completion, choices=choices)
+
+
+def _spelled_without_key(tokens: Sequence[Token], key: str) -> tuple[Token, ...]:
+    spelled = "".join(token.text for token in tokens)
+    shown = list(spelled)
+    for found in re.finditer(re.escape(key), spelled):
+        shown[found.start() : found.end()] = [_MARK] + [""] * (len(key) - 1)
+    cleaned, begin = [], 0
+    for token in tokens:
+        end = begin + len(token.text)
+        text = "".join(shown[begin:end])
+        cleaned.append(token if text == token.text else Token(text, token.logprob))
+        begin = end
+    return tuple(cleaned)
 
 
 def without_secrets(text: str, key: str | None) -> str:

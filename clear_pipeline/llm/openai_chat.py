@@ -22,7 +22,7 @@ from clear_pipeline.errors import (
 from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion, Usage
 from clear_pipeline.llm.budget import Account
 from clear_pipeline.llm.dialect import Dialect
-from clear_pipeline.llm.keys import read_key, without_key
+from clear_pipeline.llm.keys import read_key, spelled_without_key, without_key
 from clear_pipeline.llm.openai_errors import (
     FAILURES,
     EndpointErrors,
@@ -119,6 +119,10 @@ class OpenAIChat:
         """What the endpoint sent, without the key, which some servers repeat."""
         return without_key(value, self._key)
 
+    def parsed(self, reply: Body, request: ChatRequest, usage: Usage) -> Completion:
+        """See `wire.parse_completion`; without the key, also where the reply has it in pieces."""
+        return spelled_without_key(parse_completion(reply, request, usage), self._key)
+
     async def translated(self, call: Awaitable[T]) -> T:
         """Await a call of `sdk`.
 
@@ -191,7 +195,7 @@ class OpenAIChat:
                 raise UsageError(await self._unknown_model(error)) from None
             except FAILURES as error:
                 raise self._errors.translated(error) from None
-            completion = parse_completion(reply, asked, usage)
+            completion = self.parsed(reply, asked, usage)
             thought = thought_tokens(reply)
             if not self._dialect.learn_from_reply(asked, body, completion, thought=thought):
                 return completion

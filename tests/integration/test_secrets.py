@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,7 +16,8 @@ import pytest
 from aiohttp import web
 
 from clear_pipeline.errors import UsageError
-from clear_pipeline.llm.keys import read_key, without_key, without_secrets
+from clear_pipeline.llm.base import Choice, Completion, Token, Usage
+from clear_pipeline.llm.keys import read_key, spelled_without_key, without_key, without_secrets
 from clear_pipeline.llm.settings import ModelSettings
 from stub_server import Body, StubServer, answer, completion, status
 
@@ -24,7 +28,10 @@ HINT = "nightingale"
 
 
 class Parrot:
-    """Answers, and now and then repeats the key: in an error, a reply, the model's name."""
+    """Answers, and now and then repeats the key: in an error, a reply, the model's name.
+
+    The log-probabilities of such a reply spell it in tokens of five characters.
+    """
 
     def __init__(self, server: StubServer) -> None:
         self._server = server
@@ -42,8 +49,23 @@ class Parrot:
             for choice in reply["choices"]:
                 choice["message"]["content"] += f" {key}"
                 choice["message"]["reasoning_content"] = f"they gave me {key}"
+                if "logprobs" in choice:
+                    choice["logprobs"]["content"] += spelled(key)
             return web.json_response(reply)
         return await answer(body)
+
+
+def spelled(key: str) -> list[Body]:
+    """A key in tokens of five characters, each with itself and one of equal length beside it."""
+    pieces = [key[at : at + 5] for at in range(0, len(key), 5)]
+    return [
+        {
+            "token": piece,
+            "logprob": -0.1,
+            "top_logprobs": [{"token": piece, "logprob": -0.1}, {"token": "12345", "logprob": -3}],
+        }
+        for piece in pieces
+    ]
 
 
 def cli(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -55,8 +77,14 @@ def cli(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
 
 
 def written(folder: Path) -> Iterator[tuple[Path, str]]:
-    """All that lies in a directory, as text; Parquet is compressed and is read."""
+    """All that lies in a directory, as text; Parquet is read, and stored tokens are joined."""
     for path in sorted(folder.rglob("*")):
+        if path.name == "llm-cache.sqlite":
+            with closing(sqlite3.connect(path)) as db:
+                for (value,) in db.execute("SELECT value FROM answers"):
+                    tokens = json.loads(value)["tokens"] or []
+                    yield path, "".join(text for text, *_ in tokens)
+                    yield path, "".join(top[0][0] for *_, top in tokens if top)
         if path.suffix == ".parquet":
             yield path, str(pq.read_table(path).to_pylist())
         if path.is_file():
@@ -151,6 +179,26 @@ def test_file_without_a_key_is_named_and_not_shown(tmp_path: Path, text: str) ->
     with pytest.raises(UsageError, match=str(tmp_path)) as raised:
         read_key(settings(tmp_path / "key"))
     assert HINT not in str(raised.value)
+
+
+def test_a_key_in_pieces_is_cut_out_of_a_reply() -> None:
+    """The tokens spell `[key]`, from where it begins; what stands around it stays, with its top.
+
+    Text and thoughts, which may be joined from parts, have none either.
+    """
+    top = (("A", -0.5), ("sk-nig", -1.0))
+    pieces = ("A", "B: sk-nig", "htingale-5f1d0c77", "e2b94a68.", "")
+    tokens = tuple(Token(text, -float(n), top) for n, text in enumerate(pieces))
+    reply = Completion((Choice(f"A {CANARY}", "stop", tokens, None, CANARY),), "m", Usage(1))
+    got = spelled_without_key(reply, CANARY)
+    cleaned = (
+        Token("A", 0.0, top), Token("B: [key]", -1.0), Token("", -2.0), Token(".", -3.0),
+        Token("", -4.0, top),
+    )  # fmt: skip
+    assert got == Completion((Choice("A [key]", "stop", cleaned, None, "[key]"),), "m", Usage(1))
+    assert spelled_without_key(reply, None) == reply
+    none = Completion((Choice("Yes", "stop", None), Choice("No", "stop", ())), "m")
+    assert spelled_without_key(none, CANARY) == none
 
 
 def test_keys_are_cut_out_of_any_json() -> None:

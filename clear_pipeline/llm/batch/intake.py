@@ -15,7 +15,7 @@ from clear_pipeline.llm.batch.record import Batch
 from clear_pipeline.llm.cache import answers_of
 from clear_pipeline.llm.meter import Totals
 from clear_pipeline.llm.pricing import cost, prices
-from clear_pipeline.llm.wire import Body, parse_completion, parse_usage, thought_tokens
+from clear_pipeline.llm.wire import Body, parse_usage, thought_tokens
 
 if TYPE_CHECKING:
     from clear_pipeline.llm.openai_chat import OpenAIChat
@@ -132,7 +132,7 @@ def _take(
     usage = parse_usage(reply, per_choice=chat.dialect.per_choice_usage)
     intake.usage += usage
     try:
-        completion = parse_completion(reply, question.request, usage)
+        completion = chat.parsed(reply, question.request, usage)
     except CallError as error:
         intake.failures[result.id] = error
         return

@@ -200,11 +200,12 @@ def test_a_batch_that_the_provider_does_not_know(visits: Visits, server: BatchSe
 def test_a_key_that_results_repeat_is_kept_nowhere(
     visits: Visits, server: BatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is sent to the endpoint, and cut out of replies, reasons and errors."""
+    """It is sent to the endpoint, and cut out of replies, also in parts, of reasons and errors."""
     key = "sk-planted-0123456789"
     monkeypatch.setenv("PLANTED", key)
     visits.settings += ["models.scorer.api_key_env=PLANTED", "score.max_failed_fraction=1"]
-    said = text_choice(f"Yes {key}", index=0)
+    parts = [{"type": "text", "text": text} for text in (f"Yes {key} {key[:9]}", key[9:])]
+    said = text_choice(None, message={"role": "assistant", "content": parts})
     refused: Body = {"error": {"message": f"no {key}", "code": "content_filter"}}
     server.reply = lambda body: (
         refused if "What is 3 + 1?" in str(body["messages"]) else completion(body, [said])
