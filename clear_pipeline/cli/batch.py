@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from clear_pipeline.errors import ClearPipelineError
 from clear_pipeline.llm.batch.batches import RECORD, Batches
 from clear_pipeline.llm.batch.record import Batch
 from clear_pipeline.own_loop import in_own_loop
+from clear_pipeline.report.next_commands import from_here
 from clear_pipeline.rounds import open_batches
 from clear_pipeline.run import Run, open_run
 from clear_pipeline.store import BATCHES, CONFIG, Store
@@ -38,7 +38,8 @@ def cancel(run: RunPath) -> None:
         output.print(Text("no batch is open"))
     else:
         output.print(batches_table(cancelled))
-    next_command(f"clear-pipeline status {shlex.quote(str(run))}")
+    if (command := from_here(opened)) is not None:
+        next_command(command)
 
 
 def current_batches(run: Run) -> Sequence[Batch]:

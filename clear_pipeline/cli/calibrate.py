@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,9 +12,8 @@ from rich.text import Text
 
 from clear_pipeline.cli.console import Json, next_command, output, print_json
 from clear_pipeline.errors import UsageError
-from clear_pipeline.manifest import IN_MEMORY
+from clear_pipeline.report.next_commands import run_words
 from clear_pipeline.run import open_run
-from clear_pipeline.store import CONFIG
 
 if TYPE_CHECKING:
     from clear_pipeline.calibration import Calibration
@@ -86,15 +84,13 @@ def _check_out(out: Path) -> None:
 
 def _run_command(run: Path | None, out: Path) -> str:
     """The command that uses the file; `run` is the marked run, whose config keeps its scores."""
-    data, folder, config, keep = "DATA", "RUN", "RUN/config.yaml", ""
+    words = ["clear-pipeline", "run", "DATA", "--out", "RUN", "--config", "RUN/config.yaml"]
+    keep: list[str] = []
     if run is not None:
-        manifest = open_run(run).manifest
-        if manifest.source != IN_MEMORY:
-            data = shlex.quote(os.path.normpath(run.resolve() / manifest.source))
-        folder, config = shlex.quote(str(run)), shlex.quote(str(run / CONFIG))
-        keep = " --set filter.keep.precision=0.95" if "filter" in manifest.chain else ""
-    calibration = f"--calibration {shlex.quote(str(out))}{keep}"
-    return f"clear-pipeline run {data} --out {folder} --config {config} {calibration}"
+        opened = open_run(run)
+        words = run_words(opened)
+        keep = ["--set", "filter.keep.precision=0.95"] if "filter" in opened.manifest.chain else []
+    return shlex.join([*words, "--calibration", str(out), *keep])
 
 
 def _on_corruptions(

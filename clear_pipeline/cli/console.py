@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from clear_pipeline.errors import ClearPipelineError
+from clear_pipeline.report.text import visible
 
 RunPath = Annotated[Path, typer.Argument(help="Run directory.")]
 Json = Annotated[bool, typer.Option("--json", help="For a script to read.")]
@@ -38,7 +41,12 @@ class Warnings(logging.Handler):
 
 def next_command(command: str) -> None:
     """Tell what to type next."""
-    output.print(Text("next: ", style="bold") + Text(command), soft_wrap=True)
+    output.print(Text("next: ", style="bold") + Text(visible(command)), soft_wrap=True)
+
+
+def this_command() -> str:
+    """What was typed."""
+    return shlex.join(["clear-pipeline", *sys.argv[1:]])
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401  # any JSON value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from clear_pipeline.cli.console import Json, RunPath, next_command, output, print_json
 from clear_pipeline.errors import UsageError
+from clear_pipeline.report.next_commands import next_after
 from clear_pipeline.run import open_run
 
 if TYPE_CHECKING:
@@ -54,14 +54,15 @@ def scores(  # noqa: PLR0913  # one parameter per option
         where=conditions,
         weight_column=weight,
     )
-    report = evaluate_scores(open_run(run), marks, score=score)
+    opened = open_run(run)
+    report = evaluate_scores(opened, marks, score=score)
     if as_json:
         print_json(report.to_json())
         return
     output.print(_table(report))
     for line in [*_remarks(report), *marks.remarks()]:
         output.print(Text(line), soft_wrap=True)
-    next_command(f"clear-pipeline report {shlex.quote(str(run))}")
+    next_command(next_after("evaluate", opened))
 
 
 def _condition(text: str) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +12,11 @@ from rich.text import Text
 from clear_pipeline.cli.batch import batches_table, current_batches
 from clear_pipeline.cli.console import Json, RunPath, next_command, output, print_json
 from clear_pipeline.config import export_settings
-from clear_pipeline.export import EXPORT_FORMATS, PARQUET
+from clear_pipeline.export import EXPORT_FORMATS
 from clear_pipeline.outputs import export_run
 from clear_pipeline.report import views, write_report
 from clear_pipeline.report.explain import explanation, explanation_json
+from clear_pipeline.report.next_commands import first_rows, from_here, next_after
 from clear_pipeline.run import open_run
 
 
@@ -30,6 +30,8 @@ def status(run: RunPath, *, as_json: Json = False) -> None:
     if batches := current_batches(opened):
         output.print(batches_table(batches))
     output.print(views.status(opened))
+    if (command := from_here(opened)) is not None:
+        next_command(command)
 
 
 def explain(
@@ -44,7 +46,7 @@ def explain(
         print_json(explanation_json(opened, row_id))
         return
     output.print(explanation(opened, row_id))
-    next_command(f"clear-pipeline rows {shlex.quote(str(run))} --fate filtered")
+    next_command(next_after("explain", opened))
 
 
 def rows(
@@ -61,14 +63,16 @@ def rows(
         print_json(views.rows_json(opened, fate=fate, limit=limit, sort=sort))
         return
     output.print(views.rows(opened, fate=fate, limit=limit, sort=sort))
-    next_command(f"clear-pipeline explain {shlex.quote(str(run))} ROW_ID")
+    first = views.rows_json(opened, fate=fate, limit=1, sort=sort)
+    next_command(next_after("rows", opened, row=first[0]["id"] if first else None))
 
 
 def report(run: RunPath) -> None:
     """Write report.html anew."""
-    path = write_report(open_run(run))
+    opened = open_run(run)
+    path = write_report(opened)
     output.print(Text(f"{path}: {path.stat().st_size / 1e6:.1f} MB, opens offline"))
-    next_command(f"clear-pipeline rows {shlex.quote(str(run))} --fate filtered")
+    next_command(next_after("report", opened))
 
 
 def export(
@@ -102,13 +106,7 @@ def export(
     ):
         table.add_row(name, f"{count:,}")
     output.print(table)
-    folder = shlex.quote(str(out))
-    if result.format == PARQUET:
-        next_command(
-            f"python -c 'import pandas; print(pandas.read_parquet(\"{folder}/train.parquet\"))'"
-        )
-    else:
-        next_command(f"head {folder}/train*")
+    next_command(first_rows(out, result.format))
 
 
 def register(app: typer.Typer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,7 @@ from rich.text import Text
 from clear_pipeline.answer_key import KeyReport, compare, key_beside
 from clear_pipeline.cli.caps import MaxCalls, MaxTokens, MaxUsd, caps_of, resumable
 from clear_pipeline.cli.consent import ask, refuse_unattended, show_models
-from clear_pipeline.cli.console import errors, next_command, output
+from clear_pipeline.cli.console import errors, next_command, output, this_command
 from clear_pipeline.cli.options import (
     Assignments,
     BaseUrl,
@@ -38,6 +37,7 @@ from clear_pipeline.estimate import Estimate, words
 from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import views
+from clear_pipeline.report.next_commands import next_after
 from clear_pipeline.run import Run
 
 
@@ -79,9 +79,7 @@ def run(  # noqa: PLR0913  # one parameter per option that users rely on
     output.print(views.summary(finished))
     if (key := key_beside(data)) is not None:
         _print_key(finished, key, settings)
-    removed = finished.ledger(["id"], fate="filtered")["id"]
-    row = (removed if len(removed) else finished.ledger(["id"])["id"])[0].as_py()
-    next_command(shlex.join(["clear-pipeline", "explain", str(out), row]))
+    next_command(next_after("run", finished))
 
 
 def _finished(settings: Config, data: Path, out: Path, *, yes: bool) -> Run:
@@ -96,7 +94,7 @@ def _finished(settings: Config, data: Path, out: Path, *, yes: bool) -> Run:
             finished = pipeline.run(data, out=out)
     except BatchPendingError as waiting:
         errors.print(Text(str(waiting)))
-        next_command(shlex.join(["clear-pipeline", "status", str(out)]))
+        next_command(this_command())
         raise typer.Exit(waiting.exit_code) from None
     return finished
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -28,9 +27,10 @@ from clear_pipeline.report.data import (
     fair_shares,
     histogram,
 )
+from clear_pipeline.report.next_commands import next_commands
 from clear_pipeline.report.opinion import opinion_line
 from clear_pipeline.report.threshold import compared_column, threshold_of
-from clear_pipeline.report.words import EXPORTED, PARTS, SCORE_PARTS, USAGE_COLUMNS, reason_kind
+from clear_pipeline.report.words import PARTS, SCORE_PARTS, USAGE_COLUMNS, reason_kind
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
 
@@ -90,30 +90,6 @@ def score_histogram(ledger: pa.Table, column: str) -> Histogram | None:
 def notes_of(run: Run) -> tuple[str, ...]:
     """What load and the stages of the latest chain had to say, in order."""
     return tuple(note for stage in _chain(run) for note in stage.notes)
-
-
-def next_commands(run: Run, *, where: str | None = None) -> tuple[tuple[str, str], ...]:
-    """(what for, command line) to go on with; empty fates are not offered.
-
-    Args:
-        run: A finished run.
-        where: What the commands call its directory; None = the path by which it was opened.
-    """
-    path = shlex.quote(str(run.path) if where is None else where)
-    fates = fate_counts(run)
-    commands = [
-        (f"List the {fate} rows", f"clear-pipeline rows {path} --fate {fate}")
-        for fate in (Fate.FILTERED, Fate.RECTIFIED, Fate.DUPLICATE, Fate.QUARANTINED)
-        if fates[fate]
-    ][:2]
-    ids = run.ledger(["id"])["id"]
-    if len(ids):
-        row_id = shlex.quote(ids[0].as_py())
-        commands.append(("Explain one row", f"clear-pipeline explain {path} {row_id}"))
-    if any(fates[fate] for fate in EXPORTED):
-        export = f"clear-pipeline export {path} --format openai --out DIR"
-        commands.append(("Write training files", export))
-    return tuple(commands)
 
 
 def _chain(run: Run) -> Iterator[Any]:

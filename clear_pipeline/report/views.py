@@ -18,13 +18,13 @@ from rich.text import Text
 from clear_pipeline.errors import UsageError
 from clear_pipeline.report.adapter import (
     fate_counts,
-    next_commands,
     notes_of,
     part_tokens,
     usage_lines,
 )
 from clear_pipeline.report.cascade import cascade_table, cascade_use, moved_warning
 from clear_pipeline.report.data import TOKEN_HEADS
+from clear_pipeline.report.next_commands import from_here, next_commands
 from clear_pipeline.report.opinion import opinion_line
 from clear_pipeline.report.text import number, one_line, visible
 from clear_pipeline.report.words import FATES, USAGE_COLUMNS
@@ -49,18 +49,14 @@ def summary(run: Run) -> RenderableType:
 
 
 def status(run: Run) -> RenderableType:
-    """Where a run stands: fates or the steps that are done, spend, notes, the next command."""
+    """Where a run stands: fates or the steps that are done, spend, notes."""
     parts: list[RenderableType] = []
     if run.manifest.finished:
         parts += [_fates_table(run), *_refinements(run)]
     else:
-        parts.append(_steps_table(run))
+        parts += [_steps_table(run), Text("the same run, with the same --out, goes on from here")]
     parts += _usage_tables(run)
     parts += [Text(visible(note)) for note in notes_of(run)]
-    if run.manifest.finished:
-        parts += [Text(f"next: {visible(command)}") for _, command in next_commands(run)[:1]]
-    else:
-        parts.append(Text("next: the same clear-pipeline run command resumes it"))
     return Group(*parts)
 
 
@@ -95,8 +91,14 @@ def status_json(run: Run) -> dict[str, Any]:
         "export": manifest.export,
         "cascade": None if use is None else use.to_json(),
         "notes": list(notes_of(run)),
-        "next": [command for _, command in next_commands(run)] if manifest.finished else [],
+        "next": _next(run),
     }
+
+
+def _next(run: Run) -> list[str]:
+    if run.manifest.finished:
+        return [command for _, command in next_commands(run)]
+    return [command for command in [from_here(run)] if command is not None]
 
 
 def rows(

@@ -187,13 +187,13 @@ def _placed(text: str, places: dict[str, str]) -> str:
     return places.get(first, first) + slash + rest
 
 
-def test_a_run_without_filtered_rows_names_a_row(tmp_path: Path) -> None:
-    """The command that it names can be typed as it is; what it counts once is in the singular."""
+def test_what_a_run_counts_once_is_in_the_singular(tmp_path: Path) -> None:
+    """One row of two is a duplicate; the last line is the next command."""
     data = tmp_path / "d.jsonl"
     data.write_text(2 * '{"prompt": "p", "completion": "c"}\n')
     result = cli("run", data, "--out", tmp_path / "run", "--stages", "dedup")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1].endswith(f"explain {tmp_path / 'run'} d.jsonl:1")
+    assert result.stdout.splitlines()[-1].endswith(f"rows {tmp_path / 'run'} --fate duplicate")
     assert "1 row that was left out, with reasons" in " ".join(result.stdout.split())
 
 
