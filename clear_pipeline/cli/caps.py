@@ -1,18 +1,14 @@
-"""The caps on the command line, and what to type when one of them, or Ctrl-C, stops a command."""
+"""The caps on the command line, and the command with a higher one when one of them is reached."""
 
 from __future__ import annotations
 
 import math
-import shlex
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
 from typing import Annotated, Any
 
 import typer
 
-from clear_pipeline.cli.console import errors, fail, next_command
 from clear_pipeline.errors import BudgetExceededError
 
 MaxUsd = Annotated[float | None, typer.Option(min=0, help="Stop before more dollars are spent.")]
@@ -25,20 +21,6 @@ def caps_of(max_usd: float | None, max_tokens: int | None, max_calls: int | None
     caps = {"max_usd": max_usd, "max_tokens": max_tokens, "max_calls": max_calls}
     given = {name: value for name, value in caps.items() if value is not None}
     return {"budget": given} if given else {}
-
-
-@contextmanager
-def resumable() -> Iterator[None]:
-    """Work that may be interrupted or come to a cap: tells how it goes on, and exits."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        errors.print("interrupted; the same command resumes it")
-        raise typer.Exit(130) from None
-    except BudgetExceededError as error:
-        fail(error)
-        next_command(shlex.join(["clear-pipeline", *with_higher_cap(sys.argv[1:], error)]))
-        raise typer.Exit(error.exit_code) from None
 
 
 def with_higher_cap(words: Sequence[str], error: BudgetExceededError) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from clear_pipeline.cli.caps import MaxCalls, MaxTokens, MaxUsd, caps_of, resumable
+from clear_pipeline.cli.caps import MaxCalls, MaxTokens, MaxUsd, caps_of
 from clear_pipeline.cli.consent import introduce
 from clear_pipeline.cli.console import Json, errors, next_command, output, print_json
 from clear_pipeline.cli.options import (
@@ -25,6 +25,7 @@ from clear_pipeline.cli.options import (
     flags_of,
 )
 from clear_pipeline.cli.progress import TerminalProgress
+from clear_pipeline.cli.resumable import resumable
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import UsageError
 from clear_pipeline.stages.score import Score

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clear_pipeline.answer_key import KeyReport, compare, key_beside
-from clear_pipeline.cli.caps import MaxCalls, MaxTokens, MaxUsd, caps_of, resumable
+from clear_pipeline.cli.caps import MaxCalls, MaxTokens, MaxUsd, caps_of
 from clear_pipeline.cli.consent import ask, refuse_unattended, show_models
 from clear_pipeline.cli.console import errors, next_command, output, this_command
 from clear_pipeline.cli.options import (
@@ -31,6 +31,7 @@ from clear_pipeline.cli.options import (
     stages_of,
 )
 from clear_pipeline.cli.progress import TerminalProgress
+from clear_pipeline.cli.resumable import resumable
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import BatchPendingError, UsageError
 from clear_pipeline.estimate import Estimate, words
