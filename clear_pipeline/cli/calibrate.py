@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,7 +47,7 @@ def calibrate(  # noqa: PLR0913  # one parameter per option
     as_json: Json = False,
 ) -> None:
     """Fit how the parts of a score combine: on a run's human marks, or on a probe's corruptions."""
-    _check_out(out)
+    _check_out(out, source, {"--marks": marks, "--ranking": ranking})
     if marks is None:
         if source.is_dir():
             raise UsageError(f"{source}: a run needs --marks FILE; a probe is a Parquet file")
@@ -70,7 +72,7 @@ def calibrate(  # noqa: PLR0913  # one parameter per option
     next_command(_run_command(source if marks is not None else None, out))
 
 
-def _check_out(out: Path) -> None:
+def _check_out(out: Path, source: Path, inputs: Mapping[str, Path | None]) -> None:
     if out.is_dir():
         raise UsageError(
             f"--out {out} is a directory; name a file: --out {out / 'calibration.json'}"
@@ -80,6 +82,28 @@ def _check_out(out: Path) -> None:
             f"--out {out}: the plot is written under that name, beside the file; "
             f"name the file: --out {out.with_suffix('.json')}"
         )
+    read = {str(source): source, **{f"{name} {path}": path for name, path in inputs.items()}}
+    for written, (what, path) in product((out, out.with_suffix(".svg")), read.items()):
+        if path is not None and written.exists() and path.exists() and written.samefile(path):
+            raise UsageError(
+                f"--out {out} would overwrite {what}, which is read; name another file: "
+                "--out calibration.json"
+            )
+    if source.is_dir() and out.exists() and out.resolve().is_relative_to(source.resolve()):
+        _refuse_files_of_the_run(out, source)
+
+
+def _refuse_files_of_the_run(out: Path, run: Path) -> None:
+    """A calibration may lie in the run directory and be fitted anew; nothing else is replaced."""
+    from clear_pipeline.calibration import Calibration
+
+    try:
+        Calibration.read(out)
+    except UsageError as error:
+        raise UsageError(
+            f"--out {out} is a file of the run {run}, and no calibration: name another file: "
+            f"--out {run / 'calibration.json'}"
+        ) from error
 
 
 def _run_command(run: Path | None, out: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from clear_pipeline.errors import UsageError
 from clear_pipeline.formats import FORMATS, Record
 from clear_pipeline.load.detect import open_source
-from clear_pipeline.load.events import FileError, Raw
+from clear_pipeline.load.events import FileError, Raw, UnknownColumnsError
 from clear_pipeline.load.settings import LoadSettings
 
 _Value = TypeVar("_Value")
@@ -138,15 +138,21 @@ def read_labels(
     path, wanted, found = Path(path), where or {}, _Read()
     for raw in _rows(path, id_column, label_column):
         found.add(raw, path, (id_column, label_column, weight_column or _WEIGHT), wanted)
-    there = f"the columns are {', '.join(found.columns) or 'none'}"
+    if found.columns and not {id_column, label_column} <= found.columns.keys():
+        raise _other_columns(path, found.columns, id_column, label_column)
     if not found.marks:
-        asked = ", ".join([id_column, label_column, *(f"{c} = {v}" for c, v in wanted.items())])
+        given = [f"a value in {id_column} and {label_column}"]
+        given += [f"{column} = {value}" for column, value in wanted.items()]
         raise UsageError(
-            f"{path}: no row with {asked}; {len(found.unreadable)} rows unreadable, {there} "
+            f"{path}: no row has {', '.join(given)}; of its rows {len(found.unlabelled)} lack an "
+            f"id or a label, {len(found.unreadable)} cannot be read, {found.excluded} are excluded "
             "(--id, --column, --where)"
         )
     if weight_column is not None and weight_column not in found.columns:
-        raise UsageError(f"{path}: no column {weight_column!r} of weights; {there} (--weight)")
+        raise UsageError(
+            f"{path}: no column {weight_column!r} of weights; found {', '.join(found.columns)} "
+            "(--weight)"
+        )
     return Labels(
         bad=_verdicts(path, found.marks, label_column, bad),
         weights=_weights(path, found.marks, weight_column),
@@ -163,11 +169,23 @@ def _rows(path: Path, id_column: str, label_column: str) -> Iterator[Raw]:
         yield from open_source(path, LoadSettings(), [pairs]).rows
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnknownColumnsError as error:
+        raise _other_columns(path, error.columns, id_column, label_column) from error
     except FileError as error:
         raise UsageError(
-            f"{path}: no labels: {error}; expected JSONL, JSON, CSV or Parquet with the columns "
+            f"{path}: no labels ({error}); expected JSONL, JSON, CSV or Parquet with the columns "
             f"{id_column} and {label_column} (--id, --column)"
         ) from error
+
+
+def _other_columns(
+    path: Path, columns: Collection[str], id_column: str, label_column: str
+) -> UsageError:
+    return UsageError(
+        f"{path}: a labels file needs a column {id_column!r} of row ids and a column "
+        f"{label_column!r} of labels; found {', '.join(map(repr, columns))}. Where these are "
+        "called otherwise, say so: --id COLUMN --column COLUMN"
+    )
 
 
 def _text(record: Record, column: str) -> str:

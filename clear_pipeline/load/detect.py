@@ -11,7 +11,7 @@ from pathlib import Path
 from clear_pipeline.formats import Format, Record
 from clear_pipeline.formats.base import shown
 from clear_pipeline.load.arrow_reader import read_arrow, read_parquet
-from clear_pipeline.load.events import FileError, Source
+from clear_pipeline.load.events import FileError, Source, UnknownColumnsError
 from clear_pipeline.load.json_reader import read_json
 from clear_pipeline.load.settings import LoadSettings
 from clear_pipeline.load.streams import BOM, chunks, compression, lines
@@ -70,7 +70,7 @@ def open_source(path: Path, settings: LoadSettings, candidates: Sequence[Format]
         return Source("csv" + suffix, read_csv(numbered, settings, delimiter=delimiter))
     if {".jsonl", ".ndjson"} & set(path.suffixes):  # its first lines are broken
         return Source("jsonl" + suffix, read_jsonl(numbered, settings))
-    raise FileError(_not_rows(path, text, candidates))
+    raise _no_rows(path, text, candidates)
 
 
 def _codec(path: Path) -> str | None:
@@ -150,11 +150,11 @@ def _first_line(text: bytes) -> str:
     return text.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
 
 
-def _not_rows(path: Path, text: bytes, candidates: Sequence[Format]) -> str:
+def _no_rows(path: Path, text: bytes, candidates: Sequence[Format]) -> FileError:
     if {".csv", ".tsv"} & set(path.suffixes):
         columns = header(_first_line(text), "\t" if ".tsv" in path.suffixes else ",")
-        return unknown_format(columns, candidates)
-    return "not a dataset: text that is neither JSON nor CSV with known columns"
+        return UnknownColumnsError(unknown_format(columns, candidates), columns)
+    return FileError("not a dataset: text that is neither JSON nor CSV with known columns")
 
 
 def unknown_format(columns: Sequence[str], candidates: Sequence[Format]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -14,6 +14,19 @@ from clear_pipeline.schema import JSON
 
 class FileError(ClearPipelineError):
     """A file cannot be read, or not to its end; the message is the reason."""
+
+
+class UnknownColumnsError(FileError):
+    """A table has the columns of no format that was looked for.
+
+    Args:
+        reason: As in `FileError`.
+        columns: That it has.
+    """
+
+    def __init__(self, reason: str, columns: Sequence[str]) -> None:
+        super().__init__(reason)
+        self.columns = tuple(columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,18 +73,25 @@ def test_rows_of_no_use_are_told_by_their_lines(tmp_path: Path) -> None:
             '{"id": "a", "label": 1}\n{"id": "a", "label": 0}',
             "a.jsonl:2: id 'a' is marked good and bad",
         ),
-        ("a.jsonl", '{"key": "a", "label": 1}', "the columns are key, label"),
-        ("a.jsonl", "no JSON", "1 rows unreadable"),
-        ("a.jsonl", "", "no labels: empty"),
-        ("a.csv", "key,label\na,1\n", "with the columns id and label"),
+        ("a.jsonl", '{"key": "a", "label": 1}', "found 'key', 'label'. "),
+        ("a.jsonl", "no JSON", "no row has a value in id and label.*1 cannot be read"),
+        ("a.csv", "id,label\na,\n", "no row has a value in id and label.*1 lack an id or a label"),
+        ("a.jsonl", "", r"no labels \(empty\)"),
+        (
+            "a.csv",
+            "id,fault\na,1\n",
+            "needs a column 'id' .* 'label' of labels; found 'id', 'fault'",
+        ),
+        ("a.tsv", "id\tfault\na\t1\n", "found 'id', 'fault'. .*--id COLUMN --column COLUMN"),
     ],
 )
 def test_wrong_labels_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
     """With the place, what was found and the option to use."""
     path = tmp_path / name
     path.write_text(content)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as refused:
         read_labels(path)
+    assert "--map" not in str(refused.value)
     with pytest.raises(UsageError, match="cannot be read"):
         read_labels(tmp_path / "missing.csv")
 
@@ -151,7 +158,7 @@ def test_weights_are_those_of_the_column_weight_if_there_is_one(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "column", "message"),
     [
-        (WEIGHTED, "wieght", "no column 'wieght' of weights; the columns are id, label, weight"),
+        (WEIGHTED, "wieght", "no column 'wieght' of weights; found id, label, weight"),
         (WEIGHTED.replace("2", "").replace("3", ""), "weight", "2 marks have no weight, such as"),
         (WEIGHTED.replace("3", ""), None, "1 marks have no weight, such as 'b'"),
         (WEIGHTED.replace("3", "-1"), None, "a.csv:3: weight '-1'"),

@@ -152,21 +152,6 @@ def test_the_next_command_asks_nothing_anew(run: Run, tmp_path: Path) -> None:
     assert set(open_run(out).manifest.models) == {"scorer"}
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("", "is a directory; name a file"), ("plot.svg", "name the file: --out .*plot.json")],
-)
-def test_a_name_that_cannot_hold_the_file_is_refused(
-    run: Run, tmp_path: Path, name: str, message: str
-) -> None:
-    """A folder, and the name of the plot, which would overwrite what was fitted."""
-    marks = write(tmp_path / "marks.csv", row_ids(range(1, 91)))
-    arguments = ["calibrate", str(run.path), "--marks", str(marks), "--out", str(tmp_path / name)]
-    with pytest.raises(UsageError, match=message):
-        CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["marks.csv"]
-
-
 def test_a_cascade_whose_draws_would_not_count_is_refused(file: Path, tmp_path: Path) -> None:
     """A file that never saw `cascaded` takes its place: refused before a call, with what to do."""
     stages = ["score", "cascade", "filter"]
