@@ -25,7 +25,10 @@ Each message names what happened, where, and what to do about it::
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+ALLOWANCE: Final = 1.2
+"""So much of what rows are expected to take is allowed for where a cap is proposed."""
 
 
 class ClearPipelineError(Exception):
@@ -142,9 +145,9 @@ class BudgetExceededError(ClearPipelineError):
         Args:
             left: That, in words.
             rows_done: Rows that were finished with what was spent.
-            rows_left: Rows that are not; each is expected to take a fifth more than those.
+            rows_left: Rows that are not; `ALLOWANCE` of what those took is expected.
         """
-        rest = 1.2 * self.spent * rows_left / rows_done if rows_done else 0.0
+        rest = ALLOWANCE * self.spent * rows_left / rows_done if rows_done else 0.0
         return BudgetExceededError(
             f"{self}. {left}",
             cap=self.cap,

@@ -238,9 +238,17 @@ class ModelPool:
             return ""
         return spent_words(total, self._config.budget)
 
+    def _session(self) -> Totals:
+        return sum((meter.snapshot() for meter in self._meters.values()), Totals())
+
+    def answered(self) -> int:
+        """Requests of this session that the models answered; those in flight are yet to be."""
+        total = self._session()
+        return total.requests - sum(total.failures.values()) - self.budget.spend.open
+
     def failures(self) -> str:
         """Requests of this session that failed, by kind, in words; "" if none did."""
-        total = sum((meter.snapshot() for meter in self._meters.values()), Totals())
+        total = self._session()
         if not total.failures:
             return ""
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in total.failures.items())

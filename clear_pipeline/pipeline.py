@@ -14,6 +14,7 @@ from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.engine.local import LocalEngine
 from clear_pipeline.errors import UnwritableError
 from clear_pipeline.estimate import THOROUGH, Effort, Estimate
+from clear_pipeline.foresight import Foresight, Tell, ahead
 from clear_pipeline.ingest import ingest
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.batch.batches import Batches
@@ -25,13 +26,14 @@ from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.rounds import batches_of, refuse_without_batches
 from clear_pipeline.run import Run
 from clear_pipeline.run_log import RunLog
-from clear_pipeline.stage_runs import Tell, Work, ahead, run_in_rounds, run_stage
+from clear_pipeline.stage_runs import run_in_rounds, run_stage
 from clear_pipeline.stages.base import (
     Progress,
     SilentProgress,
 )
 from clear_pipeline.stages.calibrate import Calibrate
 from clear_pipeline.store import CACHE, CONFIG, Store
+from clear_pipeline.work import Work
 
 
 class Pipeline:
@@ -43,6 +45,7 @@ class Pipeline:
             own `ChatModel`); their answers are cached like any other.
         progress: Where long steps report; silent by default.
         before_calls: Told, before the first call of a run, what is left to ask; raises to stop it.
+            With it, `progress` is told once more what the run takes, after its first 50 calls.
 
     Example:
         >>> config = build_config(stages=["dedup"])
@@ -113,7 +116,7 @@ class Pipeline:
                     earlier, left = work.manifest.chain[:position], self.config.stages[position:]
                     if stage.roles():
                         return await ahead(left, earlier, work, answers=answers, effort=effort)
-                    await run_stage(stage, earlier, work)
+                    await run_stage(stage, earlier, work, Foresight(work, None))
             finally:
                 await work.pool.close()
         return Estimate(rows=0, sampled=0, stages=(), models=())
@@ -135,8 +138,9 @@ class Pipeline:
             work = self._work(manifest, store, log, batches)
             try:
                 manifest.models = work.pool.records(self.config.stages)
+                foresight = Foresight(work, self._before_calls)
                 for position in range(len(self.config.stages)):
-                    await run_in_rounds(self.config.stages, position, work)
+                    await run_in_rounds(self.config.stages, position, work, foresight)
                 work.save()
             except BaseException:
                 with suppress(UnwritableError):  # the error that stopped the run is told
@@ -163,8 +167,8 @@ class Pipeline:
         )
         manifest.chain = [stage.name for stage in self.config.stages]
         manifest.budget = self.config.budget.model_dump(exclude_none=True)
-        engine, tell = LocalEngine(store), self._before_calls
-        return Work(self.config, store, manifest, pool, engine, self._progress, log, batches, tell)
+        engine = LocalEngine(store)
+        return Work(self.config, store, manifest, pool, engine, self._progress, log, batches)
 
 
 def _refuse_other_scorer(config: Config, given: Mapping[str, ChatModel]) -> None:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from clear_pipeline.config import EMBEDDER, Config
-from clear_pipeline.engine.base import Engine
+from clear_pipeline.config import EMBEDDER
 from clear_pipeline.errors import (
     BudgetExceededError,
     PendingError,
     RunFailedError,
 )
-from clear_pipeline.estimate import QUICK, Effort, Estimate, estimate
-from clear_pipeline.llm.batch.batches import Batches
-from clear_pipeline.manifest import Manifest, StageRecord
-from clear_pipeline.model_pool import ModelPool
+from clear_pipeline.foresight import Foresight
+from clear_pipeline.manifest import StageRecord
 from clear_pipeline.resume import (
     StageInputs,
     is_complete,
@@ -31,48 +27,23 @@ from clear_pipeline.resume import (
     work_left,
 )
 from clear_pipeline.rounds import pending
-from clear_pipeline.run_log import RunLog
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import (
     Context,
     DatasetStage,
-    Progress,
-    Shard,
     Stage,
 )
 from clear_pipeline.stages.failures import FailureTally
-from clear_pipeline.store import CACHE, Store
-
-Tell: TypeAlias = Callable[[Estimate], None]
-"""Is told what a run will ask for; may raise to stop it."""
+from clear_pipeline.work import Work
 
 
-@dataclass
-class Work:
-    """What the steps of one run share."""
-
-    config: Config
-    store: Store
-    manifest: Manifest
-    pool: ModelPool
-    engine: Engine
-    progress: Progress
-    log: RunLog
-    batches: Batches | None
-    tell: Tell | None = None
-    """Told before the first call what is to come."""
-
-    def save(self) -> None:
-        """Write the manifest, with what was spent so far."""
-        self.manifest.usage = self.pool.usage()
-        self.manifest.save(self.store.directory)
-
-
-async def run_in_rounds(stages: Sequence[Stage], position: int, work: Work) -> None:
+async def run_in_rounds(
+    stages: Sequence[Stage], position: int, work: Work, foresight: Foresight
+) -> None:
     """Bring one stage up to date, or submit what it asks and stop."""
     stage, batches = stages[position], work.batches
     try:
-        await run_stage(stage, work.manifest.chain[:position], work)
+        await run_stage(stage, work.manifest.chain[:position], work, foresight)
     except PendingError:
         if batches is None:
             raise
@@ -90,7 +61,7 @@ async def run_in_rounds(stages: Sequence[Stage], position: int, work: Work) -> N
         batches.finish(stage.name)
 
 
-async def run_stage(stage: Stage, earlier: list[str], work: Work) -> None:
+async def run_stage(stage: Stage, earlier: Sequence[str], work: Work, foresight: Foresight) -> None:
     """Bring one stage up to date: nothing, some shards, or all of them."""
     manifest = work.manifest
     identities = work.pool.identities(stage.roles())
@@ -110,11 +81,11 @@ async def run_stage(stage: Stage, earlier: list[str], work: Work) -> None:
         settings=settings_of(stage),
         models=identities,
     )
-    if stage.roles() and work.tell is not None:
-        await _tell(work.tell, stage, earlier, work)
+    await foresight.begin(stage, earlier)
     began = time.monotonic()
-    states = _combined_states(stage, inputs, record, work)
-    await _annotate(stage, inputs, states, record, old, work)
+    computed = _Computed(stage, inputs, record, old, work)
+    async with foresight.beside(stage, earlier):
+        await computed.annotate(foresight)
     record.fingerprint = whole
     manifest.put_stage(record)
     work.save()
@@ -123,117 +94,109 @@ async def run_stage(stage: Stage, earlier: list[str], work: Work) -> None:
     work.log.event("stage", stage=stage.name, rows=inputs.rows, failed=failed, seconds=seconds)
 
 
-async def _tell(tell: Tell, stage: Stage, earlier: list[str], work: Work) -> None:
-    """Say once what this stage and the later ones will ask."""
-    work.tell = None
-    left = work.config.stages[work.config.stages.index(stage) :]
-    answers = work.store.directory / CACHE
-    tell(await ahead(left, earlier, work, answers=answers, effort=QUICK))
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """A stage that has something to compute.
 
-
-async def ahead(
-    stages: Sequence[Stage], earlier: list[str], work: Work, *, answers: Path, effort: Effort
-) -> Estimate:
-    """What these stages will ask about the rows as the earlier ones left them.
-
-    Args:
-        stages: Those left to run, in order.
-        earlier: Those that have run.
+    Attributes:
+        stage: Which.
+        inputs: What it sees.
+        record: Of what it comes to.
+        old: The record of an earlier run, whose parts may still hold.
         work: Of the run.
-        answers: The cache of a run whose answers are left out, and learnt from.
-        effort: How much it may take.
     """
-    inputs = StageInputs.of(work.manifest, earlier)
-    joined = work.store.joined
 
-    def read() -> Iterator[Shard]:
-        return (joined(key, inputs.parts[key]) for key in inputs.keys)
+    stage: Stage
+    inputs: StageInputs
+    record: StageRecord
+    old: StageRecord | None
+    work: Work
 
-    how = work.config.mode
-    return await estimate(stages, read, work.pool, cache_path=answers, effort=effort, mode=how)
+    async def annotate(self, foresight: Foresight) -> None:
+        """Keep the parts that still hold, compute the others, enter each in the manifest."""
+        stage, work, record = self.stage, self.work, self.record
+        states = self._combined_states()
+        expected = {
+            task.key: (task, part_fingerprint(stage, record.models, self.inputs, task))
+            for task in self.inputs.tasks(states)
+        }
+        todo = [
+            task for task, fingerprint in expected.values() if not self._keep(task.key, fingerprint)
+        ]
 
+        def done(key: str, columns: Any) -> None:  # noqa: ANN401  # pyarrow has no types
+            self._enter(key, columns, expected[key][1])
 
-def _combined_states(
-    stage: Stage, inputs: StageInputs, record: StageRecord, work: Work
-) -> list[JSON] | None:
-    if not isinstance(stage, DatasetStage):
-        return None
-    ctx = Context(
-        progress=_Noted(work, record.notes, calls=False),
-        records=inputs.records,
-    )
-    work.progress.start(f"{stage.name}, first pass", inputs.rows)
-    try:
-        partials = work.engine.summarize(stage, inputs.tasks(None), ctx)
-        return stage.combine(partials, ctx)
-    finally:
-        work.progress.finish()
-
-
-async def _annotate(
-    stage: Stage,
-    inputs: StageInputs,
-    states: list[JSON] | None,
-    record: StageRecord,
-    old: StageRecord | None,
-    work: Work,
-) -> None:
-    """Keep the parts that still hold, compute the others, enter each in the manifest."""
-    todo, expected = [], {}
-    for task in inputs.tasks(states):
-        expected[task.key] = part_fingerprint(stage, record.models, inputs, task)
-        part = reusable(old, task.key, expected[task.key], work.store)
-        if part is None:
-            todo.append(task)
-        else:
-            record.parts[task.key] = part
-
-    def done(key: str, columns: Any) -> None:  # noqa: ANN401  # pyarrow has no types
-        record.parts[key] = work.store.write(
-            stage.name,
-            key,
-            columns,
-            fingerprint=expected[key],
-            failed=transient_failures(columns),
+        rows = sum(task.parts[0][1].rows for task in todo)
+        progress = _Noted(work, record.notes, foresight if stage.roles() else None)
+        ctx = Context(
+            models=await work.pool.open(stage.roles()) if todo else {},
+            progress=progress,
+            rows_in_flight=work.pool.rows_in_flight(stage.roles()),
+            tally=FailureTally(rows),
+            records=self.inputs.records,
         )
-        work.manifest.put_stage(record)
-        work.save()
-        part = record.parts[key]
-        work.log.event("shard", stage=stage.name, key=key, rows=part.rows, failed=part.failed)
+        work.progress.start(stage.name, rows)
+        try:
+            await work.engine.annotate(stage, todo, ctx, done)
+        except BudgetExceededError as error:
+            raise self._stopped(error, rows - progress.rows) from None
+        finally:
+            work.progress.finish()
+        if states is None and self.old is not None and len(todo) < len(expected):
+            record.notes += [note for note in self.old.notes if note not in record.notes]
 
-    models = await work.pool.open(stage.roles()) if todo else {}
-    progress = _Noted(work, record.notes, calls=bool(stage.roles()))
-    rows = sum(task.parts[0][1].rows for task in todo)
-    ctx = Context(
-        models=models,
-        progress=progress,
-        rows_in_flight=work.pool.rows_in_flight(stage.roles()),
-        tally=FailureTally(rows),
-        records=inputs.records,
-    )
-    work.progress.start(stage.name, rows)
-    try:
-        await work.engine.annotate(stage, todo, ctx, done)
-    except BudgetExceededError as error:
-        chain = work.manifest.chain
-        left = rows - progress.rows
-        raise error.with_work_left(
-            work_left(stage.name, left, inputs.rows, chain),
-            rows_done=inputs.rows - left,
-            rows_left=left,
-        ) from None
-    finally:
-        work.progress.finish()
-    if states is None and old is not None and len(todo) < len(expected):
-        record.notes += [note for note in old.notes if note not in record.notes]
+    def _combined_states(self) -> list[JSON] | None:
+        stage, work = self.stage, self.work
+        if not isinstance(stage, DatasetStage):
+            return None
+        ctx = Context(
+            progress=_Noted(work, self.record.notes, None),
+            records=self.inputs.records,
+        )
+        work.progress.start(f"{stage.name}, first pass", self.inputs.rows)
+        try:
+            partials = work.engine.summarize(stage, self.inputs.tasks(None), ctx)
+            return stage.combine(partials, ctx)
+        finally:
+            work.progress.finish()
+
+    def _keep(self, key: str, fingerprint: str) -> bool:
+        """Take over the part of the earlier run, if it still holds."""
+        part = reusable(self.old, key, fingerprint, self.work.store)
+        if part is not None:
+            self.record.parts[key] = part
+        return part is not None
+
+    def _enter(self, key: str, columns: Any, fingerprint: str) -> None:  # noqa: ANN401
+        """Write a part, and enter it."""
+        stage, work = self.stage.name, self.work
+        failed = transient_failures(columns)
+        part = work.store.write(stage, key, columns, fingerprint=fingerprint, failed=failed)
+        self.record.parts[key] = part
+        work.manifest.put_stage(self.record)
+        work.save()
+        work.log.event("shard", stage=stage, key=key, rows=part.rows, failed=part.failed)
+
+    def _stopped(self, error: BudgetExceededError, left: int) -> BudgetExceededError:
+        """A cap's stop with `left` rows that the stage is not through with."""
+        rows = self.inputs.rows
+        told = work_left(self.stage.name, left, rows, self.work.manifest.chain)
+        return error.with_work_left(told, rows_done=rows - left, rows_left=left)
 
 
 class _Noted:
-    """A progress that knows the spend, and keeps the notes so that report and status show them."""
+    """A progress that knows the spend, and keeps the notes so that report and status show them.
 
-    def __init__(self, work: Work, notes: list[str], *, calls: bool) -> None:
+    Args:
+        work: Of the run.
+        notes: Where they are kept.
+        foresight: Told of each row of a stage that asks; None for one that does not.
+    """
+
+    def __init__(self, work: Work, notes: list[str], foresight: Foresight | None) -> None:
         self._work = work
-        self._calls = calls
+        self._foresight = foresight
         self._notes = notes
         self.rows = 0
         self.start = work.progress.start
@@ -242,8 +205,9 @@ class _Noted:
 
     def advance(self, rows: int = 1) -> None:
         self.rows += rows
-        if self._calls:
+        if self._foresight is not None:
             self.spent(self._work.pool.spend())
+            self._foresight.row_done()
         self._work.progress.advance(rows)
 
     def note(self, text: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, Decimal
 from typing import Annotated, Any
 
 import typer
 
 from clear_pipeline.errors import BudgetExceededError
+from clear_pipeline.llm.caps import cap_option, cap_value
 
 MaxUsd = Annotated[float | None, typer.Option(min=0, help="Stop before more dollars are spent.")]
 MaxTokens = Annotated[int | None, typer.Option(min=0, help="Stop before more tokens are spent.")]
@@ -29,7 +28,7 @@ def with_higher_cap(words: Sequence[str], error: BudgetExceededError) -> list[st
     It is twice the one that stopped it or more: enough for the next call, and for all rows if
     those to come take what those before took.
     """
-    option, setting = f"--{error.cap.replace('_', '-')}", f"budget.{error.cap}="
+    option, setting = cap_option(error.cap), f"budget.{error.cap}="
     kept: list[str] = []
     rest = iter(words)
     for word in rest:
@@ -40,14 +39,5 @@ def with_higher_cap(words: Sequence[str], error: BudgetExceededError) -> list[st
             kept += [] if assignment.startswith(setting) else [word, assignment]
         elif not word.startswith((f"{option}=", f"--set={setting}")):
             kept.append(word)
-    enough = _rounded_up(max(2 * error.limit, error.needed, error.projected))
-    cap = (
-        f"{math.ceil(enough * 100) / 100:.2f}" if error.cap == "max_usd" else f"{math.ceil(enough)}"
-    )
-    return [*kept, option, cap]
-
-
-def _rounded_up(value: float) -> Decimal:
-    """To two significant digits."""
-    exact = Decimal(str(value))
-    return exact.quantize(Decimal(1).scaleb(exact.adjusted() - 1), rounding=ROUND_CEILING)
+    enough = max(2 * error.limit, error.needed, error.projected)
+    return [*kept, option, cap_value(error.cap, enough)]

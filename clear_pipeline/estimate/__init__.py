@@ -1,7 +1,7 @@
 """What a run will ask of its models, told before it asks: calls, tokens, dollars."""
 
 from clear_pipeline.estimate import words
-from clear_pipeline.estimate.estimate import QUICK, THOROUGH, Effort, estimate
+from clear_pipeline.estimate.estimate import QUICK, THOROUGH, Effort, Underway, estimate
 from clear_pipeline.estimate.figures import Estimate, ModelNote, Need, Span, StageEstimate
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Need",
     "Span",
     "StageEstimate",
+    "Underway",
     "estimate",
     "words",
 ]

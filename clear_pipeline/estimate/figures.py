@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clear_pipeline.llm.base import Usage
+from clear_pipeline.llm.meter import Amount
 from clear_pipeline.llm.pricing import cost
 from clear_pipeline.llm.settings import Prices
 
@@ -22,6 +23,11 @@ class Span:
 
     def __mul__(self, factor: float) -> Span:
         return Span(self.low * factor, self.high * factor)
+
+    @property
+    def middle(self) -> float:
+        """Halfway."""
+        return (self.low + self.high) / 2
 
     @property
     def rounded(self) -> tuple[int, int]:
@@ -146,6 +152,7 @@ class Estimate:
         models: How the figures came about.
         minutes: At the pace of a pilot, which a model without a price is asked; None where there
             was none, or nothing came of it in time.
+        spent: What the run had spent by then; nothing for an estimate that no run makes.
     """
 
     rows: int
@@ -153,6 +160,7 @@ class Estimate:
     stages: tuple[StageEstimate, ...]
     models: tuple[ModelNote, ...]
     minutes: float | None = None
+    spent: Amount = field(default_factory=Amount)
 
     @property
     def need(self) -> Need:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Final
 
 import pyarrow as pa
@@ -24,6 +25,8 @@ from clear_pipeline.stages.base import Stage
 
 ENOUGH: Final = 50
 """Answered calls of a run from which on they are believed."""
+THROUGH: Final = 0.9
+"""So many of the rows must be through with their calls; a few may never be, since theirs fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,15 +195,16 @@ async def learn_from_trial(
 
 
 def _known(rows: Sequence[Sequence[Asked]], *, verdicts: bool) -> dict[int, list[Asked]]:
-    """By the place of the row: its calls of one kind, if all of them were answered."""
-    kinds = {
-        place: [call for call in row if call.verdict == verdicts] for place, row in enumerate(rows)
-    }
-    return {
-        place: calls
-        for place, calls in kinds.items()
-        if calls and all(call.usage is not None for call in calls)
-    }
+    """By the place of the row: its calls of one kind, if all of them were answered.
+
+    Of rows that are asked about at once, those with clear verdicts are through first and are not
+    like the others. So rows count up to the last place by which `THROUGH` of them are.
+    """
+    calls = [[call for call in row if call.verdict == verdicts] for row in rows]
+    through = [all(call.usage is not None for call in row) for row in calls]
+    counts = enumerate(accumulate(through), start=1)
+    believed = max((place for place, count in counts if count >= THROUGH * place), default=0)
+    return {place: calls[place] for place in range(believed) if calls[place] and through[place]}
 
 
 def _taken(rows: Mapping[int, Sequence[Asked]]) -> tuple[Usage, int]:

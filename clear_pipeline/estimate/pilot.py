@@ -44,9 +44,7 @@ class Pace:
         """What the two take at this pace; None where that is not known."""
         total = 0.0
         for need, rate in ((verdicts, self.verdicts), (others, self.others)):
-            low = need.prompt.low + need.completion.low
-            high = need.prompt.high + need.completion.high
-            fresh = max((low + high) / 2 - need.cached.high, 0.0)
+            fresh = max(need.total.middle - need.cached.high, 0.0)
             if fresh and rate is None:
                 return None
             total += fresh / rate if rate else 0.0

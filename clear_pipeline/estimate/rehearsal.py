@@ -6,6 +6,7 @@ At the cheap end every verdict is clear and every text short, at the costly one 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
@@ -120,7 +121,8 @@ class Rehearsal:
         return self._capabilities
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """Answer at once, from the cache where that has all samples."""
+        """Answer at once, from the cache where that has all samples; others have their turn."""
+        await asyncio.sleep(0)
         known = self._known(request)
         if len(known) == len(request.samples):
             usage = sum((known[i].usage for i in request.samples), Usage())

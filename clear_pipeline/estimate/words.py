@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from clear_pipeline.estimate.figures import Estimate, Span
+from clear_pipeline.estimate.revised import Bill, Revised
+from clear_pipeline.llm.caps import cap_option, cap_value
 
 UNKNOWN = "not known"
 FREE = "free of charge"
@@ -68,6 +70,39 @@ def summary(estimate: Estimate) -> str:
     if estimate.minutes is not None:
         parts.append(f"about {duration(estimate.minutes)}")
     return ", ".join(parts)
+
+
+def revised(found: Revised) -> str:
+    """What a whole run takes by what its first calls took, in one line."""
+    parts = [
+        f"estimate after {found.answered:,} calls: {_bill(found.total)} in all, {_off(found)}",
+        f"spent {_bill(found.spent)}",
+        f"to come {_bill(found.left)}",
+    ]
+    for short in found.short_caps:
+        option = cap_option(short.cap)
+        given = f"{short.limit:,.2f}" if short.cap == "max_usd" else f"{short.limit:.0f}"
+        verb = "will" if short.certain else "may"
+        enough = cap_value(short.cap, short.enough)
+        parts.append(f"{option} {given} {verb} not suffice, {option} {enough} would")
+    return "; ".join(parts)
+
+
+def _bill(bill: Bill) -> str:
+    parts = [f"{whole(bill.calls)} calls", f"{whole(bill.tokens)} tokens"]
+    if bill.usd is not None and bill.usd.high:
+        parts.append(dollars(bill.usd))
+    return ", ".join(parts)
+
+
+def _off(found: Revised) -> str:
+    """How far that is from the first estimate, in tokens."""
+    low, high = found.first.need.total.rounded
+    first = "first estimated" if low == high else "the middle of the first estimate"
+    share = abs(found.off)
+    if share < 0.005:  # noqa: PLR2004 -- would be shown as 0 %
+        return f"as many tokens as {first}"
+    return f"{share:.0%} {'more' if found.off > 0 else 'fewer'} tokens than {first}"
 
 
 def remarks(estimate: Estimate) -> list[str]:

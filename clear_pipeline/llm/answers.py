@@ -77,6 +77,12 @@ class Answers:
                 logger.warning("%s: a damaged answer is asked again", self._path)
         return answers
 
+    def hold(self) -> None:
+        """From now on only read, and what is there now: whatever another connection writes."""
+        with self._explained():
+            self._db.execute("BEGIN")
+            self._db.execute("SELECT 1 FROM answers LIMIT 1").fetchone()
+
     def write(self, question: str, answers: dict[int, Answer]) -> None:
         """Store answers: all are committed on return, or, if it raises, none."""
         rows = []

@@ -16,6 +16,7 @@ from typing import Final
 
 from clear_pipeline.errors import BudgetExceededError, UsageError
 from clear_pipeline.llm.base import Usage
+from clear_pipeline.llm.caps import of_cap
 from clear_pipeline.llm.meter import Amount, Meter, Totals, nanodollars
 from clear_pipeline.llm.pricing import HOW_TO_GIVE
 from clear_pipeline.llm.settings import BudgetSettings, Prices
@@ -163,8 +164,8 @@ class Budget:
             f"stopped by {cap}: {self.words()} spent, and the next call may take {most[cap]}",
             cap=cap,
             limit=getattr(self.settings, cap),
-            needed=_of_cap(needed, cap),
-            spent=_of_cap(spent, cap),
+            needed=of_cap(needed, cap),
+            spent=of_cap(spent, cap),
         )
 
     def words(self) -> str:
@@ -248,11 +249,6 @@ class Request:
     def _settle(self, usage: Usage) -> None:
         self.settled = True
         self._account.settle(self._reservation, usage)
-
-
-def _of_cap(amount: Amount, cap: str) -> float:
-    """What a cap of this name limits."""
-    return {"max_calls": amount.calls, "max_tokens": amount.tokens, "max_usd": amount.usd}[cap]
 
 
 def dollars(amount: Amount) -> str:

@@ -56,6 +56,8 @@ def status(run: Run) -> RenderableType:
     else:
         parts += [_steps_table(run), Text("the same run, with the same --out, goes on from here")]
     parts += _usage_tables(run)
+    if not run.manifest.finished and (revised := run.manifest.revised_estimate):
+        parts.append(Text(visible(revised["line"])))
     parts += [Text(visible(note)) for note in notes_of(run)]
     return Group(*parts)
 
@@ -87,6 +89,7 @@ def status_json(run: Run) -> dict[str, Any]:
         "usage": {model: total.to_json() for model, total in run.usage().items()},
         "budget": manifest.budget,
         "spend": run.spend(),
+        "revised_estimate": manifest.revised_estimate or None,
         "skipped": [file.model_dump() for file in manifest.skipped],
         "export": manifest.export,
         "cascade": None if use is None else use.to_json(),

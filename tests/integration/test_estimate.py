@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,14 @@ import pytest
 from aiohttp import web
 
 from clear_pipeline.config import Config, build_config
+from clear_pipeline.errors import BudgetExceededError
 from clear_pipeline.estimate import Effort, Estimate
 from clear_pipeline.llm.meter import Totals
+from clear_pipeline.llm.settings import BudgetSettings
 from clear_pipeline.pipeline import Pipeline
-from clear_pipeline.run import Run
+from clear_pipeline.report.views import status_json
+from clear_pipeline.run import Run, open_run
+from clear_pipeline.stages.base import SilentProgress
 from stub_server import Body, StubServer, completion, text_choice, vllm
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +152,84 @@ def test_a_run_tells_before_its_first_call_and_may_be_stopped_there(
     assert first.to_json() == same.to_json()
     calls = same.need.calls.low
     assert rest.need.calls.low == pytest.approx(calls)  # of two questions one was answered
+
+
+class Told(SilentProgress):
+    """Keeps the lines that revise the estimate, and knows when there is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.is_told = threading.Event()
+
+    def note(self, text: str) -> None:
+        if text.startswith("estimate after "):
+            self.lines.append(text)
+            self.is_told.set()
+
+
+def revising(config: Config, data: Path, out: Path, progress: Told | None = None) -> list[str]:
+    """Run with one call at a time, and what is said after so many calls."""
+    scorer = config.models["scorer"].model_copy(update={"max_in_flight": 1})
+    config = config.model_copy(update={"models": {"scorer": scorer}})
+    told = progress or Told()
+    Pipeline(config, progress=told, before_calls=lambda _: None).run(data, out=out)
+    return told.lines
+
+
+def test_after_fifty_calls_a_run_tells_what_all_of_it_takes(data: Path, tmp_path: Path) -> None:
+    """Once, for it and for whoever asks its status; spent and to come are what it then took."""
+    out = tmp_path / "run"
+    with StubServer(vllm, counts=True) as server:
+        (line,) = revising(config(server.url, priced=True), data, out)
+    told, spent = status_json(open_run(out))["revised_estimate"], used(open_run(out))
+    assert told["line"] == line
+    assert told["after_calls"] >= 50
+    assert told["total"]["calls"] == [spent.requests] * 2
+    assert told["total"]["tokens"] == [spent.usage.prompt + spent.usage.completion] * 2
+    assert told["total"]["usd"] == pytest.approx([spent.usd] * 2)
+    for name, (total, _) in told["total"].items():
+        assert told["spent"][name][0] + told["left"][name][0] == pytest.approx(total)
+        assert told["left"][name][0] > 0
+    events = [json.loads(line)["event"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert events.count("revised_estimate") == 1
+
+
+def test_fewer_than_fifty_fresh_calls_tell_nothing(data: Path, tmp_path: Path) -> None:
+    """Three a row: neither 45 at the start, nor 45 more on a resume with 135 answers, nor none."""
+    out = tmp_path / "run"
+    with StubServer(vllm) as server:
+        lines = []
+        for limit in (15, 45, 60, 60):
+            asked = config(server.url, priced=True, limit=limit, reflection="[yes_no]")
+            lines.append(len(revising(asked, data, out)))
+    assert lines == [0, 1, 0, 0]
+    assert len(server.bodies) == 3 * 60
+    assert status_json(open_run(out))["revised_estimate"] is None
+
+
+def test_a_run_that_its_cap_will_stop_names_one_that_does(data: Path, tmp_path: Path) -> None:
+    """Long before it stops, and in its status; with that cap the same run comes to its end."""
+    out, progress = tmp_path / "run", Told()
+
+    async def waits(body: Body) -> web.StreamResponse:
+        if len(server.bodies) > 100:
+            await asyncio.to_thread(progress.is_told.wait, 60)
+        return await vllm(body)
+
+    with StubServer(waits) as server:
+        asked = config(server.url, priced=True, reflection="[yes_no]")
+        capped = asked.model_copy(update={"budget": BudgetSettings(max_calls=150)})
+        with pytest.raises(BudgetExceededError):
+            revising(capped, data, out, progress)
+        (line,) = progress.lines
+        told = cli("status", out).stdout
+        short = re.search(r"; --max-calls 150 will not suffice, --max-calls (\d+) would$", line)
+        assert short, line
+        enough = asked.model_copy(update={"budget": BudgetSettings(max_calls=int(short[1]))})
+        revising(enough, data, out)
+    assert len(server.bodies) == 3 * 60
+    assert line in " ".join(told.split())
 
 
 def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

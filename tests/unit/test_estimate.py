@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,14 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clear_pipeline.estimate import Need, Span, words
+from clear_pipeline.estimate import Estimate, Need, Span, StageEstimate, words
 from clear_pipeline.estimate.chain import rehearse, run_stage
 from clear_pipeline.estimate.counting import Counting
-from clear_pipeline.estimate.learning import Learnt, Lesson, Tried
+from clear_pipeline.estimate.learning import Learnt, Lesson, Tried, learn
 from clear_pipeline.estimate.rehearsal import Rehearsal
+from clear_pipeline.estimate.revised import Revised
 from clear_pipeline.estimate.sample import take
-from clear_pipeline.llm.base import Capabilities, Usage
-from clear_pipeline.llm.settings import ModelSettings, Prices
+from clear_pipeline.llm.answers import Answer, Answers
+from clear_pipeline.llm.base import Capabilities, Choice, Usage
+from clear_pipeline.llm.cache import question_hash
+from clear_pipeline.llm.meter import Amount
+from clear_pipeline.llm.settings import BudgetSettings, ModelSettings, Prices
 from clear_pipeline.llm.tokens import ByLength
 from clear_pipeline.model_pool import Endpoint
 from clear_pipeline.prompts.forced import forced_request, forced_text
@@ -199,6 +204,85 @@ def test_a_few_verdicts_tell_only_roughly_how_many_are_unclear() -> None:
     assert found.prompt.high == pytest.approx(10 * found.calls.high)
     assert found.cached.low == pytest.approx(found.prompt.low / 2)
     assert found.completion == Span(10, 10)
+
+
+def test_of_rows_side_by_side_those_that_are_through_first_are_not_believed(
+    tmp_path: Path,
+) -> None:
+    """Two calls a row: 30 rows are through, and of the next 30 every other one, the clear ones.
+
+    Nine in ten are through up to row 37 (30 and 4 of 37), not up to row 38: 34 rows, 68 calls.
+    """
+    stage = Score(reflection=("yes_no", "abc"), reflection_via="text", in_parts=False)
+    served = endpoint(Capabilities())
+    found = asyncio.run(rehearse([stage], table(60), {"scorer": served}))
+    answers = Answers(tmp_path / "answers.sqlite")
+    for place, asked in enumerate(found["score", "scorer"]):
+        if place < 30 or place % 2 == 0:
+            for call in asked:
+                given = Answer(Choice(call.reply, "stop"), "m", Usage(prompt=10))
+                answers.write(question_hash("m", call.request), {0: given})
+    ends, counting = {"scorer": served}, {"scorer": Counting(served)}
+    learnt = asyncio.run(learn([stage], table(60), ends, counting, answers))
+    assert learnt.calls("m") == 68
+    assert learnt.lessons["score", "scorer", True].usage == Usage(prompt=680)
+    answers.close()
+
+
+def estimated(calls: Span, prompt: Span, *, spent: Amount) -> Estimate:
+    """Of one stage whose model costs a dollar for a million tokens, 1,000 of them written."""
+    need = Need(calls, prompt, Span(), Span(1_000, 1_000))
+    stage = StageEstimate("score", "m", 9, need, Prices(input=1.0, output=1.0))
+    return Estimate(9, 9, (stage,), (), spent=spent)
+
+
+def revised(left: Span, **caps: float) -> Revised:
+    """First 10,000 to 20,000 tokens; now 60 calls and 5,900 tokens are spent, 500 of them before.
+
+    To come: 150 calls, `left` tokens read and 1,000 written.
+    """
+    first = estimated(Span(100, 200), Span(9_000, 19_000), spent=Amount(10, 500, 500_000))
+    now = estimated(Span(150, 150), left, spent=Amount(60, 5_900, 5_900_000))
+    return Revised(first, now, answered=50, caps=BudgetSettings(**caps))  # type: ignore[arg-type]
+
+
+def test_a_revised_estimate_adds_what_is_spent_to_what_is_to_come() -> None:
+    """5,900 + 12,600 tokens, 500 of them before the first: 18,000 for a middle of 15,000."""
+    told = revised(Span(11_600, 11_600), max_tokens=20_000)
+    assert words.revised(told) == (
+        "estimate after 50 calls: 210 calls, 18,500 tokens, $0.018 in all, 20% more tokens than "
+        "the middle of the first estimate; spent 60 calls, 5,900 tokens, $0.006; "
+        "to come 150 calls, 12,600 tokens, $0.013"
+    )
+    assert told.off == pytest.approx(0.2)
+    figures = told.to_json()
+    assert figures["total"] == {
+        "calls": [210, 210],
+        "tokens": [18_500, 18_500],
+        "usd": [0.0185] * 2,
+    }
+    assert figures["first"]["tokens"] == [10_000, 20_000]
+    assert figures["short_caps"] == []
+
+
+def test_a_revised_estimate_names_the_caps_that_are_too_low() -> None:
+    """A fifth is allowed for: 60 + 1.2 x 150 = 240 calls, $0.0059 + 1.2 x $0.0126 = $0.022.
+
+    Of 16,500 to 18,500 tokens a cap of 17,000 may do: 5,900 + 1.2 x 12,600 = 21,020.
+    """
+    certain = revised(Span(11_600, 11_600), max_calls=205, max_usd=0.01)
+    assert words.revised(certain).endswith(
+        "; --max-usd 0.01 will not suffice, --max-usd 0.03 would"
+        "; --max-calls 205 will not suffice, --max-calls 240 would"
+    )
+    assert {each.cap: each.certain for each in certain.short_caps} == {
+        "max_usd": True, "max_calls": True,
+    }  # fmt: skip
+    (short,) = revised(Span(9_600, 11_600), max_tokens=17_000).short_caps
+    assert not short.certain
+    assert short.enough == pytest.approx(21_020)
+    may = words.revised(revised(Span(9_600, 11_600), max_tokens=17_000))
+    assert may.endswith("; --max-tokens 17000 may not suffice, --max-tokens 22000 would")
 
 
 def test_prompts_of_another_stage_are_corrected_by_their_size_alone() -> None:

@@ -21,6 +21,8 @@ LAYERS = [
     {"answer_key", "evaluate"},
     {"pipeline"},
     {"stage_runs"},
+    {"foresight"},
+    {"work"},
     {"estimate"},
     {"outputs"},
     {"report", "card"},

@@ -1,0 +1,25 @@
+"""A cap that is likely to do, as it is typed."""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_CEILING, Decimal
+
+from clear_pipeline.llm.meter import Amount
+
+
+def of_cap(amount: Amount, cap: str) -> float:
+    """What of an amount the cap of this name (max_usd, max_tokens, max_calls) limits."""
+    return {"max_calls": amount.calls, "max_tokens": amount.tokens, "max_usd": amount.usd}[cap]
+
+
+def cap_option(cap: str) -> str:
+    """The option that sets it, as "--max-usd"."""
+    return f"--{cap.replace('_', '-')}"
+
+
+def cap_value(cap: str, value: float) -> str:
+    """At least `value`, with two digits that say something: whole cents, tokens or calls."""
+    exact = Decimal(str(value))
+    rounded = exact.quantize(Decimal(1).scaleb(exact.adjusted() - 1), rounding=ROUND_CEILING)
+    return f"{math.ceil(rounded * 100) / 100:.2f}" if cap == "max_usd" else f"{math.ceil(rounded)}"
