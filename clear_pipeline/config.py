@@ -293,18 +293,19 @@ def _explained(error: ValidationError, source: YamlSource) -> str:
     return explained(error, source, kinds=STAGE_KINDS, known=_known_keys())
 
 
-def _known_keys() -> dict[str, set[str]]:
-    """By section or kind of stage the keys there; those of the top under ""."""
+def _known_keys() -> Mapping[str, Sequence[str]]:
+    """The keys below each place that has some, places as `--set` takes them; the top is ""."""
     stages: tuple[type[BaseModel], ...] = (
         Dedup, Score, Cascade, Calibrate, SecondOpinion, Filter, Rectify,
     )  # fmt: skip
     sections: dict[str, type[BaseModel]] = {
         "": Config,
-        "models": ModelSettings,
+        "models.scorer": ModelSettings,
         "batch": BatchSettings,
         "budget": BudgetSettings,
         "load": LoadSettings,
         "export": ExportSettings,
         **dict(zip(STAGE_KINDS, stages, strict=True)),
     }
-    return {name: set(model.model_fields) for name, model in sections.items()}
+    keys = {place: tuple(model.model_fields) for place, model in sections.items()}
+    return {**keys, "models": ROLES}

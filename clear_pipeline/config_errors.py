@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from clear_pipeline.yaml_source import YamlSource
 
 Known: TypeAlias = Mapping[str, Collection[str]]
-"""By section or kind of stage the keys there; those of the top under ""."""
+"""The keys below each place that has some, places as `--set` takes them; the top is ""."""
 
 
 def explained(
@@ -70,23 +70,45 @@ def _without_tags(location: Sequence[str | int], kinds: Sequence[str]) -> list[s
     ]
 
 
-def _hint(
-    key: str,
-    where: Sequence[str | int],
-    kinds: Sequence[str],
-    known: Known,
-) -> str:
-    """What was meant: a key of the same place before one of another."""
+def _hint(key: str, where: Sequence[str | int], kinds: Sequence[str], known: Known) -> str:
+    """What was meant: the key of another place, or one like it, of the same place first; or all."""
     if key in kinds:
-        return f"; its settings stand in the list of stages: - {{kind: {key}, ...}}"
-    all_keys = {name for names in known.values() for name in names}
-    if key in all_keys:
-        return f"; {key!r} is a key of another place"
-    here = next((known[str(part)] for part in reversed(where) if str(part) in known), known[""])
-    near = difflib.get_close_matches(key, here, n=1) or difflib.get_close_matches(
-        key, all_keys, n=1
-    )
-    return f"; did you mean {near[0]!r}?" if near else ""
+        return (
+            f"; its settings are given one by one, as in --set {key}.KEY=VALUE, and in a file "
+            f"stand in the list of stages: - {{kind: {key}, ...}}"
+        )
+    here = _place(where, known)
+    elsewhere = [_below(place, key) for place, keys in known.items() if key in keys]
+    if near := difflib.get_close_matches(key, known[here], n=1) if not elsewhere else []:
+        return f"; did you mean {near[0]!r}?"
+    names = {name for keys in known.values() for name in keys}
+    for name in () if elsewhere else difflib.get_close_matches(key, names, n=1):
+        elsewhere = [_below(place, name) for place, keys in known.items() if name in keys]
+    if elsewhere:
+        return f"; did you mean {_one_of(elsewhere)}?"
+    there = [*known[here], *(() if here else kinds)]
+    return f"; {f'{here} has' if here else 'there are'} {', '.join(there)}"
+
+
+def _place(where: Sequence[str | int], known: Known) -> str:
+    """The deepest place with known keys on the way to a key; the scorer stands for all models."""
+    names = [str(part) for part in where if isinstance(part, str)]
+    match names:
+        case ["stages", *rest]:
+            names = rest
+        case ["models", _, *rest]:
+            names = ["models", "scorer", *rest]
+    ways = (".".join(names[:depth]) for depth in range(len(names), 0, -1))
+    return next((way for way in ways if way in known), "")
+
+
+def _below(place: str, key: str) -> str:
+    return f"{place}.{key}" if place else key
+
+
+def _one_of(paths: Sequence[str]) -> str:
+    *others, last = paths
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _path(location: Sequence[str | int]) -> str:
@@ -98,6 +120,7 @@ def _path(location: Sequence[str | int]) -> str:
             isinstance(part, int) and location[index + 1 : index + 2] and location[0] == "stages"
         )
         and part not in location[index + 1 : index + 2]
+        and part != "[key]"  # pydantic's mark of a key that is none
     ]
     return ".".join(str(part) for part in parts)
 

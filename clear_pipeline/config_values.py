@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -48,8 +50,19 @@ def _step(node: Any, name: str, path: str) -> Any:  # noqa: ANN401
         for stage in node:
             if stage.get("kind") == name:
                 return stage
-        there = ", ".join(stage["kind"] for stage in node)
-        raise ConfigError(f"--set {path}: no stage {name!r} in this run ({there})")
+        raise ConfigError(f"--set {path}: {_no_stage(name, [str(s.get('kind')) for s in node])}")
     if not isinstance(node, dict):
         raise ConfigError(f"--set {path}: {name!r} is below a plain value")
     return node.setdefault(name, {})
+
+
+def _no_stage(name: str, there: Sequence[str]) -> str:
+    """What to do about a stage that the run has not."""
+    missing = f"no stage {name!r} in this run ({', '.join(there)})"
+    if name in STAGE_KINDS:
+        chain = [kind for kind in STAGE_KINDS if kind in {*there, name}]
+        return f"{missing}; to have it: --stages {','.join(chain)}"
+    near = difflib.get_close_matches(name, STAGE_KINDS, n=1)
+    return f"{missing}; " + (
+        f"did you mean {near[0]!r}?" if near else f"there are {', '.join(STAGE_KINDS)}"
+    )

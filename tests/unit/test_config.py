@@ -75,7 +75,11 @@ def test_preset_paper_sets_the_whole_chain() -> None:
         ("stages:\n  - {kind: dedup, threshold: 8}", r":2:19: stages\.dedup\.threshold: .*found 8"),
         ("models: {scorer: {model: m}}\nmodles: {}", r":2:1: modles: unknown key"),
         ("score:\n  k: 2", r":1:1: score: unknown key 'score'; .*list of stages: - {kind: score"),
-        ("\nscope: all", r":2:1: scope: unknown key 'scope'; 'scope' is a key of another place"),
+        ("\nscope: all", r":2:1: scope: unknown key 'scope'; did you mean rectify.scope\?"),
+        ("models: {scorer: {model: m, modl: x}}", r"models.scorer.modl: .*mean 'model'"),
+        ("models: {judge: {model: m, bse_url: x}}", r"models.judge.bse_url: .*mean 'base_url'"),
+        ("models: {wise: {model: m}}", r"models.wise: Input should be 'scorer', 'candidate'"),
+        ("stages:\n  - {kind: filter, above: 0.5}", r":2:20: .*'above'; filter has kind, keep$"),
         ("load: {shard_rows: x}", r":1:8: load\.shard_rows: "),
         ("stages:\n  - {kind: wash}", r":2:5: stages\.0: Input tag 'wash' .* 'dedup', 'score'"),
         ("stages:\n  - {kind: filter}", r"'filter' needs column 'confidence'"),
@@ -91,6 +95,36 @@ def test_errors_name_their_place(tmp_path: Path, text: str, expected: str) -> No
     """A wrong setting is an error with file, line, column, found and expected."""
     with pytest.raises(ConfigError, match=expected):
         build_config(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "way_out"),
+    [
+        ("foo.bar=1", r"there are models, mode, batch, .*, dedup, score, .*, rectify$"),
+        ("keep.above=0.5", r"did you mean dedup\.keep, cascade\.keep or filter\.keep\?"),
+        ("max_usd=1", r"did you mean budget\.max_usd\?"),
+        ("scorer.model=m", r"did you mean models\.scorer\?"),
+        ("model=m", r"did you mean models\.scorer\.model\?"),
+        ("shard_row=8", r"did you mean load\.shard_rows\?"),
+        ("filter.kep=1", r"did you mean 'keep'\?"),
+        ("export.fmt=alpaca", r"did you mean 'format'\?"),
+        ("score=3", r"as in --set score\.KEY=VALUE"),
+        ("cascade.k=2", r"to have it: --stages dedup,score,cascade,filter$"),
+        ("stages.filtre.keep=1", r"did you mean 'filter'\?"),
+        ("stages.wash.k=1", r"there are dedup, score, .*, rectify$"),
+    ],
+)
+def test_an_unknown_key_is_an_error_with_a_way_out(assignment: str, way_out: str) -> None:
+    """The place where the key lives, one like it, or all that there are; never just a no."""
+    with pytest.raises(ConfigError, match=way_out):
+        build_config(assignments=[assignment])
+
+
+def test_a_suggested_key_is_taken() -> None:
+    """What is suggested can be typed."""
+    with pytest.raises(ConfigError, match=r"did you mean load\.shard_rows\?"):
+        build_config(assignments=["shard_rows=8"])
+    assert build_config(assignments=["load.shard_rows=8"]).load.shard_rows == 8
 
 
 def test_unknown_stage_on_the_command_line() -> None:
