@@ -14,58 +14,29 @@ from rich.text import Text
 
 from clear_pipeline.cli.consent import show_models
 from clear_pipeline.cli.console import Json, errors, next_command, output, print_json
-from clear_pipeline.cli.options import (
-    Assignments,
-    BaseUrl,
-    CalibrationFile,
-    Columns,
-    ConfigFile,
-    Data,
-    Limit,
-    Mode,
-    ModelName,
-    Preset,
-    Stages,
-    flags_of,
-    stages_of,
-)
+from clear_pipeline.cli.groups import grouped
+from clear_pipeline.cli.options import ChainOptions, Data
 from clear_pipeline.cli.progress import TerminalProgress
-from clear_pipeline.config import build_config
 from clear_pipeline.estimate import THOROUGH, words
 from clear_pipeline.estimate.figures import Estimate, Need, Span
 from clear_pipeline.pipeline import Pipeline
 
 
-def estimate(  # noqa: PLR0913  # one parameter per option that users rely on
+@grouped
+def estimate(
     data: Data,
     *,
     out: Annotated[
         Path | None, typer.Option(help="A run that has begun: what is left of it.")
     ] = None,
-    config: ConfigFile = None,
-    model: ModelName = None,
-    base_url: BaseUrl = None,
-    preset: Preset = None,
-    stages: Stages = None,
-    mapping: Columns = None,
-    limit: Limit = None,
-    calibration: CalibrationFile = None,
-    assign: Assignments = None,
-    mode: Mode = None,
+    chain: ChainOptions,
     rows: Annotated[
         int, typer.Option(min=1, help="Rows that the stages are rehearsed on, at most.")
     ] = THOROUGH.rows,
     as_json: Json = False,
 ) -> None:
     """Say what a run of DATA with these options would ask for, without a paid call."""
-    settings = build_config(
-        config,
-        flags=flags_of(model, base_url, mapping, limit, mode, has_config=config is not None),
-        stages=stages_of(stages),
-        preset=preset,
-        calibration=calibration,
-        assignments=assign or (),
-    )
+    settings = chain.settings()
     if not as_json:
         show_models(settings)
     found = Pipeline(settings, progress=TerminalProgress(errors)).estimate(

@@ -1,72 +1,126 @@
-"""Options that several commands have, and what they say as sections of a config."""
+"""Options that several commands have, and what they say as a config."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import UsageError
 
 Data = Annotated[Path, typer.Argument(help="File or directory of mixed formats.")]
-ConfigFile = Annotated[Path | None, typer.Option(help="YAML, see docs/config.md.")]
-ModelName = Annotated[str | None, typer.Option(help="Model name at the endpoint.")]
-BaseUrl = Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint.")]
-Preset = Annotated[str | None, typer.Option(help="fast, best, paper or likelihood.")]
-Stages = Annotated[str | None, typer.Option(help="For example load,dedup,export.")]
-Columns = Annotated[str | None, typer.Option("--map", help="prompt=question,response=answer")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")]
-CalibrationFile = Annotated[Path | None, typer.Option(help="File of `clear-pipeline calibrate`.")]
-Mode = Annotated[str | None, typer.Option(help="live, batch (half the price) or offline (files).")]
-Assignments = Annotated[list[str] | None, typer.Option("--set", help="a.b=value, as in score.k=3")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before priced work.")]
 
 
-def stages_of(names: str | None) -> list[str] | None:
-    """The names between the commas; None if the option is not given.
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Of every command that reads DATA and asks a model: who is asked, and about which rows."""
 
-    Raises:
-        UsageError: It names none.
-    """
-    if names is None:
-        return None
-    named = [s.strip() for s in names.split(",") if s.strip()]
-    if not named:
-        raise UsageError("--stages names no stage; for example --stages load,dedup,export")
-    return named
+    config: Annotated[Path | None, typer.Option(help="YAML, see docs/config.md.")] = None
+    model: Annotated[str | None, typer.Option(help="Model name at the endpoint.")] = None
+    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint.")] = None
+    mapping: Annotated[
+        str | None, typer.Option("--map", help="prompt=question,response=answer")
+    ] = None
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="a.b=value, as in score.k=3")
+    ] = None
 
+    @property
+    def assignments(self) -> list[str]:
+        """As they were typed."""
+        return self.assign or []
 
-def flags_of(
-    model: str | None,
-    base_url: str | None,
-    mapping: str | None,
-    limit: int | None,
-    mode: str | None = None,
-    *,
-    has_config: bool,
-) -> dict[str, Any]:
-    """What the options about model, input and mode say, as sections of a config.
+    def flags(self) -> dict[str, Any]:
+        """What the options about model and input say, as sections of a config.
 
-    Raises:
-        UsageError: They contradict each other.
-    """
-    if base_url is not None and model is None and not has_config:
-        raise UsageError("--base-url needs --model NAME, the name that the endpoint serves")
-    flags: dict[str, Any] = {}
-    scorer = {"model": model, "base_url": base_url}
-    if given := {name: value for name, value in scorer.items() if value is not None}:
-        flags["models"] = {"scorer": given}
-    load: dict[str, Any] = {}
-    if mapping is not None:
-        pairs = [pair.partition("=") for pair in mapping.split(",")]
+        Raises:
+            UsageError: They contradict each other.
+        """
+        if self.base_url is not None and self.model is None and self.config is None:
+            raise UsageError("--base-url needs --model NAME, the name that the endpoint serves")
+        scorer = _given(model=self.model, base_url=self.base_url)
+        load = _given(map=self._map(), limit=self.limit)
+        return _given(models={"scorer": scorer} if scorer else None, load=load or None)
+
+    def _map(self) -> dict[str, str] | None:
+        if self.mapping is None:
+            return None
+        pairs = [pair.partition("=") for pair in self.mapping.split(",")]
         if not all(key and value for key, _, value in pairs):
-            raise UsageError(f"--map {mapping}: expected prompt=COLUMN,response=COLUMN")
-        load["map"] = {key.strip(): value.strip() for key, _, value in pairs}
-    if limit is not None:
-        load["limit"] = limit
-    if load:
-        flags["load"] = load
-    if mode is not None:
-        flags["mode"] = mode
-    return flags
+            raise UsageError(f"--map {self.mapping}: expected prompt=COLUMN,response=COLUMN")
+        return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainOptions(SourceOptions):
+    """Of the commands about a whole chain."""
+
+    preset: Annotated[str | None, typer.Option(help="fast, best, paper or likelihood.")] = None
+    stages: Annotated[str | None, typer.Option(help="For example load,dedup,export.")] = None
+    calibration: Annotated[
+        Path | None, typer.Option(help="File of `clear-pipeline calibrate`.")
+    ] = None
+    mode: Annotated[
+        str | None, typer.Option(help="live, batch (half the price) or offline (files).")
+    ] = None
+
+    def flags(self) -> dict[str, Any]:
+        """Those about model and input, and the mode."""
+        return super().flags() | _given(mode=self.mode)
+
+    def settings(self, **sections: Any) -> Config:  # noqa: ANN401  # sections of a config
+        """The config that they make.
+
+        Args:
+            sections: From other options.
+
+        Raises:
+            UsageError: They contradict each other, or say what no config can be.
+        """
+        return build_config(
+            self.config,
+            flags=self.flags() | sections,
+            stages=self._stages(),
+            preset=self.preset,
+            calibration=self.calibration,
+            assignments=self.assignments,
+        )
+
+    def _stages(self) -> list[str] | None:
+        """The names between the commas; None if the option is not given."""
+        if self.stages is None:
+            return None
+        named = [s.strip() for s in self.stages.split(",") if s.strip()]
+        if not named:
+            raise UsageError("--stages names no stage; for example --stages load,dedup,export")
+        return named
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapOptions:
+    """What a command may spend."""
+
+    max_usd: Annotated[
+        float | None, typer.Option(min=0, help="Stop before more dollars are spent.")
+    ] = None
+    max_tokens: Annotated[
+        int | None, typer.Option(min=0, help="Stop before more tokens are spent.")
+    ] = None
+    max_calls: Annotated[
+        int | None, typer.Option(min=0, help="Stop before more calls are made.")
+    ] = None
+
+    def flags(self) -> dict[str, Any]:
+        """As sections of a config."""
+        caps = _given(max_usd=self.max_usd, max_tokens=self.max_tokens, max_calls=self.max_calls)
+        return _given(budget=caps or None)
+
+
+def _given(**values: Any) -> dict[str, Any]:  # noqa: ANN401  # of any option
+    """Those that are not None."""
+    return {name: value for name, value in values.items() if value is not None}

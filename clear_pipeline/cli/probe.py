@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from clear_pipeline.cli.caps import MaxCalls, MaxTokens, MaxUsd, caps_of
 from clear_pipeline.cli.consent import introduce
 from clear_pipeline.cli.console import Json, errors, next_command, output, print_json
-from clear_pipeline.cli.options import (
-    Assignments,
-    BaseUrl,
-    Columns,
-    ConfigFile,
-    Data,
-    Limit,
-    ModelName,
-    Yes,
-    flags_of,
-)
+from clear_pipeline.cli.groups import grouped
+from clear_pipeline.cli.options import CapOptions, Data, SourceOptions, Yes
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.cli.resumable import resumable
 from clear_pipeline.config import Config, build_config
@@ -31,61 +21,74 @@ from clear_pipeline.errors import UsageError
 from clear_pipeline.stages.score import Score
 
 if TYPE_CHECKING:
-    from clear_pipeline.probe import Probe, ProbeReport
+    from clear_pipeline.probe import Probe, ProbeReport, ProbeSettings
     from clear_pipeline.probe.plan import Plan
 
 
-def probe(  # noqa: PLR0913  # one parameter per option that users rely on
-    data: Data,
-    *,
-    out: Annotated[
-        Path | None, typer.Option(help="Directory of the probe; default runs/probe-NAME.")
-    ] = None,
-    config: ConfigFile = None,
-    model: ModelName = None,
-    base_url: BaseUrl = None,
-    preset: Annotated[list[str] | None, typer.Option(help="Repeat it to compare several.")] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of the sample.")] = 50,
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions:
+    """What is planted where, and whose scores see it."""
+
+    preset: Annotated[list[str] | None, typer.Option(help="Repeat it to compare several.")] = None
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the sample.")] = 50
     per_corruption: Annotated[
         int, typer.Option(min=1, help="Rows that each corruption is planted in, at most.")
-    ] = 20,
+    ] = 20
     noise_rate: Annotated[
         str | None,
         typer.Option(
             metavar="P|FILE",
             help="Share of the rows that are bad, or a file of `clear-pipeline calibrate --marks`.",
         ),
+    ] = None
+    seed: Annotated[int, typer.Option(help="Of the sample and the corruptions.")] = 0
+
+    def configs(self, source: SourceOptions, caps: CapOptions) -> list[Config]:
+        """One for each preset, or that of the config."""
+        flags, names = source.flags() | caps.flags(), self.preset or (None,)
+        return [
+            build_config(
+                source.config,
+                flags=flags,
+                stages=["score"],
+                preset=name,
+                assignments=source.assignments,
+            )
+            for name in names
+        ]
+
+    def settings(self) -> ProbeSettings:
+        """As settings of a probe."""
+        from clear_pipeline.probe import ProbeSettings  # scikit-learn: seconds
+
+        return ProbeSettings(
+            rows=self.rows,
+            per_corruption=self.per_corruption,
+            noise_rate=None if self.noise_rate is None else _noise_rate(self.noise_rate),
+            seed=self.seed,
+        )
+
+
+@grouped
+def probe(
+    data: Data,
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory of the probe; default runs/probe-NAME.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the sample and the corruptions.")] = 0,
-    mapping: Columns = None,
-    limit: Limit = None,
-    assign: Assignments = None,
-    max_usd: MaxUsd = None,
-    max_tokens: MaxTokens = None,
-    max_calls: MaxCalls = None,
+    source: SourceOptions,
+    sample: SampleOptions,
+    caps: CapOptions,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Spoil rows of DATA in known ways and measure whether the model notices."""
-    from clear_pipeline.probe import Probe, ProbeSettings  # scikit-learn: seconds
+    from clear_pipeline.probe import Probe  # scikit-learn: seconds
     from clear_pipeline.probe.views import summary
 
-    flags = {
-        **flags_of(model, base_url, mapping, limit, has_config=config is not None),
-        **caps_of(max_usd, max_tokens, max_calls),
-    }
-    configs = [
-        build_config(config, flags=flags, stages=["score"], preset=name, assignments=assign or ())
-        for name in preset or (None,)
-    ]
-    settings = ProbeSettings(
-        rows=rows,
-        per_corruption=per_corruption,
-        noise_rate=None if noise_rate is None else _noise_rate(noise_rate),
-        seed=seed,
-    )
+    configs = sample.configs(source, caps)
     scores = [stage for each in configs for stage in each.stages if isinstance(stage, Score)]
-    asked = Probe(configs[0], scores, settings, progress=TerminalProgress(errors))
+    asked = Probe(configs[0], scores, sample.settings(), progress=TerminalProgress(errors))
     plan = asked.plan(data)
     _announce(plan, asked)
     introduce(configs[0], yes=yes, work="probe")
@@ -97,8 +100,7 @@ def probe(  # noqa: PLR0913  # one parameter per option that users rely on
         return
     output.print(summary(report))
     output.print(Text(f"{place}: probe.json, probe.svg, probe.parquet"), soft_wrap=True)
-    given = _given({"--map": mapping, "--limit": limit}, assign or ())
-    next_command(_fit(report, place) or _next(data, configs[0], report, config, given))
+    next_command(_fit(report, place) or _next(data, configs[0], report, source))
 
 
 def _noise_rate(given: str) -> float:
@@ -131,26 +133,26 @@ def _announce(plan: Plan, asked: Probe) -> None:
     )
 
 
-def _given(options: Mapping[str, str | int | None], assign: Sequence[str]) -> list[str]:
+def _given(source: SourceOptions) -> list[str]:
     """Options of this probe that a run must have too, so that it is what was probed."""
+    options = {"--map": source.mapping, "--limit": source.limit}
     words = [[name, str(value)] for name, value in options.items() if value is not None]
-    return [word for pair in [*words, *(["--set", text] for text in assign)] for word in pair]
+    assigned = [["--set", text] for text in source.assignments]
+    return [word for pair in [*words, *assigned] for word in pair]
 
 
-def _next(
-    data: Path, settings: Config, report: ProbeReport, file: Path | None, given: list[str]
-) -> str:
+def _next(data: Path, settings: Config, report: ProbeReport, source: SourceOptions) -> str:
     """The run with the same model; a larger probe; or, where it sees nothing, another model."""
     from clear_pipeline.probe.verdict import untold_by
 
     scorer = settings.model_for("scorer")
     recommended = report.recommended
     words = ["clear-pipeline", "run" if recommended else "probe", str(data)]
-    if file is not None:
-        words += ["--config", str(file)]
+    if source.config is not None:
+        words += ["--config", str(source.config)]
     if not recommended and not any(map(untold_by, report.presets)):
-        return shlex.join([*words, *given, "--model", "NAME", "--base-url", "URL"])
-    words += [*given, "--model", scorer.model]
+        return shlex.join([*words, *_given(source), "--model", "NAME", "--base-url", "URL"])
+    words += [*_given(source), "--model", scorer.model]
     if scorer.base_url is not None:
         words += ["--base-url", scorer.base_url]
     if not recommended:

@@ -11,28 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from clear_pipeline.answer_key import KeyReport, compare, key_beside
-from clear_pipeline.cli.caps import MaxCalls, MaxTokens, MaxUsd, caps_of
 from clear_pipeline.cli.consent import ask, refuse_unattended, show_models
 from clear_pipeline.cli.console import errors, next_command, output, this_command
-from clear_pipeline.cli.options import (
-    Assignments,
-    BaseUrl,
-    CalibrationFile,
-    Columns,
-    ConfigFile,
-    Data,
-    Limit,
-    Mode,
-    ModelName,
-    Preset,
-    Stages,
-    Yes,
-    flags_of,
-    stages_of,
-)
+from clear_pipeline.cli.groups import grouped
+from clear_pipeline.cli.options import CapOptions, ChainOptions, Data, Yes
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.cli.resumable import resumable
-from clear_pipeline.config import Config, build_config
+from clear_pipeline.config import Config
 from clear_pipeline.errors import BatchPendingError, UsageError
 from clear_pipeline.estimate import Estimate, words
 from clear_pipeline.llm.catalog import embedded_model
@@ -42,37 +27,17 @@ from clear_pipeline.report.next_commands import next_after
 from clear_pipeline.run import Run
 
 
-def run(  # noqa: PLR0913  # one parameter per option that users rely on
+@grouped
+def run(
     data: Data,
     out: Annotated[Path, typer.Option(help="Run directory; an existing one is resumed.")],
     *,
-    config: ConfigFile = None,
-    model: ModelName = None,
-    base_url: BaseUrl = None,
-    preset: Preset = None,
-    stages: Stages = None,
-    mapping: Columns = None,
-    limit: Limit = None,
-    calibration: CalibrationFile = None,
-    mode: Mode = None,
-    assign: Assignments = None,
-    max_usd: MaxUsd = None,
-    max_tokens: MaxTokens = None,
-    max_calls: MaxCalls = None,
+    chain: ChainOptions,
+    caps: CapOptions,
     yes: Yes = False,
 ) -> None:
     """Find, fix or drop the bad rows of DATA, and export a clean set."""
-    settings = build_config(
-        config,
-        flags={
-            **flags_of(model, base_url, mapping, limit, mode, has_config=config is not None),
-            **caps_of(max_usd, max_tokens, max_calls),
-        },
-        stages=stages_of(stages),
-        preset=preset,
-        calibration=calibration,
-        assignments=assign or (),
-    )
+    settings = chain.settings(**caps.flags())
     show_models(settings)
     if not yes:
         refuse_unattended(settings, work="run")

@@ -27,6 +27,7 @@ from clear_pipeline.stages.filter import AboveMedian, Count, Filter, Keep, Quant
 
 End = Literal["low", "high"]
 """The cheap end of what may come, or the costly one."""
+ENDS: Final[tuple[End, End]] = ("low", "high")
 
 ByRow = dict[tuple[str, str], list[list[Asked]]]
 """By stage and role: the calls about each row, in the order of the rows."""

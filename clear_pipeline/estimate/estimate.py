@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from clear_pipeline.estimate.figures import Estimate
-from clear_pipeline.estimate.learning import Learnt, learn_from_trial
+from clear_pipeline.estimate.learning import Learnt
 from clear_pipeline.estimate.outlook import Outlook
 from clear_pipeline.estimate.pilot import Pace, pilot
 from clear_pipeline.estimate.sample import Sample, take
@@ -134,10 +134,7 @@ async def _tried(outlook: Outlook, pool: ModelPool, effort: Effort) -> tuple[Pac
     table = sample.table.take(pa.array(order[:PILOT_ROWS]))
     pace = await pilot(outlook.stages, table, pool, seconds=effort.seconds)
     with _answers(pool.cache_path) as answers:
-        if answers is None:
-            return pace, Learnt()
-        endpoints, counting = outlook.endpoints, outlook.counting
-        return pace, await learn_from_trial(outlook.stages, table, endpoints, counting, answers)
+        return pace, Learnt() if answers is None else await outlook.tried(table, answers)
 
 
 @contextmanager

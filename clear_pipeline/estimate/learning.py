@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, product
 from typing import Final
 
 import pyarrow as pa
 
-from clear_pipeline.estimate.chain import rehearse
+from clear_pipeline.estimate.chain import ENDS, ByRow, End, rehearse
 from clear_pipeline.estimate.counting import Counting
 from clear_pipeline.estimate.figures import Need, Span
 from clear_pipeline.estimate.rehearsal import Asked
@@ -132,97 +132,97 @@ class Learnt:
         )
 
 
-async def learn(
-    stages: Sequence[Stage],
-    table: pa.Table,
-    endpoints: Mapping[str, Endpoint],
-    counting: Mapping[str, Counting],
-    answers: Answers,
-) -> Learnt:
-    """Compare what the first rows took with what the rehearsal thinks of them.
+class Learning:
+    """Compares what rows took with what a rehearsal without answers thinks of them.
 
     Args:
         stages: Those left to run, in order.
-        table: Rows that the run asks about first.
         endpoints: By role.
         counting: By role.
-        answers: Of the run.
+        answers: That were given.
     """
-    real = await rehearse(stages, table, endpoints, answers=answers)
-    blind = await rehearse(stages, table, endpoints)
-    lessons = {}
-    for stage, role in real:
-        for verdicts in (True, False):
-            rows = _known(real[stage, role], verdicts=verdicts)
-            usage, calls = _taken(rows)
-            if calls >= ENOUGH:
-                thought = await _thought(
-                    blind[stage, role], rows, counting[role], verdicts=verdicts
-                )
-                lessons[stage, role, verdicts] = Lesson(calls, usage, thought)
-    return Learnt(lessons, identities={r: e.identity for r, e in endpoints.items()})
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        endpoints: Mapping[str, Endpoint],
+        counting: Mapping[str, Counting],
+        answers: Answers,
+    ) -> None:
+        self._stages = stages
+        self._endpoints = endpoints
+        self._counting = counting
+        self._answers = answers
+        self._identities = {role: endpoint.identity for role, endpoint in endpoints.items()}
+
+    async def from_run(self, table: pa.Table) -> Learnt:
+        """What the rows teach that a run asks about first: how many calls, tokens and words."""
+        real, blind = await self._rehearsed(table, answered=True), await self._rehearsed(table)
+        lessons = {}
+        for (stage, role), verdicts in product(real, (True, False)):
+            rows = _Answered.of(real[stage, role], verdicts=verdicts)
+            if rows.calls >= ENOUGH:
+                thought = await rows.thought(blind[stage, role], self._counting[role])
+                lessons[stage, role, verdicts] = Lesson(rows.calls, rows.usage, thought)
+        return Learnt(lessons, identities=self._identities)
+
+    async def from_trial(self, table: pa.Table) -> Learnt:
+        """How clear the verdicts of a pilot on these rows were, if there was time for them."""
+        real = await self._rehearsed(table, answered=True)
+        low, high = [await self._rehearsed(table, end=end) for end in ENDS]
+        tried = {}
+        for stage, role in real:
+            rows, counting = _Answered.of(real[stage, role], verdicts=True), self._counting[role]
+            if rows.calls:
+                clear = await rows.thought(low[stage, role], counting)
+                unclear = await rows.thought(high[stage, role], counting)
+                tried[stage, role] = Tried(rows.calls, rows.usage, clear, unclear)
+        return Learnt(tried=tried, identities=self._identities)
+
+    async def _rehearsed(
+        self, table: pa.Table, *, end: End = "low", answered: bool = False
+    ) -> ByRow:
+        answers = self._answers if answered else None
+        return await rehearse(self._stages, table, self._endpoints, end=end, answers=answers)
 
 
-async def learn_from_trial(
-    stages: Sequence[Stage],
-    table: pa.Table,
-    endpoints: Mapping[str, Endpoint],
-    counting: Mapping[str, Counting],
-    answers: Answers,
-) -> Learnt:
-    """How clear the verdicts of a pilot were.
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """Rows whose calls of one kind were answered, all of them.
 
-    Args:
-        stages: Those left to run, in order.
-        table: Rows that were tried, if there was time for them.
-        endpoints: By role.
-        counting: By role.
-        answers: Of the pilot.
+    Attributes:
+        places: Of the rows.
+        calls: About them.
+        usage: What these took.
+        verdicts: Whether they are verdicts, or all other calls.
     """
-    real = await rehearse(stages, table, endpoints, answers=answers)
-    ends = [await rehearse(stages, table, endpoints, end=end) for end in ("low", "high")]
-    tried = {}
-    for stage, role in real:
-        rows = _known(real[stage, role], verdicts=True)
-        usage, calls = _taken(rows)
-        if calls:
-            clear, unclear = [
-                await _thought(end[stage, role], rows, counting[role], verdicts=True)
-                for end in ends
-            ]
-            tried[stage, role] = Tried(calls, usage, clear, unclear)
-    return Learnt(tried=tried, identities={r: e.identity for r, e in endpoints.items()})
 
+    places: Sequence[int]
+    calls: int
+    usage: Usage
+    verdicts: bool
 
-def _known(rows: Sequence[Sequence[Asked]], *, verdicts: bool) -> dict[int, list[Asked]]:
-    """By the place of the row: its calls of one kind, if all of them were answered.
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[Asked]], *, verdicts: bool) -> _Answered:
+        """Find them in a rehearsal with answers.
 
-    Of rows that are asked about at once, those with clear verdicts are through first and are not
-    like the others. So rows count up to the last place by which `THROUGH` of them are.
-    """
-    calls = [[call for call in row if call.verdict == verdicts] for row in rows]
-    through = [all(call.usage is not None for call in row) for row in calls]
-    counts = enumerate(accumulate(through), start=1)
-    believed = max((place for place, count in counts if count >= THROUGH * place), default=0)
-    return {place: calls[place] for place in range(believed) if calls[place] and through[place]}
+        Of rows that are asked about at once, those with clear verdicts are through first and are
+        not like the others. So rows count up to the last place by which `THROUGH` of them are.
+        """
+        used = [[call.usage for call in row if call.verdict == verdicts] for row in rows]
+        through = [None not in row for row in used]
+        counts = enumerate(accumulate(through), start=1)
+        believed = max((place for place, count in counts if count >= THROUGH * place), default=0)
+        places = [place for place in range(believed) if used[place] and through[place]]
+        taken = [usage for place in places for usage in used[place] if usage is not None]
+        return cls(places, len(taken), sum(taken, Usage()), verdicts)
 
-
-def _taken(rows: Mapping[int, Sequence[Asked]]) -> tuple[Usage, int]:
-    """What the calls took, and how many they were."""
-    used = [call.usage for calls in rows.values() for call in calls if call.usage is not None]
-    return sum(used, Usage()), len(used)
-
-
-async def _thought(
-    blind: Sequence[Sequence[Asked]],
-    rows: Mapping[int, Sequence[Asked]],
-    counting: Counting,
-    *,
-    verdicts: bool,
-) -> Need:
-    """What a rehearsal without answers thinks of the same rows."""
-    calls = [call for place in rows for call in blind[place] if call.verdict == verdicts]
-    return sum(await counting.needs(calls), Need())
+    async def thought(self, blind: Sequence[Sequence[Asked]], counting: Counting) -> Need:
+        """What a rehearsal without answers thinks of the same rows."""
+        calls = [
+            call for place in self.places for call in blind[place] if call.verdict == self.verdicts
+        ]
+        return sum(await counting.needs(calls), Need())
 
 
 def _ratio(found: float, thought: float) -> float:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
 from clear_pipeline.config import EMBEDDER
-from clear_pipeline.estimate.chain import ByRow, rehearse
+from clear_pipeline.estimate.chain import ENDS, ByRow, rehearse
 from clear_pipeline.estimate.counting import Counting
 from clear_pipeline.estimate.figures import Estimate, ModelNote, Need, Span, StageEstimate
-from clear_pipeline.estimate.learning import Learnt, learn
+from clear_pipeline.estimate.learning import Learning, Learnt
 from clear_pipeline.estimate.pilot import Pace
 from clear_pipeline.estimate.rehearsal import Asked
 from clear_pipeline.estimate.remembered import Remembered
@@ -64,8 +66,14 @@ class Outlook:
         """What the answers teach."""
         if self.answers is None:
             return Learnt()
-        first = self.sample.first
-        return await learn(self.stages, first, self.endpoints, self.counting, self.answers)
+        return await self._learning(self.answers).from_run(self.sample.first)
+
+    async def tried(self, table: pa.Table, answers: Answers) -> Learnt:
+        """What the answers of a pilot on these rows teach."""
+        return await self._learning(answers).from_trial(table)
+
+    def _learning(self, answers: Answers) -> Learning:
+        return Learning(self.stages, self.endpoints, self.counting, answers)
 
     async def ends(self) -> list[ByRow]:
         """What is asked about the sample, at the cheap end and at the costly one."""
@@ -74,7 +82,7 @@ class Outlook:
             await rehearse(
                 self.stages, table, self.endpoints, end=end, total=total, answers=self.answers
             )
-            for end in ("low", "high")
+            for end in ENDS
         ]
 
     async def estimate(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from clear_pipeline.estimate import Estimate, Need, Span, StageEstimate, words
 from clear_pipeline.estimate.chain import rehearse, run_stage
 from clear_pipeline.estimate.counting import Counting
-from clear_pipeline.estimate.learning import Learnt, Lesson, Tried, learn
+from clear_pipeline.estimate.learning import Learning, Learnt, Lesson, Tried
 from clear_pipeline.estimate.rehearsal import Rehearsal
 from clear_pipeline.estimate.revised import Revised
 from clear_pipeline.estimate.sample import take
@@ -222,8 +222,9 @@ def test_of_rows_side_by_side_those_that_are_through_first_are_not_believed(
             for call in asked:
                 given = Answer(Choice(call.reply, "stop"), "m", Usage(prompt=10))
                 answers.write(question_hash("m", call.request), {0: given})
-    ends, counting = {"scorer": served}, {"scorer": Counting(served)}
-    learnt = asyncio.run(learn([stage], table(60), ends, counting, answers))
+    endpoints, counting = {"scorer": served}, {"scorer": Counting(served)}
+    learning = Learning([stage], endpoints, counting, answers)
+    learnt = asyncio.run(learning.from_run(table(60)))
     assert learnt.calls("m") == 68
     assert learnt.lessons["score", "scorer", True].usage == Usage(prompt=680)
     answers.close()
