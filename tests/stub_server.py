@@ -359,6 +359,15 @@ async def page(body: Body) -> web.StreamResponse:
     return web.Response(text="<html>It works!</html>", content_type="text/html")
 
 
+def written(text: str) -> Reply:
+    """Answer with this text, as JSON."""
+
+    async def reply(_: Body) -> web.StreamResponse:
+        return web.Response(text=text, content_type="application/json")
+
+    return reply
+
+
 async def truncated(body: Body) -> web.StreamResponse:
     """Answer with JSON that ends too early."""
     text = json.dumps(completion(body))

@@ -25,7 +25,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def fail(error: ClearPipelineError) -> None:
     """Print an error as it is: what, where and the fix, no traceback."""
-    errors.print(Text("error: ", style="bold red") + Text(str(error), style=""))
+    errors.print(Text("error: ", style="bold red") + Text(visible(str(error)), style=""))
 
 
 class Warnings(logging.Handler):

@@ -14,7 +14,6 @@ import httpx2
 import openai
 
 from clear_pipeline.errors import (
-    CallError,
     ClearPipelineError,
     UnreachableError,
     UsageError,
@@ -35,6 +34,7 @@ from clear_pipeline.llm.pace import Heard
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.wire import (
     Body,
+    NoAnswerError,
     parse_completion,
     parse_embedding,
     parse_usage,
@@ -121,7 +121,11 @@ class OpenAIChat:
 
     def parsed(self, reply: Body, request: ChatRequest, usage: Usage) -> Completion:
         """See `wire.parse_completion`; without the key, also where the reply has it in pieces."""
-        return spelled_without_key(parse_completion(reply, request, usage), self._key)
+        try:
+            completion = parse_completion(reply, request, usage)
+        except NoAnswerError as error:
+            raise self._errors.no_answer(reply) from error
+        return spelled_without_key(completion, self._key)
 
     async def translated(self, call: Awaitable[T]) -> T:
         """Await a call of `sdk`.
@@ -215,7 +219,10 @@ class OpenAIChat:
             raise UsageError(await self._unknown_model(error)) from None
         except FAILURES as error:
             raise self._errors.translated(error) from None
-        return parse_embedding(reply, usage)
+        try:
+            return parse_embedding(reply, usage)
+        except NoAnswerError as error:
+            raise self._errors.no_answer(reply, wanted="embedding") from error
 
     async def ask_root(self, path: str, body: Body) -> Body:
         """What the server answers at a path outside of the API; {} if that is nothing of use.
@@ -260,7 +267,8 @@ class OpenAIChat:
                 raise
             self._errors.key_worked = True
             if not isinstance(reply, dict):
-                raise CallError("garbled", self._errors.no_api(reply), transient=True)
+                wanted = "embedding" if path == "/embeddings" else "chat completion"
+                raise self._errors.no_answer(reply, wanted=wanted)
             usage = parse_usage(reply, per_choice=self._dialect.per_choice_usage)
             request.settle(usage)
         return reply, usage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from clear_pipeline.errors import CallError, ClearPipelineError, RunFailedError
 from clear_pipeline.llm.dialect import too_long
 from clear_pipeline.llm.keys import without_secrets
 from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.schema import JSON
 
 Failure: TypeAlias = openai.APIError | aiohttp.ClientError | ValueError | RecursionError
 FAILURES: Final = (openai.APIError, aiohttp.ClientError, ValueError, RecursionError)
@@ -19,6 +21,8 @@ FAILURES: Final = (openai.APIError, aiohttp.ClientError, ValueError, RecursionEr
 decoder's, of an answer that is no JSON or nested too deeply to be read."""
 
 _MESSAGE_LENGTH: Final = 300
+_SHOWN: Final = 100
+"""Characters of a reply that is no answer."""
 
 _CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
 _FILTER_CODES = {"content_filter", "content_policy_violation"}
@@ -69,10 +73,8 @@ class EndpointErrors:
                 return CallError(kind, said, transient=False)
             case UnicodeError():
                 return CallError("bad_request", f"not sendable as UTF-8: {said}", transient=False)
-            case aiohttp.ClientError():
-                return CallError("garbled", f"the reply is no HTTP: {said}", transient=True)
             case _:
-                return CallError("garbled", f"the reply is no JSON: {said}", transient=True)
+                return self._garbled(error)
 
     def said(self, error: BaseException) -> str:
         """The message in one line, cut, and without the key, which some servers repeat."""
@@ -108,13 +110,36 @@ class EndpointErrors:
             "or check the URL"
         )
 
-    def no_api(self, reply: object) -> str:
-        """What to tell about a reply that no such API gives."""
-        start = " ".join(str(reply).split())[:60]
-        return (
-            f"{self._settings.url} gave no JSON object but {start!r}; is an OpenAI-compatible API "
-            "there (its URL usually ends in /v1)?"
+    def no_answer(self, reply: JSON, *, wanted: str = "chat completion") -> CallError:
+        """A reply that no such API gives.
+
+        Args:
+            reply: Text, or another JSON value that came.
+            wanted: What should have come.
+        """
+        text = reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False)
+        return self._no_answer(f"this: {self._start(text)}" if text else "nothing", wanted=wanted)
+
+    def _garbled(self, error: Failure) -> CallError:
+        if isinstance(error, json.JSONDecodeError):
+            start = self._start(error.doc)
+            return self._no_answer(f"what is no JSON: {start}" if start else "nothing")
+        protocol = "HTTP" if isinstance(error, aiohttp.ClientError) else "JSON"
+        return self._no_answer(f"what is no {protocol} ({self.said(error)})")
+
+    def _no_answer(self, what: str, *, wanted: str = "chat completion") -> CallError:
+        return CallError(
+            "garbled",
+            f"{self._settings.url} answered no {wanted} but {what}; check base_url: that of an "
+            "OpenAI-compatible API usually ends in /v1",
+            transient=True,
         )
+
+    def _start(self, text: str) -> str:
+        """The first characters of what a server sent, without the key, harmless to a terminal."""
+        text = without_secrets(text, self._key)
+        start = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:_SHOWN])
+        return start if len(text) <= _SHOWN else f"{start} ..."
 
     def _redirected(self, error: openai.APIStatusError) -> str:
         """Where a redirect leads, as a base URL without user, password and query."""

@@ -25,6 +25,13 @@ _MOST_TOKENS: Final = 1 << 32
 """More than any request takes; sums of such counts, and of their prices, still fit 64 bits."""
 
 
+class NoAnswerError(CallError):
+    """A reply that is no answer of the API: it holds no choice, or no embedding."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("garbled", message, transient=True)
+
+
 def request_body(request: ChatRequest, model: str) -> Body:
     """The body for all samples of `request` in one call, without the token limit.
 
@@ -123,8 +130,9 @@ def parse_completion(reply: Body, request: ChatRequest, usage: Usage) -> Complet
     them again. An empty message is an answer.
 
     Raises:
-        CallError: `garbled`: there is no usable choice, or a log-probability is NaN. `bad_reply`:
-            a token of a message that was to be scored was not.
+        NoAnswerError: There is no usable choice.
+        CallError: `garbled`: a log-probability is NaN. `bad_reply`: a token of a message that was
+            to be scored was not.
     """
     choices = reply.get("choices")
     ordered = _ordered(choices if isinstance(choices, list) else [])
@@ -133,7 +141,7 @@ def parse_completion(reply: Body, request: ChatRequest, usage: Usage) -> Complet
     read = (_choice(c, keep, dictated=dictated) for c in ordered)
     parsed = [choice for choice in read if choice is not None]
     if not parsed:
-        raise CallError("garbled", "the reply holds no usable choice", transient=True)
+        raise NoAnswerError("the reply holds no usable choice")
     if request.score_from is not None:
         parsed = [_scored(reply, request.score_from)]
     return Completion(tuple(parsed[: len(request.samples)]), str(reply.get("model") or ""), usage)
@@ -153,12 +161,13 @@ def parse_embedding(reply: Body, usage: Usage) -> Completion:
     """The vector of an answer of /v1/embeddings, as the text of one choice: a JSON list.
 
     Raises:
-        CallError: `garbled`: there is no vector of finite numbers.
+        NoAnswerError: There is no vector.
+        CallError: `garbled`: not all of its numbers are finite.
     """
     data = reply.get("data")
     vector = _mapping(data[0]).get("embedding") if isinstance(data, list) and data else None
     if not isinstance(vector, list) or not vector:
-        raise CallError("garbled", "the reply holds no embedding", transient=True)
+        raise NoAnswerError("the reply holds no embedding")
     if not all(isinstance(v, int | float) and math.isfinite(v) for v in vector):
         raise CallError("garbled", "the embedding holds more than finite numbers", transient=True)
     choice = Choice(canonical_json(vector), "stop")

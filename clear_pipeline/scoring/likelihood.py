@@ -84,8 +84,7 @@ async def scores_text(model: ChatModel) -> bool:
         except CallError as error:
             if error.kind in TRANSIENT_KINDS:
                 raise RunFailedError(
-                    f"{model.identity} did not say whether it scores a given text ({error}); "
-                    "the same command asks again"
+                    f"{error}. No row has been asked about yet, and the same command asks again"
                 ) from error
             return error.kind not in {"bad_request", "bad_reply"}
         return True

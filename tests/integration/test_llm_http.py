@@ -143,13 +143,35 @@ def test_a_failure_has_its_kind_and_its_number_of_attempts(
     assert totals.failures == {kind: sent}
 
 
-def test_what_is_no_model_server_is_named_with_what_it_said() -> None:
-    """A page of HTML: the URL, the start of the page, and what the URL may lack."""
+@pytest.mark.parametrize(
+    ("fault", "start"),
+    [
+        (stub.page, "this: <html>It works!</html>; "),
+        (stub.written(""), "nothing; "),
+        (
+            stub.written("<p>\x1b[31m\n" + 200 * "z"),
+            r"what is no JSON: <p>\x1b[31m\n" + 91 * "z" + " ...; ",
+        ),
+        (
+            stub.written('{"detail": "no\\u001b", "é": 1}'),
+            r'this: {"detail": "no\u001b", "é": 1}; ',
+        ),
+        (stub.written('{"choices": []}'), 'this: {"choices": []}; '),
+        (stub.written("[1, 2]"), "this: [1, 2]; "),
+        (stub.nested, "what is no JSON (maximum recursion depth exceeded"),
+        (stub.no_http, "what is no HTTP (400, message="),
+    ],
+)
+def test_what_is_no_model_server_is_named_with_what_it_said(fault: stub.Reply, start: str) -> None:
+    """The URL, the first 100 characters of the answer, harmless, and what the URL may lack."""
     with StubServer() as server:
-        server.faults.extend([stub.page] * 3)
+        server.faults.extend([fault] * 3)
         error, _ = use(server, failing(ask()))
-        assert f"{server.url} gave no JSON object but '<html>It works!" in error.message
-    assert "usually ends in /v1" in error.message
+        assert error.message.startswith(f"{server.url} answered no chat completion but {start}")
+    assert error.kind == "garbled"
+    assert error.message.endswith(
+        "; check base_url: that of an OpenAI-compatible API usually ends in /v1"
+    )
 
 
 def test_retry_after_holds_back_every_request() -> None:

@@ -142,7 +142,7 @@ def test_an_outage_says_nothing_about_what_an_endpoint_can(kind: str) -> None:
     def script(request: ChatRequest, sample: int) -> Choice:
         raise CallError(kind, "down", transient=True)
 
-    with pytest.raises(RunFailedError, match=rf"{kind}: down.*the same command asks again"):
+    with pytest.raises(RunFailedError, match=rf"^{kind}: down.*the same command asks again"):
         asyncio.run(require_likelihood(ScriptedChat(script, capabilities=Capabilities())))
 
 
