@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from clear_pipeline.cli.console import Json, next_command, output, print_json
+from clear_pipeline.cli.groups import grouped
+from clear_pipeline.cli.labels import LabelOptions
 from clear_pipeline.errors import UsageError
 from clear_pipeline.report.next_commands import run_words
 from clear_pipeline.run import open_run
@@ -20,21 +22,18 @@ from clear_pipeline.run import open_run
 if TYPE_CHECKING:
     from clear_pipeline.calibration import Calibration
     from clear_pipeline.calibration.file import CorruptionFit, MarksFit
+    from clear_pipeline.evaluate import Labels
 
 
-def calibrate(  # noqa: PLR0913  # one parameter per option
+@grouped
+def calibrate(
     source: Annotated[Path, typer.Argument(help="A run, with --marks; or probe.parquet.")],
     out: Annotated[Path, typer.Option(help="The calibration file to write.")],
     *,
     marks: Annotated[
         Path | None, typer.Option(help="JSONL, JSON, CSV or Parquet with human marks.")
     ] = None,
-    id_column: Annotated[str, typer.Option("--id", help="Its column of row ids.")] = "id",
-    column: Annotated[str, typer.Option(help="Its column of labels.")] = "label",
-    weight: Annotated[
-        str | None, typer.Option(help="Its column of weights; `weight`, if it has one.")
-    ] = None,
-    bad: Annotated[str | None, typer.Option(help="The label of bad rows.")] = None,
+    meaning: LabelOptions,
     ranking: Annotated[
         Path | None, typer.Option(help="With marks: a file fitted on corruptions, to try too.")
     ] = None,
@@ -57,9 +56,7 @@ def calibrate(  # noqa: PLR0913  # one parameter per option
     else:
         if leave_out or preset:
             raise UsageError("--leave-out and --preset go with a probe, not with --marks")
-        fitted, remarks = _on_marks(
-            source, marks, ranking, names=(id_column, column, weight), bad=bad
-        )
+        fitted, remarks = _on_marks(source, meaning.read(marks), ranking)
     fitted.save(out)
     if fitted.marks is not None:
         _draw(fitted.marks, out.with_suffix(".svg"))
@@ -133,22 +130,10 @@ def _on_corruptions(
     )
 
 
-def _on_marks(
-    run: Path,
-    marks: Path,
-    ranking: Path | None,
-    *,
-    names: tuple[str, str, str | None],
-    bad: str | None,
-) -> tuple[Calibration, list[str]]:
+def _on_marks(run: Path, labels: Labels, ranking: Path | None) -> tuple[Calibration, list[str]]:
     from clear_pipeline.calibration import Calibration
-    from clear_pipeline.evaluate import read_labels  # scikit-learn: seconds
     from clear_pipeline.marking import calibrate_run
 
-    id_column, column, weight = names
-    labels = read_labels(
-        marks, id_column=id_column, label_column=column, bad=bad, weight_column=weight
-    )
     other = None if ranking is None else Calibration.read(ranking)
     return calibrate_run(open_run(run), labels, ranking=other)
 

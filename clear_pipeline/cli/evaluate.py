@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from clear_pipeline.cli.console import Json, RunPath, next_command, output, print_json
+from clear_pipeline.cli.groups import grouped
+from clear_pipeline.cli.labels import LabelOptions
 from clear_pipeline.errors import UsageError
 from clear_pipeline.report.next_commands import next_after
 from clear_pipeline.run import open_run
@@ -26,16 +28,12 @@ def _group() -> None:
 
 
 @evaluate_app.command()
-def scores(  # noqa: PLR0913  # one parameter per option
+@grouped
+def scores(
     run: RunPath,
     labels: Annotated[Path, typer.Option(help="JSONL, JSON, CSV or Parquet with marks.")],
     *,
-    id_column: Annotated[str, typer.Option("--id", help="Its column of row ids.")] = "id",
-    column: Annotated[str, typer.Option(help="Its column of labels.")] = "label",
-    weight: Annotated[
-        str | None, typer.Option(help="Its column of weights; `weight`, if it has one.")
-    ] = None,
-    bad: Annotated[str | None, typer.Option(help="The label of bad rows.")] = None,
+    meaning: LabelOptions,
     where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE, only such rows.")] = None,
     score: Annotated[
         str | None, typer.Option(help="Put first; the most refined one by default.")
@@ -43,17 +41,9 @@ def scores(  # noqa: PLR0913  # one parameter per option
     as_json: Json = False,
 ) -> None:
     """AUROC and average precision of each score, with intervals and trivial baselines."""
-    from clear_pipeline.evaluate import evaluate_scores, read_labels  # scikit-learn: seconds
+    from clear_pipeline.evaluate import evaluate_scores  # scikit-learn: seconds
 
-    conditions = dict(_condition(text) for text in where or ())
-    marks = read_labels(
-        labels,
-        id_column=id_column,
-        label_column=column,
-        bad=bad,
-        where=conditions,
-        weight_column=weight,
-    )
+    marks = meaning.read(labels, where=dict(_condition(text) for text in where or ()))
     opened = open_run(run)
     report = evaluate_scores(opened, marks, score=score)
     if as_json:
