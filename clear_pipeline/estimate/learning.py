@@ -7,7 +7,7 @@ verdicts that are asked again, the length of what the model writes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, product
 from typing import Final
@@ -19,7 +19,7 @@ from clear_pipeline.estimate.counting import Counting
 from clear_pipeline.estimate.figures import Need, Span
 from clear_pipeline.estimate.rehearsal import Asked
 from clear_pipeline.llm.answers import Answers
-from clear_pipeline.llm.base import Usage
+from clear_pipeline.llm.base import ChatRequest, Usage
 from clear_pipeline.model_pool import Endpoint
 from clear_pipeline.stages.base import Stage
 
@@ -68,38 +68,57 @@ class Tried:
     Attributes:
         calls: Calls about these rows.
         usage: What they took.
+        first: What those of them took that come before it is known whether a verdict is clear.
         clear: What they would have taken with nothing but clear verdicts.
         unclear: What they would have taken without a clear one.
     """
 
     calls: int
     usage: Usage
+    first: Usage
     clear: Need
     unclear: Need
 
-    @property
-    def share(self) -> Span:
-        """Of unclear verdicts: the 95 % interval (Wilson)."""
+    def correct(self, need: Need) -> Need:
+        """The need with as many unclear verdicts as there may be.
+
+        Calls and tokens have a share each: verdicts on short parts may be unclear more often.
+        """
+        first, used, clear, unclear = self.first, self.usage, self.clear, self.unclear
+        least, most = clear.calls.low, unclear.calls.high
+        calls = self._between(need.calls, least, most, first=least, used=self.calls)
+        least, most = clear.prompt.low, unclear.prompt.high
+        prompt = self._between(need.prompt, least, most, first=first.prompt, used=used.prompt)
+        least, most = clear.completion.low, unclear.completion.high
+        written = self._between(
+            need.completion, least, most, first=first.completion, used=used.completion
+        )
+        return Need(calls, prompt, prompt * _ratio(used.cached, used.prompt), written)
+
+    def _between(self, need: Span, least: float, most: float, *, first: float, used: float) -> Span:
+        """From its low end as far towards its high end as the tried rows went, roughly.
+
+        Args:
+            need: As it was thought.
+            least: What the tried rows were thought to take at the low end,
+            most: at the high end.
+            first: What they took for sure, where `least` was thought;
+            used: with all that unclear verdicts took more.
+        """
+        size = _ratio(first, least)
+        more = size * (most - least)
+        share = self._interval((used - first) / more if more > 0 else 0.0)
+        wide = need.high - need.low
+        return Span(need.low + share.low * wide, need.low + share.high * wide) * size
+
+    def _interval(self, share: float) -> Span:
+        """The 95 % interval (Wilson) of a share that was found in these rows."""
         from scipy.stats import binomtest  # a second of import
 
         questions = round(self.clear.calls.low)
-        more = self.unclear.calls.high - questions
-        share = (self.calls - questions) / more if more > 0 else 0.0
         count = round(min(max(share, 0.0), 1.0) * questions)
         interval = binomtest(count, questions).proportion_ci(method="wilson")
         return Span(float(interval.low), float(interval.high))
-
-    def correct(self, need: Need) -> Need:
-        """The need with as many unclear verdicts as there may be."""
-        share = self.share
-
-        def between(span: Span) -> Span:
-            wide = span.high - span.low
-            return Span(span.low + share.low * wide, span.low + share.high * wide)
-
-        prompt = between(need.prompt)
-        cached = prompt * _ratio(self.usage.cached, self.usage.prompt)
-        return Need(between(need.calls), prompt, cached, between(need.completion))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +195,8 @@ class Learning:
             if rows.calls:
                 clear = await rows.thought(low[stage, role], counting)
                 unclear = await rows.thought(high[stage, role], counting)
-                tried[stage, role] = Tried(rows.calls, rows.usage, clear, unclear)
+                first = rows.first(low[stage, role])
+                tried[stage, role] = Tried(rows.calls, rows.usage, first, clear, unclear)
         return Learnt(tried=tried, identities=self._identities)
 
     async def _rehearsed(
@@ -191,15 +211,11 @@ class _Answered:
     """Rows whose calls of one kind were answered, all of them.
 
     Attributes:
-        places: Of the rows.
-        calls: About them.
-        usage: What these took.
+        used: By the place of the row: what its calls took.
         verdicts: Whether they are verdicts, or all other calls.
     """
 
-    places: Sequence[int]
-    calls: int
-    usage: Usage
+    used: Mapping[int, Mapping[ChatRequest, Usage]]
     verdicts: bool
 
     @classmethod
@@ -209,20 +225,43 @@ class _Answered:
         Of rows that are asked about at once, those with clear verdicts are through first and are
         not like the others. So rows count up to the last place by which `THROUGH` of them are.
         """
-        used = [[call.usage for call in row if call.verdict == verdicts] for row in rows]
-        through = [None not in row for row in used]
+        calls = [[call for call in row if call.verdict == verdicts] for row in rows]
+        used = [{c.request: c.usage for c in row if c.usage is not None} for row in calls]
+        through = [all(call.usage is not None for call in row) for row in calls]
         counts = enumerate(accumulate(through), start=1)
         believed = max((place for place, count in counts if count >= THROUGH * place), default=0)
-        places = [place for place in range(believed) if used[place] and through[place]]
-        taken = [usage for place in places for usage in used[place] if usage is not None]
-        return cls(places, len(taken), sum(taken, Usage()), verdicts)
+        places = (place for place in range(believed) if calls[place] and through[place])
+        return cls({place: used[place] for place in places}, verdicts)
+
+    @property
+    def calls(self) -> int:
+        """How many there are."""
+        return sum(map(len, self.used.values()))
+
+    @property
+    def usage(self) -> Usage:
+        """What they took."""
+        return sum((usage for row in self.used.values() for usage in row.values()), Usage())
+
+    def first(self, blind: Sequence[Sequence[Asked]]) -> Usage:
+        """What those of them took that a rehearsal without answers makes as well."""
+        return sum(
+            (
+                self.used[place][call.request]
+                for place, call in self._also(blind)
+                if call.request in self.used[place]
+            ),
+            Usage(),
+        )
 
     async def thought(self, blind: Sequence[Sequence[Asked]], counting: Counting) -> Need:
         """What a rehearsal without answers thinks of the same rows."""
-        calls = [
-            call for place in self.places for call in blind[place] if call.verdict == self.verdicts
-        ]
-        return sum(await counting.needs(calls), Need())
+        return sum(await counting.needs([call for _, call in self._also(blind)]), Need())
+
+    def _also(self, blind: Sequence[Sequence[Asked]]) -> Iterator[tuple[int, Asked]]:
+        """The calls of the kind about the same rows, with the place of the row."""
+        for place in self.used:
+            yield from ((place, call) for call in blind[place] if call.verdict == self.verdicts)
 
 
 def _ratio(found: float, thought: float) -> float:

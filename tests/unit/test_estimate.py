@@ -197,13 +197,25 @@ def test_what_was_answered_corrects_what_is_left() -> None:
 def test_a_few_verdicts_tell_only_roughly_how_many_are_unclear() -> None:
     """Four of eight, each for two more calls: Wilson's interval of 0.5 is 0.215 to 0.785."""
     clear, unclear = Need(Span(8, 8)), Need(Span(24, 24))
-    tried = Tried(16, Usage(prompt=100, cached=50), clear, unclear)
-    assert [tried.share.low, tried.share.high] == pytest.approx([0.2152, 0.7848], abs=1e-4)
-    found = tried.correct(Need(Span(10, 30), Span(100, 300), Span(0, 9), Span(10, 10)))
+    tried = Tried(16, Usage(), Usage(), clear, unclear)
+    found = tried.correct(Need(Span(10, 30), completion=Span(10, 10)))
     assert [found.calls.low, found.calls.high] == pytest.approx([14.304, 25.696], abs=1e-2)
-    assert found.prompt.high == pytest.approx(10 * found.calls.high)
-    assert found.cached.low == pytest.approx(found.prompt.low / 2)
     assert found.completion == Span(10, 10)
+
+
+def test_unclear_verdicts_on_short_parts_take_less_than_their_share() -> None:
+    """Of eight questions, 800 tokens by our count and 1,200 by the server's, four are unclear.
+
+    They are short and take 600 more, a quarter of the 2,400 that all eight would take. Wilson's
+    interval of 2 in 8 is 0.0715 to 0.5907: 100 to 300 tokens are 1.5 times 114.3 to 218.1.
+    """
+    clear = Need(Span(8, 8), Span(800, 800))
+    unclear = Need(Span(24, 24), Span(2_400, 2_400))
+    tried = Tried(16, Usage(prompt=1_800, cached=900), Usage(prompt=1_200), clear, unclear)
+    found = tried.correct(Need(Span(10, 30), Span(100, 300), Span(0, 9)))
+    assert [found.prompt.low, found.prompt.high] == pytest.approx([171.4, 327.2], abs=0.1)
+    assert found.cached.low == pytest.approx(found.prompt.low / 2)
+    assert [found.calls.low, found.calls.high] == pytest.approx([14.304, 25.696], abs=1e-2)
 
 
 def test_of_rows_side_by_side_those_that_are_through_first_are_not_believed(
