@@ -16,7 +16,7 @@ from aiohttp import web
 
 from clear_pipeline import __version__
 from clear_pipeline.cli import app
-from stub_server import Body, StubServer, answer
+from stub_server import Body, StubServer, answer, page
 
 DEMO = Path(__file__).parents[2] / "data" / "demo"
 SECRET = "sk-never-written-anywhere"
@@ -148,6 +148,18 @@ def test_dead_server_is_one_line_and_resumable(tmp_path: Path, server: StubServe
     (line,) = [text for text in result.stderr.splitlines() if text.startswith("error:")]
     assert dead in line
     assert run_demo(server.url, out).returncode == 0
+
+
+def test_an_address_that_is_no_api_is_told_by_what_it_answers(tmp_path: Path) -> None:
+    """The first line that is wrong: what was answered, and what to check; no talk of abilities."""
+    with StubServer(page) as website:
+        result = run_demo(website.url, tmp_path / "run", "--set", "models.scorer.backoff_s=0.01")
+    assert result.returncode == 1
+    assert (
+        f"error: garbled: {website.url} answered no chat completion but this: "
+        "<html>It works!</html>; check base_url: that of an OpenAI-compatible API usually ends in "
+        "/v1. No row has been asked about yet, and the same command asks again"
+    ) in result.stderr.splitlines()
 
 
 @pytest.mark.parametrize(

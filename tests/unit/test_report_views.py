@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from clear_pipeline.cli.console import fail, next_command
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.scripted import ScriptedChat
@@ -68,6 +69,17 @@ def test_hostile_texts_reach_no_terminal(hostile: Run) -> None:
     assert not {c for c in text if unicodedata.category(c) in {"Cc", "Cs"}} - {"\n"}
     assert "[bold red]markup[/bold red]" in text
     assert "[bold]data[ [red]" in text
+
+
+def test_what_a_server_said_reaches_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """An error may repeat it, a suggested command the id of a row."""
+    fail(UsageError("it said \x1b[31mred"))
+    next_command("explain \x1b[31mred")
+    shown = capsys.readouterr()
+    assert (shown.err, shown.out) == (
+        "error: it said \\x1b[31mred\n",
+        "next: explain \\x1b[31mred\n",
+    )
 
 
 def test_hostile_texts_are_valid_json(hostile: Run) -> None:
