@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,6 +44,7 @@ class Pipeline:
         models: Ready models by role instead of the configured ones (a `ScriptedChat`, or your
             own `ChatModel`); their answers are cached like any other.
         progress: Where long steps report; silent by default.
+        when_checked: Called once all is checked that can be without a model, before the stages.
         before_calls: Told, before the first call of a run, what is left to ask; raises to stop it.
             With it, `progress` is told once more what the run takes, after its first 50 calls.
 
@@ -59,9 +60,11 @@ class Pipeline:
         *,
         models: Mapping[str, ChatModel] | None = None,
         progress: Progress | None = None,
+        when_checked: Callable[[], None] | None = None,
         before_calls: Tell | None = None,
     ) -> None:
         self.config = config
+        self._when_checked = when_checked or (lambda: None)
         self._before_calls = before_calls
         self._models = dict(models or {})
         self._progress = progress or SilentProgress()
@@ -112,6 +115,7 @@ class Pipeline:
             work = self._work(manifest, store, log, None)
             try:
                 work.pool.records(self.config.stages)  # refuses what a run would refuse
+                self._when_checked()
                 for position, stage in enumerate(self.config.stages):
                     earlier, left = work.manifest.chain[:position], self.config.stages[position:]
                     if stage.roles():
@@ -138,6 +142,7 @@ class Pipeline:
             work = self._work(manifest, store, log, batches)
             try:
                 manifest.models = work.pool.records(self.config.stages)
+                self._when_checked()
                 foresight = Foresight(work, self._before_calls)
                 for position in range(len(self.config.stages)):
                     await run_in_rounds(self.config.stages, position, work, foresight)

@@ -26,6 +26,8 @@ def introduce(config: Config, *, yes: bool, work: str) -> None:
     Raises:
         UsageError: The work is priced and there is nobody to ask.
     """
+    if not yes:
+        refuse_unattended(config, work=work)
     show_models(config)
     if not yes:
         ask(config, work=work)

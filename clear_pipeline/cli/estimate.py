@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -37,11 +38,12 @@ def estimate(
 ) -> None:
     """Say what a run of DATA with these options would ask for, without a paid call."""
     settings = chain.settings()
-    if not as_json:
-        show_models(settings)
-    found = Pipeline(settings, progress=TerminalProgress(errors)).estimate(
-        data, out=out, effort=replace(THOROUGH, rows=rows)
+    pipeline = Pipeline(
+        settings,
+        progress=TerminalProgress(errors),
+        when_checked=None if as_json else partial(show_models, settings),
     )
+    found = pipeline.estimate(data, out=out, effort=replace(THOROUGH, rows=rows))
     if as_json:
         print_json(found.to_json())
         return

@@ -38,7 +38,6 @@ def run(
 ) -> None:
     """Find, fix or drop the bad rows of DATA, and export a clean set."""
     settings = chain.settings(**caps.flags())
-    show_models(settings)
     if not yes:
         refuse_unattended(settings, work="run")
     finished = _finished(settings, data, out, yes=yes)
@@ -53,6 +52,7 @@ def _finished(settings: Config, data: Path, out: Path, *, yes: bool) -> Run:
     pipeline = Pipeline(
         settings,
         progress=TerminalProgress(errors),
+        when_checked=partial(show_models, settings),
         before_calls=partial(_announce, config=settings, yes=yes),
     )
     try:

@@ -174,6 +174,12 @@ def test_an_address_that_is_no_api_is_told_by_what_it_answers(tmp_path: Path) ->
         (["run", str(DEMO), "--out", "OUT", "--model", "gpt-x"], "prices that are not known"),
         (["run", str(DEMO), "--out", "OUT", "--model", "gpt-4.1-mini"], "prices of genai-prices"),
         (["run", str(DEMO), "--out", "OUT", "--stages", ""], "--stages names no stage"),
+        (
+            ["run", str(DEMO / "faq.csv"), "--out", "OUT", "--map", "prompt=x,response=y"],
+            "map: no file",
+        ),
+        (["run", str(DEMO.parent / "demo.key.csv"), "--out", "OUT"], "no usable row"),
+        (["estimate", "nowhere"], "no such file or directory"),
         (["export", "RUN", "--out", "RUN"], "RUN/export; name another directory"),
         (["export", "RUN", "--out", "RUN/report.html"], "is a file, name a directory"),
         (["status", "OUT"], "no run here"),
@@ -191,6 +197,7 @@ def test_wrong_usage_is_exit_two(
     assert result.returncode == 2
     assert _placed(expected, places) in result.stderr
     assert "Traceback" not in result.stderr
+    assert "model: " not in result.stderr
 
 
 def _placed(text: str, places: dict[str, str]) -> str:
