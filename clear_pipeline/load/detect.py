@@ -10,9 +10,10 @@ from pathlib import Path
 
 from clear_pipeline.formats import Format, Record
 from clear_pipeline.formats.base import shown
-from clear_pipeline.load.arrow_reader import read_arrow, read_parquet
+from clear_pipeline.load.arrow_reader import read_arrow
 from clear_pipeline.load.events import FileError, Source, UnknownColumnsError
 from clear_pipeline.load.json_reader import read_json
+from clear_pipeline.load.parquet_reader import read_parquet
 from clear_pipeline.load.settings import LoadSettings
 from clear_pipeline.load.streams import BOM, chunks, compression, lines
 from clear_pipeline.load.text_readers import header, read_csv, read_jsonl
@@ -91,7 +92,8 @@ def _binary(path: Path, head: bytes, codec: str | None, settings: LoadSettings) 
         return Source("parquet", read_parquet(path, max_expansion=settings.max_expansion))
     if columnar:
         stream = not head.startswith(b"ARROW1")
-        return Source("arrow", read_arrow(path, stream=stream))
+        rows = read_arrow(path, stream=stream, max_expansion=settings.max_expansion)
+        return Source("arrow", rows)
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise FileError(f"not a dataset: {what}")

@@ -13,7 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from clear_pipeline.load.arrow_reader import BATCH_ROWS, read_batches, read_records
+from clear_pipeline.load.arrow_rows import read_batches, read_records
+from clear_pipeline.load.arrow_size import BATCH_ROWS
 from clear_pipeline.load.events import Event, Raw, Source
 from clear_pipeline.load.rows import load_rows
 from clear_pipeline.load.settings import LoadSettings

@@ -28,22 +28,37 @@ def compression(start: bytes) -> str | None:
     return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
 
 
-def bounded(size: int, read: int, max_expansion: int) -> None:
-    """Refuse a file that becomes far more than its size: a bomb, or damage.
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How much a file may become; more is a bomb, or damage.
 
-    Args:
+    Attributes:
         size: Bytes of the file.
-        read: Bytes that it has become so far.
         max_expansion: How many times its size it may become; `FREE_BYTES` are always allowed.
-
-    Raises:
-        FileError: It became more.
     """
-    if read > max(FREE_BYTES, size * max_expansion):
-        raise FileError(
-            f"decompresses to more than {max_expansion} times its size (load.max_expansion); "
-            "decompress it yourself if it is what you want"
-        )
+
+    size: int
+    max_expansion: int
+
+    def allows(self, become: int) -> bool:
+        """Whether it may become so many bytes."""
+        return become <= max(FREE_BYTES, self.size * self.max_expansion)
+
+    def check(self, become: int, *, place: str = "") -> None:
+        """Refuse what becomes more than it may.
+
+        Args:
+            become: Bytes that the file has become so far, or is known to become.
+            place: Where in the file, such as `row group 2`.
+
+        Raises:
+            FileError: It is too much; the message begins with the place.
+        """
+        if not self.allows(become):
+            raise FileError(
+                f"{place}{': ' if place else ''}decompresses to more than {self.max_expansion} "
+                "times its size (load.max_expansion); decompress it yourself if it is what you want"
+            )
 
 
 def chunks(path: Path, *, max_expansion: int) -> Iterator[bytes]:
@@ -51,13 +66,13 @@ def chunks(path: Path, *, max_expansion: int) -> Iterator[bytes]:
 
     Args:
         path: The file.
-        max_expansion: See `bounded`.
+        max_expansion: See `Bound`.
 
     Raises:
         FileError: The file cannot be read, breaks off, or is a bomb; what came before was yielded.
     """
     try:
-        size, done = path.stat().st_size, 0
+        bound, done = Bound(path.stat().st_size, max_expansion), 0
         with path.open("rb") as file:
             codec = compression(file.read(4))
             file.seek(0)
@@ -73,7 +88,7 @@ def chunks(path: Path, *, max_expansion: int) -> Iterator[bytes]:
                 read = file.read
             while chunk := read(CHUNK):
                 done += len(chunk)
-                bounded(size, done, max_expansion)
+                bound.check(done)
                 yield chunk
     except (OSError, EOFError, zlib.error) as error:
         raise FileError(_said(error)) from error

@@ -15,7 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from clear_pipeline.config import build_config
-from clear_pipeline.load import Problem, Skipped
+from clear_pipeline.load import (
+    LoadedShard,
+    LoadSettings,
+    Problem,
+    Quarantined,
+    Skipped,
+    discover,
+)
 from clear_pipeline.load.streams import FREE_BYTES
 from clear_pipeline.pipeline import Pipeline
 from loading import ALPACA, events, jsonl, of, rows
@@ -78,6 +85,128 @@ def test_a_value_that_a_dictionary_repeats_is_a_bomb_too(tmp_path: Path) -> None
     assert path.stat().st_size < FREE_BYTES // 1000
     (skipped,) = of(Skipped, events(path))
     assert BOMB in skipped.reason
+
+
+def test_texts_that_stand_for_many_are_measured_row_by_row(tmp_path: Path) -> None:
+    """A text of 1.5 MiB that sixty rows begin with: of those within 64 MiB, 42, each is told."""
+    path = tmp_path / "rows.parquet"
+    table = pa.table({"prompt": ["a" * (3 << 19)] * 60, "completion": ["b"] * 60})
+    encoding = {"prompt": "DELTA_BYTE_ARRAY"}
+    pq.write_table(table, path, compression="zstd", use_dictionary=False, column_encoding=encoding)
+    found = events(path)
+    (problem,) = of(Problem, found)
+    assert problem.reason.startswith(f"row group 1: {BOMB}")
+    told = [row.line for row in of(Quarantined, found)]
+    assert told == list(range(1, len(told) + 1))
+    assert 0 < len(told) <= 42
+
+
+@pytest.mark.parametrize("lists", [False, True], ids=["column", "lists"])
+def test_a_long_text_among_short_ones_is_no_bomb(tmp_path: Path, lists: bool) -> None:  # noqa: FBT001
+    """One of 100 KB in a dictionary beside a thousand others could be 100 MB, but is not."""
+    path = tmp_path / "rows.parquet"
+    prompts = [None if n % 7 == 3 else f"{n % 100}?" for n in range(1000)]
+    prompts[0] = "a" * 100_000
+    columns = [{"prompt": text, "completion": "b"} for text in prompts]
+    turns = [
+        [{"role": "user", "content": text}, {"role": "assistant", "content": "b"}]
+        for text in prompts
+    ]
+    table = [{"messages": turn} for turn in turns] if lists else columns
+    pq.write_table(pa.Table.from_pylist(table), path, compression="zstd", row_group_size=600)
+    assert path.stat().st_size < FREE_BYTES // 1000
+    found = events(path)
+    assert [json.loads(row["original"]) for row in rows(found)] == [
+        row for row, text in zip(table, prompts, strict=True) if text
+    ]
+    assert len(of(Quarantined, found)) == prompts.count(None)
+
+
+FLIPS = """
+import sys
+from pathlib import Path
+from clear_pipeline.load import LoadSettings, discover
+
+path = Path(sys.argv[1])
+whole = path.read_bytes()
+for at in range(len(whole) - 8 - int.from_bytes(whole[-8:-4], "little"), len(whole)):
+    for changed in (whole[at] ^ 1, whole[at] ^ 0x40):
+        path.write_bytes(whole[:at] + bytes([changed]) + whole[at + 1 :])
+        assert list(discover(path).inputs[0].load(LoadSettings())), at
+print("done")
+"""
+
+
+def test_no_change_to_the_footer_of_a_parquet_file_ends_the_process(tmp_path: Path) -> None:
+    """Whatever byte of it is another, rows or a reason come; Arrow itself may abort."""
+    path = tmp_path / "rows.parquet"
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    pq.write_table(pa.table({"messages": [turns] * 9}), path, store_schema=False)
+    command = [sys.executable, "-c", FLIPS, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.stdout == "done\n", done.stderr[:2000]
+
+
+def arrow(path: Path, *batches: pa.RecordBatch, codec: str | None = None) -> None:
+    options = pa.ipc.IpcWriteOptions(compression=codec)
+    with pa.ipc.new_file(str(path), batches[0].schema, options=options) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def pairs(prompts: pa.Array) -> pa.RecordBatch:
+    return pa.record_batch({"prompt": prompts, "completion": ["b"] * len(prompts)})
+
+
+@pytest.mark.parametrize("codec", ["zstd", "lz4"])
+def test_arrow_batches_are_looked_at_before_they_are_decompressed(
+    tmp_path: Path, codec: str
+) -> None:
+    """65 MiB of equal letters in the second batch: the rows of the first are kept."""
+    path = tmp_path / "rows.arrow"
+    bomb = pairs(pa.array(["a" * (1 << 20)] * 65))
+    arrow(path, pairs(pa.array(["One?", "Two?"])), bomb, codec=codec)
+    assert path.stat().st_size < 65 << 13
+    found = events(path, max_expansion=1)
+    (problem,) = of(Problem, found)
+    assert problem.reason.startswith("record batch 2: decompresses to more than 1 times its size")
+    assert [row["line"] for row in rows(found)] == [1, 2]
+
+
+def test_a_text_that_an_arrow_dictionary_repeats_is_a_bomb_too(tmp_path: Path) -> None:
+    """64 KiB in two thousand rows are 125 MiB out of 80 KB."""
+    path = tmp_path / "rows.arrow"
+    indices = pa.array([0] * 2000, pa.int8())
+    arrow(path, pairs(pa.DictionaryArray.from_arrays(indices, ["a" * (1 << 16)])))
+    (skipped,) = of(Skipped, events(path))
+    assert skipped.reason.startswith(f"record batch 1: {BOMB}")
+
+
+def test_a_giant_arrow_batch_is_not_taken_into_memory(tmp_path: Path) -> None:
+    """Of 96 MiB in one batch only the rows that are looked at are copied out of the file."""
+    path = tmp_path / "rows.arrow"
+    arrow(path, pairs(pa.array([f"{n:04}" * (1 << 15) for n in range(768)])))
+    before = pa.total_allocated_bytes()
+    most = count = 0
+    for event in discover(path).inputs[0].load(LoadSettings()):
+        count += event.table.num_rows if isinstance(event, LoadedShard) else 0
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert count == 768
+    assert most < 32 << 20
+
+
+def test_an_arrow_file_with_fewer_batches_than_its_index_says_so(tmp_path: Path) -> None:
+    """No row goes missing in silence: those that are there are kept, and the file is named."""
+    path = tmp_path / "rows.arrow"
+    arrow(path, pairs(pa.array(["One?"])), pairs(pa.array(["Two?"])))
+    data = bytearray(path.read_bytes())
+    begin = data.index(b"\xff\xff\xff\xff", data.index(b"One?"))
+    data[begin + 4 : begin + 8] = bytes(4)  # a message of no length ends the stream
+    path.write_bytes(data)
+    found = events(path)
+    assert [row["line"] for row in rows(found)] == [1]
+    (problem,) = of(Problem, found)
+    assert problem.reason == "cannot be read as Arrow: of 2 record batches 1 are there"
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "json"])

@@ -97,6 +97,36 @@ def _parquet(path: Path) -> None:
     pq.write_table(table, path, compression="zstd", use_dictionary=False, write_batch_size=1)
 
 
+def _repeated(uses: int) -> pa.DictionaryArray:
+    """One text of 1.5 MiB, used again and again."""
+    return pa.DictionaryArray.from_arrays(pa.array([0] * uses, pa.int32()), ["x" * (3 << 19)])
+
+
+def _dictionary(path: Path) -> None:
+    """1.5 GiB in 1,000 rows out of a few hundred bytes, all of it in the first batch."""
+    table = pa.table({"prompt": _repeated(1000), "completion": ["b"] * 1000})
+    pq.write_table(table, path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 2000
+
+
+def _dictionary_in_one_row(path: Path) -> None:
+    """The same in the turns of a single conversation."""
+    turns = pa.StructArray.from_arrays(
+        [pa.array(["user"] * 1000), _repeated(1000)], ["role", "content"]
+    )
+    table = pa.table({"messages": pa.ListArray.from_arrays([0, 1000], turns)})
+    pq.write_table(table, path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 2000
+
+
+def _packed_batch(path: Path) -> None:
+    """144 MiB of equal letters in the one batch of an Arrow file."""
+    table = pa.table({"prompt": ["x" * (1 << 20)] * 144, "completion": ["b"] * 144})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(str(path), table.schema, options=options) as writer:
+        writer.write_table(table)
+
+
 @pytest.mark.parametrize(
     ("write", "expected"),
     [
@@ -105,12 +135,15 @@ def _parquet(path: Path) -> None:
         (_long_nesting, "1 1 FileFacts 1 Quarantined 1 Problem"),
         (_blank_lines, "2 1 FileFacts"),
         (_parquet, "0 1 FileFacts 72 Quarantined"),
+        (_dictionary, "0 1 Skipped"),
+        (_dictionary_in_one_row, "0 1 Skipped"),
+        (_packed_batch, "0 1 Skipped"),
     ],
 )
 def test_memory_does_not_grow_with_the_input(
     write: Callable[[Path], None], expected: str, tmp_path: Path
 ) -> None:
-    """144 MiB in one line, item, nesting or row group are read within 100 MiB."""
+    """144 MiB or more in a line, item, nesting, row group or batch: within 100 MiB."""
     path = tmp_path / "data"
     write(path)
 
