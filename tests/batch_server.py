@@ -12,18 +12,17 @@ A batch moves one state further each time that it is looked at.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from aiohttp import web
 
-from stub_server import Body, Reply, answer, completion
+from loopback import LoopbackServer, sent_key
+from stub_server import Body, Reply, answer, completion, status
 
 Outcome = Literal["answer", "fail", "expire", "lose"]
 """answer: in the output file. fail: HTTP 500 in the error file. expire: `batch_expired` there.
@@ -78,7 +77,7 @@ class Batch:
         }  # fmt: skip
 
 
-class BatchServer:
+class BatchServer(LoopbackServer):
     """Serves /v1/files, /v1/batches and /v1/chat/completions from a thread of its own.
 
     Args:
@@ -106,11 +105,9 @@ class BatchServer:
     """
 
     def __init__(self, *, seed: int = 0) -> None:
-        self._started = threading.Event()
-        self._loop = asyncio.new_event_loop()
+        super().__init__()
         self._random = random.Random(seed)
         self._numbers = 0
-        self.port = 0
         self.course: tuple[str, ...] = COURSE
         self.outcome: Callable[[str, int], Outcome] = lambda _, __: "answer"
         self.reply: Callable[[Body], Body] = completion
@@ -131,23 +128,7 @@ class BatchServer:
         self.keys: set[str] = set()
         self.hosts: Counter[str] = Counter()
 
-    @property
-    def url(self) -> str:
-        """Base URL to ask at."""
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        self._started.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+    def _app(self) -> web.Application:
         app = web.Application(client_max_size=1 << 28, middlewares=[self._faulty])
         app.router.add_post("/v1/files", self._upload)
         app.router.add_get("/v1/files", self._list_files)
@@ -157,19 +138,12 @@ class BatchServer:
         app.router.add_get("/v1/batches/{id}", self._retrieve)
         app.router.add_post("/v1/batches/{id}/cancel", self._cancel)
         app.router.add_post("/v1/chat/completions", self._chat)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        self._loop.run_until_complete(runner.setup())
-        self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
-        self.port = runner.addresses[0][1]
-        self._started.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
+        return app
 
     @web.middleware
     async def _faulty(self, request: web.Request, handler: Any) -> web.StreamResponse:  # noqa: ANN401
         self.hosts[request.host] += 1
-        self.keys.add(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        self.keys.add(sent_key(request))
         if self.faults and "chat" not in request.path:
             return await self.faults.popleft()({})
         served: web.StreamResponse = await handler(request)
@@ -180,11 +154,11 @@ class BatchServer:
         self.live.append(body)
         return await answer(body)
 
-    async def _upload(self, request: web.Request) -> web.Response:
+    async def _upload(self, request: web.Request) -> web.StreamResponse:
         form = await request.post()
         part = form["file"]
         if form["purpose"] != "batch" or not isinstance(part, web.FileField):
-            return _error(400, "purpose must be batch")
+            return await status(400, message="purpose must be batch")({})
         shown = web.json_response(self._store(part.filename, part.file.read()).to_json())
         self.uploaded()
         return shown
@@ -192,18 +166,18 @@ class BatchServer:
     async def _list_files(self, request: web.Request) -> web.Response:
         return self._listed(request, [file.to_json() for file in self.files.values()])
 
-    async def _content(self, request: web.Request) -> web.Response:
+    async def _content(self, request: web.Request) -> web.StreamResponse:
         file = self.files.get(request.match_info["id"])
         if file is None:
-            return _error(404, "no such file")
+            return await status(404, message="no such file")({})
         self.fetched()
         return web.Response(body=file.content, content_type="application/octet-stream")
 
-    async def _create(self, request: web.Request) -> web.Response:
+    async def _create(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         file = self.files.get(body["input_file_id"])
         if file is None or body["endpoint"] != "/v1/chat/completions":
-            return _error(400, "no such file or endpoint")
+            return await status(400, message="no such file or endpoint")({})
         batch = Batch(
             self._id("batch"), file.id, body.get("metadata") or {}, body["completion_window"],
             deque(self.course),
@@ -229,10 +203,10 @@ class BatchServer:
     async def _list_batches(self, request: web.Request) -> web.Response:
         return self._listed(request, [batch.to_json() for batch in self.batches.values()])
 
-    async def _retrieve(self, request: web.Request) -> web.Response:
+    async def _retrieve(self, request: web.Request) -> web.StreamResponse:
         batch = self.batches.get(request.match_info["id"])
         if batch is None:
-            return _error(404, "no such batch")
+            return await status(404, message="no such batch")({})
         if batch.course:
             batch.status = batch.course.popleft()
             if not batch.course and batch.status != "failed":
@@ -269,12 +243,12 @@ class BatchServer:
 
     def _answered(self, id_: str, body: Body) -> str:
         reply = self.reply(body)
-        status = reply.pop("status", 400) if "error" in reply else 200
-        if status == 200:
+        code = reply.pop("status", 400) if "error" in reply else 200
+        if code == 200:
             self.answered[id_] += 1
             self.prompt += reply["usage"]["prompt_tokens"]
             self.completion += reply["usage"]["completion_tokens"]
-        return result_line(id_, status, reply)
+        return result_line(id_, code, reply)
 
     def _produced(self, lines: list[str]) -> str | None:
         return self._store("results.jsonl", "".join(lines).encode()).id if lines else None
@@ -299,9 +273,9 @@ class BatchServer:
         return web.json_response({"object": "list", "data": page, "has_more": more})
 
 
-def result_line(id_: str, status: int, body: Body) -> str:
+def result_line(id_: str, code: int, body: Body) -> str:
     """A line of results for a request that was sent."""
-    response = {"status_code": status, "request_id": f"req-{id_}", "body": body}
+    response = {"status_code": code, "request_id": f"req-{id_}", "body": body}
     line = {"id": f"batch_req-{id_}", "custom_id": id_, "response": response, "error": None}
     return json.dumps(line) + "\n"
 
@@ -311,7 +285,3 @@ def error_line(id_: str, code: str) -> str:
     error = {"code": code, "message": "not executed before the completion window expired"}
     line = {"id": f"batch_req-{id_}", "custom_id": id_, "response": None, "error": error}
     return json.dumps(line) + "\n"
-
-
-def _error(status: int, message: str) -> web.Response:
-    return web.json_response({"error": {"message": message}}, status=status)

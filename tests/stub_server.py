@@ -24,15 +24,17 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
+
+from loopback import LoopbackServer, sent_key
 
 Body = dict[str, Any]
 Reply = Callable[[Body], Awaitable[web.StreamResponse]]
 
 
-class StubServer:
+class StubServer(LoopbackServer):
     """Serves /v1/chat/completions, /v1/embeddings and /v1/models from a thread of its own.
 
     Args:
@@ -60,14 +62,12 @@ class StubServer:
         delay: float = 0.0,
         counts: bool = False,
     ) -> None:
+        super().__init__()
         self._reply = reply or answer
         self._slots = llama_slots
         self._delay = delay
         self._counts = counts
-        self._started = threading.Event()
-        self._loop = asyncio.new_event_loop()
         self._open = 0
-        self.port = 0
         self.faults: deque[Reply] = deque()
         self.extra_faults: deque[Reply] = deque()
         self.bodies: list[Body] = []
@@ -75,21 +75,6 @@ class StubServer:
         self.keys: list[str] = []
         self.arrivals: list[float] = []
         self.most_open = 0
-
-    @property
-    def url(self) -> str:
-        """Base URL to ask at."""
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        self._started.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
 
     def answer_with(self, reply: Reply) -> None:
         """Answer by `reply` from now on, which may look at this server."""
@@ -99,8 +84,7 @@ class StubServer:
         """How often each question about a row came; the key is a hash of its body."""
         return Counter(question(body) for body in self.bodies if not asks_ability(body))
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+    def _app(self) -> web.Application:
         app = web.Application(client_max_size=1 << 26)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/embeddings", self._embeddings)
@@ -111,21 +95,13 @@ class StubServer:
         if self._counts:
             app.router.add_post("/tokenize", self._tokenize)
             app.router.add_post("/apply-template", self._template)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        self._loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
-        self._loop.run_until_complete(site.start())
-        self.port = runner.addresses[0][1]
-        self._started.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
+        return app
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.bodies.append(body)
         self.arrivals.append(time.monotonic())
-        self.keys.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        self.keys.append(sent_key(request))
         self._open += 1
         self.most_open = max(self.most_open, self._open)
         try:
