@@ -14,6 +14,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from clear_pipeline.calibration.reliability import wilson
 from clear_pipeline.estimate.chain import ENDS, ByRow, End, rehearse
 from clear_pipeline.estimate.counting import Counting
 from clear_pipeline.estimate.figures import Need, Span
@@ -113,12 +114,7 @@ class Tried:
 
     def _interval(self, share: float) -> Span:
         """The 95 % interval (Wilson) of a share that was found in these rows."""
-        from scipy.stats import binomtest  # a second of import
-
-        questions = round(self.clear.calls.low)
-        count = round(min(max(share, 0.0), 1.0) * questions)
-        interval = binomtest(count, questions).proportion_ci(method="wilson")
-        return Span(float(interval.low), float(interval.high))
+        return Span(*wilson(min(max(share, 0.0), 1.0), self.clear.calls.low))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report.views import status_json
 from clear_pipeline.run import Run, open_run
 from clear_pipeline.stages.base import SilentProgress
-from stub_server import Body, StubServer, completion, text_choice, vllm
+from stub_server import Body, StubServer, completion, llama, text_choice, uniform, vllm
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "data" / "demo"
@@ -270,6 +270,30 @@ def test_a_run_begins_with_its_estimate(tmp_path: Path) -> None:
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("estimate: ")]
     assert line.startswith("estimate: 54 rows, ")
     assert "free of charge" in line
+
+
+async def half_unclear(body: Body) -> web.StreamResponse:
+    """A llama.cpp whose model is clear in about every other verdict."""
+    if body.get("logprobs") and "grammar" not in body and uniform(body, "clear") < 0.5:
+        return await unclear(body)
+    return await llama(body)
+
+
+def test_the_benchmark_of_pilots_draws_them_from_a_run(data: Path, tmp_path: Path) -> None:
+    """It finds the unclear verdicts; a pilot of all rows teaches how many calls they took."""
+    out = tmp_path / "run"
+    with StubServer(half_unclear, llama_slots=4) as server:
+        Pipeline(config(server.url, priced=True, reflection="[yes_no]")).run(data, out=out)
+        questions = [b for b in server.bodies if b.get("logprobs") and "grammar" not in b]
+        share = sum(uniform(body, "clear") < 0.5 for body in questions) / len(questions)
+    command = [sys.executable, "-m", "benchmarks.pilots", str(out), "--rows", "60", "--draws", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    _, _, verdicts, _, _, _, drawn = done.stdout.splitlines()
+    assert verdicts.startswith(f"| sums.jsonl | {len(questions)} | {share:.0%} |")
+    _, rows, calls_off, _, held = [cell.strip() for cell in drawn.strip("|").split("|")][:5]
+    assert (rows, held) == ("60", "100%")
+    assert float(calls_off.rstrip("%")) < 2
 
 
 def test_the_benchmark_compares_estimates_with_runs(data: Path, tmp_path: Path) -> None:
