@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from clear_pipeline.config_errors import explained, found
+from clear_pipeline.config_chain import USUAL_CHAIN, calibrated, chain_of, merged, models_of
+from clear_pipeline.config_errors import explained
 from clear_pipeline.config_keys import leave_behind, require_key_files
 from clear_pipeline.config_values import STAGE_KINDS, assign
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.export import ExportSettings
 from clear_pipeline.llm.batch.settings import BatchSettings, Mode
 from clear_pipeline.llm.budget import UNPRICED
-from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
 from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.settings import BudgetSettings, ModelSettings
 from clear_pipeline.load import LoadSettings
@@ -47,16 +46,8 @@ StageSettings = Annotated[
     Dedup | Score | Cascade | Calibrate | SecondOpinion | Filter | Rectify,
     Field(discriminator="kind"),
 ]
-USUAL_CHAIN = ("dedup", "score", "filter", "rectify")
-"""What runs unless other stages are named."""
 WHERE_FROM = {"p_good_low": PRECISION_NEEDS}
 """For columns that the usual chain does not make: what to do."""
-PAPER: Mapping[str, Mapping[str, Any]] = {
-    "score": {"preset": "paper"},
-    "filter": {"keep": {"above": "median"}},
-    "rectify": {"scope": "all", "form": "sampled", "eta": 0.8},
-}
-"""Preset `paper` beyond the score: the constants of Chen & Mueller 2024."""
 
 
 class Config(Settings):
@@ -184,9 +175,9 @@ def build_config(
         ConfigError: With file, line and column, what was found and what was expected.
     """
     source = read_yaml(file) if file is not None else YamlSource(Path("command line"), {}, None)
-    data = _merged(deepcopy(source.data), flags or {})
-    data["models"] = _models(data.get("models"), source)
-    data["stages"] = _calibrated(_chain(data, stages, preset), calibration)
+    data = merged(source.data, flags or {})
+    data["models"] = models_of(data.get("models"), source)
+    data["stages"] = calibrated(chain_of(data, stages, preset), calibration)
     for assignment in assignments:
         assign(data, assignment)
     leave_behind(data["models"], source, flags or {}, assignments)
@@ -218,75 +209,6 @@ def _too_late(columns: Sequence[str], there: set[str]) -> str | None:
         return "filter"
     more = [name for rank in refines for name in REFINED[:rank] if name in there]
     return f"the stage that adds {more[0]!r}" if more else None
-
-
-def _models(given: object, source: YamlSource) -> dict[str, Any]:
-    """The section `models`, with the embedded model as the scorer where none is named."""
-    models = {} if given is None else given
-    if not isinstance(models, dict):
-        place = source.place(["models"])
-        raise ConfigError(f"{place}: models: expected roles, as in scorer: {{model: NAME}}")
-    scorer = models.get("scorer") or {"model": DEFAULT_MODEL}
-    if not isinstance(scorer, dict):
-        place = source.place(["models", "scorer"])
-        shown = found(["models", "scorer"], scorer)
-        raise ConfigError(
-            f"{place}: models.scorer: expected a mapping, as in {{model: NAME}}{shown}"
-        )
-    return {**models, "scorer": scorer}
-
-
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(base)
-    for key, value in over.items():
-        old = result.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        result[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
-    return result
-
-
-def _chain(
-    data: Mapping[str, Any], kinds: Sequence[str] | None, preset: str | None
-) -> list[dict[str, Any]]:
-    """The stage list: the file's stages, or defaults that suit the model, with the preset."""
-    given = data.get("stages") or []
-    if not isinstance(given, list) or not all(isinstance(s, dict) for s in given):
-        raise ConfigError("stages: expected a list of mappings, each with its kind")
-    by_kind = {str(stage.get("kind")): stage for stage in given}
-    if len(by_kind) < len(given):
-        raise ConfigError("stages: a kind stands twice; a chain has each stage once")
-    embedded = CATALOG.get(str(data["models"]["scorer"].get("model")))
-    if data["models"]["scorer"].get("base_url") is not None:
-        embedded = None
-    if kinds is None:
-        kinds = list(by_kind) or [
-            k for k in USUAL_CHAIN if k != "rectify" or embedded is None or embedded.can_judge
-        ]
-    unknown = [k for k in kinds if k not in {*STAGE_KINDS, *by_kind, "load", "export"}]
-    if unknown:
-        raise ConfigError(
-            f"stages: no stage {unknown[0]!r}; there are load, {', '.join(STAGE_KINDS)}, export"
-        )
-    chain = []
-    for kind in kinds:
-        if kind not in ("load", "export"):
-            presets = deepcopy(PAPER.get(kind, {})) if preset == "paper" else {}
-            stage = {"kind": kind, **presets, **by_kind.get(kind, {})}
-            if kind == "score":
-                default = embedded.default_preset if embedded else "fast"
-                stage["preset"] = preset or stage.get("preset", default)
-            chain.append(stage)
-    return chain
-
-
-def _calibrated(chain: list[dict[str, Any]], file: Path | None) -> list[dict[str, Any]]:
-    """The chain with the calibration of the command line, after all stages that score."""
-    if file is None:
-        return chain
-    later = STAGE_KINDS[STAGE_KINDS.index("calibrate") :]
-    before = [stage for stage in chain if stage["kind"] not in later]
-    after = [stage for stage in chain if stage["kind"] in later and stage["kind"] != "calibrate"]
-    return [*before, {"kind": "calibrate", "file": str(file)}, *after]
 
 
 def _explained(error: ValidationError, source: YamlSource) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from clear_pipeline.llm.batch.record import usage_name
+from clear_pipeline.llm.batch.batch import usage_name
 from clear_pipeline.llm.budget import count_of, dollars
 from clear_pipeline.llm.meter import Totals
 from clear_pipeline.report.calibration import calibration_of, shown

@@ -10,9 +10,10 @@ import pytest
 
 from clear_pipeline.errors import CallError, PendingError
 from clear_pipeline.llm.base import OMIT, ChatRequest, Usage
+from clear_pipeline.llm.batch.batch import Batch
 from clear_pipeline.llm.batch.lines import Question, bodies, prompt_tokens, request_line, results
 from clear_pipeline.llm.batch.queue import Queue
-from clear_pipeline.llm.batch.record import Batch, Record
+from clear_pipeline.llm.batch.record import Record
 from clear_pipeline.llm.batch.settings import BatchSettings
 from clear_pipeline.llm.dialect import Dialect
 from clear_pipeline.llm.meter import Amount, Totals

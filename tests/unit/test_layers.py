@@ -30,6 +30,7 @@ LAYERS = [
     {"ingest", "resume", "model_pool", "rounds"},
     {"engine"},
     {"config"},
+    {"config_chain"},
     {"config_errors", "config_keys", "config_values"},
     {"export"},
     {"claim", "ledger", "row_files"},

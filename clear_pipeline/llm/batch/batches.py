@@ -5,51 +5,35 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from clear_pipeline.durable import file_sha256, write_atomically
 from clear_pipeline.errors import ClearPipelineError
 from clear_pipeline.llm.answers import Answers, set_damaged_aside
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.batch.batch import INTENDED, Batch
 from clear_pipeline.llm.batch.carrier import (
     ENDED,
     UNKNOWN,
-    Carrier,
-    Offline,
     Seen,
     requests_path,
 )
 from clear_pipeline.llm.batch.collector import Collector
+from clear_pipeline.llm.batch.engines import Engine, Engines
 from clear_pipeline.llm.batch.intake import take_in
 from clear_pipeline.llm.batch.lines import bodies
-from clear_pipeline.llm.batch.provider import Provider
-from clear_pipeline.llm.batch.queue import Part, Queue
-from clear_pipeline.llm.batch.record import INTENDED, Batch, Record
+from clear_pipeline.llm.batch.queue import Part
+from clear_pipeline.llm.batch.record import Record
 from clear_pipeline.llm.batch.settings import BatchSettings
-from clear_pipeline.llm.batch.start import client_of
 from clear_pipeline.llm.batch.words import commands_for, failed, progress_of, unknown
 from clear_pipeline.llm.budget import Budget
 from clear_pipeline.llm.meter import Totals
-from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.settings import ModelSettings
-
-if TYPE_CHECKING:
-    from clear_pipeline.llm.openai_chat import OpenAIChat
 
 RECORD: Final = "state.sqlite"
 """Name of the record in the folder of batches."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One model: its client, the way of its batches, and what is to be asked of it next."""
-
-    settings: ModelSettings
-    chat: OpenAIChat
-    carrier: Carrier
-    queue: Queue
 
 
 class Batches:
@@ -81,22 +65,20 @@ class Batches:
         read_only: bool = False,
     ) -> None:
         self._directory = directory
-        self._settings = settings
-        self._models = {model.identity: model for model in models}
         self._offline = offline
         self._note = note
         self._record = Record(directory / RECORD, read_only=read_only)
         self._cache_path = cache_path
-        self._lines: dict[tuple[str, bool], _Line] = {}
+        self._engines = Engines(directory, settings, models=models, record=self._record)
 
     def model(self, settings: ModelSettings) -> ChatModel:
         """The model, as one whose answers come with batches."""
-        line = self._line(settings, offline=self._offline)
+        engine = self._engines.of(settings, offline=self._offline)
         return Collector(
             settings.identity,
-            line.chat.dialect,
+            engine.chat.dialect,
             self._record,
-            line.queue,
+            engine.queue,
             max_attempts=settings.max_attempts,
         )
 
@@ -105,7 +87,7 @@ class Batches:
         return self._record.open()
 
     def totals(self) -> dict[str, Totals]:
-        """What all batches of the run took, by `record.usage_name` of the model."""
+        """What all batches of the run took, by `usage_name` of the model."""
         return self._record.totals()
 
     def committed(self) -> Totals:
@@ -124,7 +106,7 @@ class Batches:
     @property
     def left_over(self) -> int:
         """Questions for which there was no room."""
-        return sum(len(line.queue) for line in self._lines.values())
+        return sum(len(engine.queue) for engine in self._engines)
 
     async def look(self) -> list[Batch]:
         """The open batches as their engines see them now; nothing is taken in.
@@ -132,7 +114,7 @@ class Batches:
         Raises:
             RunFailedError: An engine cannot be asked.
         """
-        return [(await self._seen(batch)).of(batch) for batch in self.open()]
+        return [(await self._engines.seen(batch)).of(batch) for batch in self.open()]
 
     async def visit(self) -> None:
         """Look after the open batches: take in the results of those that have ended.
@@ -146,7 +128,7 @@ class Batches:
             known = await self._recovered(batch)
             if known is None:
                 continue
-            seen = await self._seen(known)
+            seen = await self._engines.seen(known)
             now = seen.of(known)
             self._record.update(now)
             if seen.state == "failed":
@@ -172,17 +154,17 @@ class Batches:
             BudgetExceededError: A cap forbids any of it, and no batch is open.
         """
         round_ = self._record.rounds(stage) + 1
-        for line in self._lines.values():
-            enqueued = self._record.enqueued_tokens(line.settings.identity)
+        for engine in self._engines:
+            enqueued = self._record.enqueued_tokens(engine.settings.identity)
             budget.spend.elsewhere = self._record.committed()
-            parts = line.queue.parts(enqueued=enqueued, fits=budget.fits)
-            first = line.queue.first
+            parts = engine.queue.parts(enqueued=enqueued, fits=budget.fits)
+            first = engine.queue.first
             if first is not None and not parts and not budget.fits(first) and not self.open():
                 raise budget.exceeded(first)
-            batches = [self._intended(part, line, stage, round_) for part in parts]
+            batches = [self._intended(part, engine, stage, round_) for part in parts]
             for batch in batches:
                 path = requests_path(self._directory, batch)
-                await line.carrier.submit(batch, path, self._record.update, again=False)
+                await engine.carrier.submit(batch, path, self._record.update, again=False)
 
     def finish(self, stage: str) -> None:
         """A stage is through, or has stopped: its next run begins anew."""
@@ -205,8 +187,8 @@ class Batches:
                 cancelled.append(replace(known, state="cancelled"))
                 self._record.end(cancelled[-1], failures={})
             else:
-                await self._line(known.model, offline=False).carrier.cancel(known)
-                cancelled.append((await self._seen(known)).of(known))
+                await self._engines.of_batch(known).carrier.cancel(known)
+                cancelled.append((await self._engines.seen(known)).of(known))
                 self._record.update(cancelled[-1])
                 if cancelled[-1].state == UNKNOWN:
                     self._record.end(cancelled[-1], failures={})
@@ -222,43 +204,20 @@ class Batches:
 
     async def close(self) -> None:
         """Release connections and files."""
-        for line in self._lines.values():
-            line.queue.close()
-            await line.chat.close()
+        await self._engines.close()
         self._record.close()
-
-    def _line(self, settings: ModelSettings, *, offline: bool) -> _Line:
-        key = (settings.identity, offline)
-        if key not in self._lines:
-            settings = self._models.get(settings.identity, settings)
-            chat = client_of(settings, offline=offline)
-            learned = self._record.learned(settings.identity)
-            if learned is not None:
-                chat.dialect.recall(learned)
-            carrier: Carrier = Offline(self._directory)
-            if not offline:
-                carrier = Provider(chat, settings, window=self._settings.completion_window)
-            known = prices(settings)
-            queue = Queue(self._settings, prices=known, at_batch_price=not offline)
-            self._lines[key] = _Line(settings, chat, carrier, queue)
-        return self._lines[key]
-
-    async def _seen(self, batch: Batch) -> Seen:
-        if batch.batch_id is None:
-            return Seen(batch.state)
-        return await self._line(batch.model, offline=batch.offline).carrier.look(batch)
 
     async def _recovered(self, batch: Batch, *, submit: bool = True) -> Batch | None:
         """A batch with its id, whatever an earlier process left undone; None if it is no more."""
         if batch.batch_id is not None:
             return batch
-        line = self._line(batch.model, offline=batch.offline)
+        engine = self._engines.of_batch(batch)
         path = requests_path(self._directory, batch)
         if submit and path.is_file() and file_sha256(path) == batch.sha256:
-            found = await line.carrier.submit(batch, path, self._record.update, again=True)
+            found = await engine.carrier.submit(batch, path, self._record.update, again=True)
             self._note(f"batch {batch.number}, begun when the run stopped, is {found.batch_id}")
             return found
-        batch_id = await line.carrier.find(batch)
+        batch_id = await engine.carrier.find(batch)
         if batch_id is None:
             self._note(f"batch {batch.number} was never submitted; what it asks is asked anew")
             self._record.end(batch, failures={})
@@ -268,13 +227,13 @@ class Batches:
         return found
 
     async def _take_in(self, batch: Batch, seen: Seen) -> list[ClearPipelineError]:
-        line = self._line(batch.model, offline=batch.offline)
+        engine = self._engines.of_batch(batch)
         path = requests_path(self._directory, batch)
         sent = {}
         if path.is_file():
             with path.open("rb") as file:
                 sent = bodies(file)
-        lines = await line.carrier.results(seen)
+        lines = await engine.carrier.results(seen)
         if told := set_damaged_aside(self._cache_path):
             self._note(told)
         with closing(Answers(self._cache_path)) as answers:
@@ -283,30 +242,30 @@ class Batches:
                 self._record.asked(batch),
                 sent,
                 state=seen.state,
-                chat=line.chat,
+                chat=engine.chat,
                 answers=answers,
             )
-        self._record.learn(batch.model.identity, line.chat.dialect.learned())
+        self._record.learn(batch.model.identity, engine.chat.dialect.learned())
         self._record.end(batch, failures=intake.failures, totals=intake.totals(batch))
         if not batch.offline:
             path.unlink(missing_ok=True)
         self._note(intake.words(batch))
         return [] if intake.fatal is None else [intake.fatal]
 
-    def _intended(self, part: Part, line: _Line, stage: str, round_: int) -> Batch:
+    def _intended(self, part: Part, engine: Engine, stage: str, round_: int) -> Batch:
         """Write the file of a batch, then the intent to submit it."""
         number = self._record.next_number()
         path = self._directory / f"requests-{number}.jsonl"
 
         def write(temporary: Path) -> None:
             with temporary.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(line.queue.lines(part))
+                file.writelines(engine.queue.lines(part))
 
         write_atomically(path, write)
         batch = Batch(
-            number, uuid.uuid4().hex, stage, round_, self._offline, line.settings,
+            number, uuid.uuid4().hex, stage, round_, self._offline, engine.settings,
             part.requests, part.tokens, file_sha256(path), INTENDED, most=part.most,
         )  # fmt: skip
-        self._record.intend(batch, line.queue.questions(part))
-        line.queue.remove(part)
+        self._record.intend(batch, engine.queue.questions(part))
+        engine.queue.remove(part)
         return batch

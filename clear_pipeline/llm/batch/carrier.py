@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from clear_pipeline.llm.batch.record import Batch
+from clear_pipeline.llm.batch.batch import Batch
 
 Entered = Callable[[Batch], None]
 """Commits what is newly known of a batch."""

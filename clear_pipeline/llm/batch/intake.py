@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from clear_pipeline.errors import CallError, ClearPipelineError
 from clear_pipeline.llm.answers import Answers
 from clear_pipeline.llm.base import Usage
+from clear_pipeline.llm.batch.batch import Batch
 from clear_pipeline.llm.batch.lines import Question, Result, results
-from clear_pipeline.llm.batch.record import Batch
 from clear_pipeline.llm.cache import answers_of
 from clear_pipeline.llm.meter import Totals
 from clear_pipeline.llm.pricing import cost, prices

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from clear_pipeline.errors import CallError, RunFailedError, UsageError
+from clear_pipeline.llm.batch.batch import Batch
 from clear_pipeline.llm.batch.carrier import ENDED, UNKNOWN, Entered, Seen
 from clear_pipeline.llm.batch.lines import PATH
-from clear_pipeline.llm.batch.record import Batch
 from clear_pipeline.llm.limits import retrying
 from clear_pipeline.llm.settings import ModelSettings
 

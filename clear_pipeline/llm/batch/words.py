@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from clear_pipeline.errors import RunFailedError
+from clear_pipeline.llm.batch.batch import Batch
 from clear_pipeline.llm.batch.carrier import Seen, requests_path, results_path
-from clear_pipeline.llm.batch.record import Batch
 
 _SHOWN: Final = 5
 
