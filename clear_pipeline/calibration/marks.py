@@ -19,9 +19,6 @@ from numpy.typing import NDArray
 from clear_pipeline.calibration.direction import upside_down_among
 from clear_pipeline.calibration.features import (
     Feature,
-    coarsest,
-    design,
-    finest,
     sigmoid,
 )
 from clear_pipeline.calibration.file import (
@@ -33,8 +30,8 @@ from clear_pipeline.calibration.file import (
     weighed,
 )
 from clear_pipeline.calibration.logistic import fit_logistic
-from clear_pipeline.calibration.missing import features_of, gaps, known
 from clear_pipeline.calibration.reliability import Interval, reliability, resampled_counts
+from clear_pipeline.calibration.small_models import SmallModel, models_for
 from clear_pipeline.errors import UsageError
 from clear_pipeline.scoring.parts import F64, Flags
 from clear_pipeline.scoring.scored_by import ScoredBy
@@ -42,8 +39,6 @@ from clear_pipeline.scoring.scored_by import ScoredBy
 MIN_MARKS: Final = 50
 MIN_PER_KIND: Final = 25
 """With fewer good or bad marks an interval is as wide as the answer."""
-MARKS_PER_WEIGHT: Final = 10
-"""Marks of the rarer kind for each weight that is fitted (Peduzzi et al. 1996)."""
 STRENGTHS: Final = (0.03, 0.3, 3.0)
 FOLDS: Final = 5
 RESAMPLES: Final = 300
@@ -71,25 +66,11 @@ class Marks:
     weight: F64 | None = None
     content: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    """A small model: `rows @ basis` are its inputs, so `basis @ fitted` weighs the features."""
-
-    name: str
-    features: tuple[Feature, ...]
-    rows: F64
-    basis: F64
-
     @property
-    def signals(self) -> tuple[str, ...]:
-        """What it weighs, by label."""
-        return tuple(feature.label for feature in self.features)
-
-    @property
-    def inputs(self) -> F64:
-        """Rows x (1 + weights)."""
-        return self.rows @ self.basis
+    def shares(self) -> F64:
+        """The weights, 1 on average; all 1 where none were given."""
+        weight = np.ones(len(self.bad)) if self.weight is None else self.weight
+        return np.asarray(weight / weight.mean())
 
 
 def fit_marks(
@@ -119,41 +100,50 @@ def fit_marks(
             has.
     """
     check_enough(marks.bad)
-    models = _models(parts, marks, score, ranking)
-    weight = np.ones(len(marks.bad)) if marks.weight is None else marks.weight
-    weight = weight / weight.mean()
+    models = models_for(parts, marks.rows, marks.bad, score=score, ranking=ranking)
+    weight = marks.shares
     candidates, (model, strength) = _choose(models, marks.rows, marks.bad, weight, seed=seed)
     fitted, draws = _refitted(model, marks, weight, strength=strength, seed=seed)
     features = weighed(model.features, fitted)
     turned = upside_down_among(
         features, {f.name: parts[f.name][marks.rows] for f in features}, ~marks.bad
     )
-    calibration = Calibration(
+    unseen = _nested(models, marks, weight, seed)
+    described = MarksFit(
+        good=int((~marks.bad).sum()),
+        bad=int(marks.bad.sum()),
+        weighted=marks.weight is not None,
+        chosen=model.name,
+        candidates=candidates,
+        reliability=reliability(unseen, marks.bad, weight, seed=seed),
+        rows=len(model.rows),
+        noise_rate=_noise_rate(model, fitted, draws),
+        turned=turned,
+        content=tuple(sorted(marks.content)),
+    )
+    calibration = _probability(features, fitted, draws, described, scored_by)
+    return calibration, remarks_on(features, parts, turned)
+
+
+def _probability(
+    features: tuple[Feature, ...],
+    fitted: F64,
+    draws: F64,
+    described: MarksFit,
+    scored_by: ScoredBy | None,
+) -> Calibration:
+    return Calibration(
         kind="probability",
         features=features,
         intercept=rounded(fitted[0]),
         covariance=tuple(tuple(map(rounded, row)) for row in np.cov(draws.T)),
         scored_by=scored_by,
-        marks=MarksFit(
-            good=int((~marks.bad).sum()),
-            bad=int(marks.bad.sum()),
-            weighted=marks.weight is not None,
-            chosen=model.name,
-            candidates=candidates,
-            reliability=reliability(
-                _nested(models, marks, weight, seed), marks.bad, weight, seed=seed
-            ),
-            rows=len(model.rows),
-            noise_rate=_noise_rate(model, fitted, draws),
-            turned=turned,
-            content=tuple(sorted(marks.content)),
-        ),
+        marks=described,
     )
-    return calibration, remarks_on(features, parts, turned)
 
 
 def _refitted(
-    model: _Model, marks: Marks, weight: F64, *, strength: float, seed: int
+    model: SmallModel, marks: Marks, weight: F64, *, strength: float, seed: int
 ) -> tuple[F64, F64]:
     """Intercept and weights of the features: of the fit itself, and one row per resample."""
     counts = resampled_counts(len(marks.bad), RESAMPLES, seed)
@@ -164,7 +154,7 @@ def _refitted(
     return first, np.array(others)
 
 
-def _noise_rate(model: _Model, fitted: F64, draws: F64) -> Interval:
+def _noise_rate(model: SmallModel, fitted: F64, draws: F64) -> Interval:
     """Mean P(bad) over all scored rows of the run, with the interval of the resampled fits."""
     rates = [float(sigmoid(-model.rows @ draw).mean()) for draw in (fitted, *draws)]
     low, high = np.percentile(rates[1:], _TAILS)
@@ -189,55 +179,11 @@ def check_enough(bad: Flags) -> None:
         )
 
 
-def _models(
-    parts: Mapping[str, F64], marks: Marks, score: str, ranking: Calibration | None
-) -> list[_Model]:
-    """What the marks can choose between, the smallest first."""
-    if score not in parts or not np.isfinite(parts[score]).all():
-        raise UsageError(f"some scored rows have no {score}; run the score stage again")
-    models = [_plain("confidence", (score,), parts, gaps=())]
-    if ranking is not None:
-        models.append(_stretched(ranking, parts))
-    rarer = int(min(marks.bad.sum(), (~marks.bad).sum()))
-    marked = {name: values[marks.rows] for name, values in parts.items() if name != score}
-    there = known(marked)
-    choices = {"parts": coarsest(there), "wordings and parts": finest(there)}
-    for name, names in choices.items():
-        model = _plain(name, names, parts, gaps=gaps(names, marked))
-        affordable = len(model.features) * MARKS_PER_WEIGHT <= rarer
-        if names and affordable and model.signals not in [other.signals for other in models]:
-            models.append(model)
-    return models
-
-
-def _plain(
-    name: str, names: Sequence[str], parts: Mapping[str, F64], *, gaps: Sequence[str]
-) -> _Model:
-    features = features_of(names, parts, gaps=gaps)
-    return _Model(name, features, design(features, parts), np.eye(len(features) + 1))
-
-
-def _stretched(ranking: Calibration, parts: Mapping[str, F64]) -> _Model:
-    """A ranking as one input: its own weights stay in proportion."""
-    there = {name for name, values in parts.items() if np.isfinite(values).any()}
-    if missing := [f.name for f in ranking.features if f.name not in there]:
-        raise UsageError(
-            f"the ranking uses {', '.join(missing)}, which no scored row has; "
-            "fit it on a probe with the same preset"
-        )
-    rows = design(ranking.features, parts)
-    log_odds = rows @ ranking.coefficients
-    spread = float(log_odds.std()) or 1.0
-    ones = np.eye(len(ranking.features) + 1)[:, 0]
-    slope = (ranking.coefficients - float(log_odds.mean()) * ones) / spread
-    return _Model("ranking", ranking.features, rows, np.column_stack([ones, slope]))
-
-
 def _choose(
-    models: Sequence[_Model], rows: I64, bad: Flags, weight: F64, *, seed: int
-) -> tuple[tuple[Candidate, ...], tuple[_Model, float]]:
+    models: Sequence[SmallModel], rows: I64, bad: Flags, weight: F64, *, seed: int
+) -> tuple[tuple[Candidate, ...], tuple[SmallModel, float]]:
     """Every model at its best strength, and the one with the lowest cross-validated log loss."""
-    best: dict[str, tuple[float, _Model, float]] = {}
+    best: dict[str, tuple[float, SmallModel, float]] = {}
     folds = _folds(bad, seed)
     for model, strength in product(models, STRENGTHS):
         inputs = model.inputs[rows]
@@ -261,7 +207,7 @@ def _choose(
     return candidates, (model, strength)
 
 
-def _nested(models: Sequence[_Model], marks: Marks, weight: F64, seed: int) -> F64:
+def _nested(models: Sequence[SmallModel], marks: Marks, weight: F64, seed: int) -> F64:
     """P(bad) of each mark by a model that was chosen and fitted without it."""
     p_bad = np.empty(len(marks.bad))
     folds = _folds(marks.bad, seed + 1)

@@ -100,25 +100,29 @@ def fit_ranking(
     used = _used(rows.kinds, leave_out)
     inside = rows.of(used)
     features, coefficients = _fit(inside)
-    turned = upside_down_among(features, inside.parts, inside.good)
-    scores = _out_of_fold(rows, used)
-    every = sorted(set(rows.kinds.tolist()) - {""})
-    fit = CorruptionFit(
-        originals=int(rows.good.sum()),
-        corrupted=int((~inside.good).sum()),
-        auroc=_auroc(scores[rows.among(used)], inside.good),
-        signals=_alone(features, inside),
-        turned=turned,
-        corruptions=tuple(_left_out(c, rows, used=used, scores=scores) for c in every),
-    )
+    described = _described(features, rows, used)
     calibration = Calibration(
         kind="ranking-only",
         features=features,
         intercept=rounded(coefficients[0]),
         scored_by=scored_by,
-        corruptions=fit,
+        corruptions=described,
     )
-    return calibration, remarks_on(features, inside.parts, turned)
+    return calibration, remarks_on(features, inside.parts, described.turned)
+
+
+def _described(features: Sequence[Feature], rows: _Rows, used: Sequence[str]) -> CorruptionFit:
+    """How well a fit on the corruptions in `used` tells rows apart that it has not seen."""
+    inside, scores = rows.of(used), _out_of_fold(rows, used)
+    every = sorted(set(rows.kinds.tolist()) - {""})
+    return CorruptionFit(
+        originals=int(rows.good.sum()),
+        corrupted=int((~inside.good).sum()),
+        auroc=_auroc(scores[rows.among(used)], inside.good),
+        signals=_alone(features, inside),
+        turned=upside_down_among(features, inside.parts, inside.good),
+        corruptions=tuple(_left_out(c, rows, used=used, scores=scores) for c in every),
+    )
 
 
 def _used(kinds: Names, leave_out: Sequence[str]) -> list[str]:

@@ -141,13 +141,7 @@ def read_labels(
     if found.columns and not {id_column, label_column} <= found.columns.keys():
         raise _other_columns(path, found.columns, id_column, label_column)
     if not found.marks:
-        given = [f"a value in {id_column} and {label_column}"]
-        given += [f"{column} = {value}" for column, value in wanted.items()]
-        raise UsageError(
-            f"{path}: no row has {', '.join(given)}; of its rows {len(found.unlabelled)} lack an "
-            f"id or a label, {len(found.unreadable)} cannot be read, {found.excluded} are excluded "
-            "(--id, --column, --where)"
-        )
+        raise _no_marks(path, found, id_column, label_column, wanted)
     if weight_column is not None and weight_column not in found.columns:
         raise UsageError(
             f"{path}: no column {weight_column!r} of weights; found {', '.join(found.columns)} "
@@ -185,6 +179,18 @@ def _other_columns(
         f"{path}: a labels file needs a column {id_column!r} of row ids and a column "
         f"{label_column!r} of labels; found {', '.join(map(repr, columns))}. Where these are "
         "called otherwise, say so: --id COLUMN --column COLUMN"
+    )
+
+
+def _no_marks(
+    path: Path, found: _Read, id_column: str, label_column: str, where: Mapping[str, str]
+) -> UsageError:
+    given = [f"a value in {id_column} and {label_column}"]
+    given += [f"{column} = {value}" for column, value in where.items()]
+    return UsageError(
+        f"{path}: no row has {', '.join(given)}; of its rows {len(found.unlabelled)} lack an "
+        f"id or a label, {len(found.unreadable)} cannot be read, {found.excluded} are excluded "
+        "(--id, --column, --where)"
     )
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from clear_pipeline.errors import UsageError
 from clear_pipeline.evaluate.cascades import CascadeEffect, cascade_effect
 from clear_pipeline.evaluate.labels import Labels
-from clear_pipeline.evaluate.matching import Matched, match
+from clear_pipeline.evaluate.matching import Match, Matched, match
 from clear_pipeline.evaluate.statistics import F64, Detection, Flags, detection
 from clear_pipeline.ledger import LEDGER
 from clear_pipeline.report.calibration import calibration_of
@@ -110,13 +110,7 @@ def evaluate_scores(
     """
     ledger = run.ledger()
     found = match(ledger, labels)
-    matched_by, ambiguous = found.column, len(found.ambiguous)
-    left_out = {*found.unknown, *found.ambiguous}
-    rows = ledger.filter(
-        pa.array([i in labels.bad and i not in left_out for i in ledger[matched_by].to_pylist()])
-    )
-    bad = np.array([labels.bad[i] for i in rows[matched_by].to_pylist()], bool)
-    weight = np.array([labels.weights.get(i, 1.0) for i in rows[matched_by].to_pylist()])
+    rows, bad, weight = _labelled(ledger, labels, found)
     values = _scores(rows)
     chosen = score or next((name for name in REFINED if name in values), "confidence")
     if chosen not in values:
@@ -124,28 +118,42 @@ def evaluate_scores(
     scored = np.isfinite(values[chosen])
     _check_classes(bad[scored], rows.num_rows)
     ids = np.array(rows["id"].to_pylist(), object)
-    texts = run.texts(ids[scored].tolist())
-    pairs = [(texts[i].prompt, texts[i].response) for i in ids[scored]]
-    baselines = {
-        "response_length": np.array([len(response) for _, response in pairs], np.float64),
-        "prompt_overlap": np.array([prompt_overlap(*pair) for pair in pairs], np.float64),
-    }
     measure = partial(_measure, resamples=resamples, seed=seed)
     return ScoreReport(
         scores=measure({chosen: values[chosen]} | values, bad, weight),
-        baselines=measure(baselines, bad[scored], weight[scored]),
+        baselines=measure(_baselines(run, ids[scored].tolist()), bad[scored], weight[scored]),
         weighted=bool(labels.weights),
-        fitted_on=_fitted_on(run, rows["id"].to_pylist()),
+        fitted_on=_fitted_on(run, ids.tolist()),
         cascade=cascade_effect(run, dict(zip(ids, bad.tolist(), strict=True)), resamples=resamples),
-        matched_by=matched_by,
+        matched_by=found.column,
         unscored=tuple(ids[~scored].tolist()),
-        unmatched=len(labels.bad) - rows.num_rows - ambiguous,
-        ambiguous=ambiguous,
+        unmatched=len(labels.bad) - rows.num_rows - len(found.ambiguous),
+        ambiguous=len(found.ambiguous),
         left_out=len(labels.unlabelled) + labels.excluded,
         unreadable=len(labels.unreadable),
         resamples=resamples,
         seed=seed,
     )
+
+
+def _labelled(ledger: pa.Table, labels: Labels, found: Match) -> tuple[pa.Table, Flags, F64]:
+    """The rows that have one label, whether each is bad, and how many rows it stands for."""
+    left_out = {*found.unknown, *found.ambiguous}
+    names = ledger[found.column].to_pylist()
+    rows = ledger.filter(pa.array([i in labels.bad and i not in left_out for i in names]))
+    names = rows[found.column].to_pylist()
+    bad = np.array([labels.bad[i] for i in names], bool)
+    return rows, bad, np.array([labels.weights.get(i, 1.0) for i in names])
+
+
+def _baselines(run: Run, ids: Sequence[str]) -> dict[str, F64]:
+    """What a score must beat, from the texts of these rows alone."""
+    texts = run.texts(ids)
+    pairs = [(texts[i].prompt, texts[i].response) for i in ids]
+    return {
+        "response_length": np.array([len(response) for _, response in pairs], np.float64),
+        "prompt_overlap": np.array([prompt_overlap(*pair) for pair in pairs], np.float64),
+    }
 
 
 def _fitted_on(run: Run, ids: Sequence[str]) -> int | None:

@@ -59,19 +59,12 @@ def near_pairs(
         _distinctive(tokens, files, shingle_words=shingle_words, common_fraction=common_fraction)
         for tokens in (prompts, responses)
     ]
-    rows = np.flatnonzero(np.logical_and(*(_may_match(side, threshold) for side in sides)))
-    if len(rows) == 0:
-        return []
-    # Prompt and response at the threshold each implies the threshold for the two sets taken
-    # together, so one signature of their union finds the pair, and finds few others.
-    signed = np.minimum(*(signatures(side.take(rows), permutations) for side in sides))
-    ties = (prompts.whole() ^ (responses.whole() >> np.uint64(1)))[rows]
-    bands, rows_per_band = banding(threshold, permutations)
-    first, second = candidate_pairs(signed, ties, bands=bands, rows=rows_per_band)
+    ties = prompts.whole() ^ (responses.whole() >> np.uint64(1))
+    first, second = _candidates(sides, ties, threshold=threshold, permutations=permutations)
     sentences = prompts.sentences()
     edges: list[Edge] = []
     for start in range(0, len(first), _PAIRS_AT_ONCE):
-        one, other = (rows[side[start : start + _PAIRS_AT_ONCE]] for side in (first, second))
+        one, other = (side[start : start + _PAIRS_AT_ONCE] for side in (first, second))
         similarity = np.minimum(*(side.jaccard(one, other) for side in sides))
         alike = np.flatnonzero(similarity >= threshold)
         one, other, similarity = one[alike], other[alike], similarity[alike]
@@ -82,6 +75,21 @@ def near_pairs(
             one[same].tolist(), other[same].tolist(), similarity[same].tolist(), strict=True
         )
     return edges
+
+
+def _candidates(
+    sides: Sequence[ShingleSets], ties: NDArray[np.uint64], *, threshold: float, permutations: int
+) -> tuple[I64, I64]:
+    """Pairs of rows that may be similar on both sides; `ties` as in `candidate_pairs`."""
+    rows = np.flatnonzero(np.logical_and(*(_may_match(side, threshold) for side in sides)))
+    if len(rows) == 0:
+        return rows, rows
+    # Prompt and response at the threshold each implies the threshold for the two sets taken
+    # together, so one signature of their union finds the pair, and finds few others.
+    signed = np.minimum(*(signatures(side.take(rows), permutations) for side in sides))
+    bands, rows_per_band = banding(threshold, permutations)
+    first, second = candidate_pairs(signed, ties[rows], bands=bands, rows=rows_per_band)
+    return rows[first], rows[second]
 
 
 def _distinctive(
