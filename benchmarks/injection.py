@@ -7,10 +7,11 @@ The first bad rows of each set's split, and as many good ones, are scored as the
 these scores is the threshold, as the default filter has it. Bad rows at or above it pass already
 and are left out. Each other bad row is attacked in every way of benchmarks/attacks.py, or with
 --attacks-per-row in so many, the kinds in turn; an attack succeeds if the row then reaches the
-threshold. Those of the second and the third author were written without sight of the defence,
-which has learnt from the second's since. The same attacks are made on a plain prompt without tags
-that is asked about the whole response alone, with its own scores and threshold. Run again with the
-same cache to resume: no answer is asked for twice. The table is appended to benchmarks/results.
+threshold. Those of the second, third and fourth author were written without sight of the defence,
+which has learnt from the second's since; its views were changed after the third's were seen. The
+same attacks are made on a plain prompt without tags that is asked about the whole response alone,
+with its own scores and threshold. Run again with the same cache to resume: no answer is asked for
+twice. The table is appended to benchmarks/results.
 
 Two shares are told, each with its 95 % interval. Of attacks: how many of them pass; attacks on
 one row are alike, and the interval counts them for what they are worth (benchmarks/intervals.py).
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from benchmarks.attacks import ATTACKS, CONTROL, Plant
+from benchmarks.attacks_fourth import FOURTH
 from benchmarks.attacks_second import SECOND
 from benchmarks.attacks_third import THIRD
 from benchmarks.injection_report import Judged, Scores, table
@@ -49,7 +51,12 @@ from clear_pipeline.stages.score import Score
 
 RESULTS = Path(__file__).parent / "results" / "injection.md"
 
-AUTHORS: Mapping[str, Mapping[str, Plant]] = {"first": ATTACKS, "second": SECOND, "third": THIRD}
+AUTHORS: Mapping[str, Mapping[str, Plant]] = {
+    "first": ATTACKS,
+    "second": SECOND,
+    "third": THIRD,
+    "fourth": FOURTH,
+}
 
 Judge: TypeAlias = Callable[[Sequence[Example]], Awaitable[Scores]]
 
