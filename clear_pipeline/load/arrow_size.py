@@ -78,25 +78,29 @@ def decoded(array: pa.Array) -> int:
     if kinds.is_dictionary(array.type):
         return _looked_up(array)
     if array.type in _VIEWS:
-        return _viewed(array)
+        return int(pc.sum(_lengths(array)).as_py() or 0)
     return sum(map(decoded, _parts(array)))
 
 
 def _looked_up(array: pa.DictionaryArray) -> int:
     kind = array.type.value_type
-    if kind in _TEXTS:
-        lengths = pc.binary_length(array.dictionary)
+    if kind in _TEXTS or kind in _VIEWS:
+        lengths = _lengths(array.dictionary)
         return int(array.indices.nbytes + (pc.sum(lengths.take(array.indices)).as_py() or 0))
+    if kinds.is_null(kind):  # of a column without a value
+        return int(array.indices.nbytes)
     if kinds.is_primitive(kind) or kinds.is_decimal(kind) or kinds.is_fixed_size_binary(kind):
         return len(array) * (int(kind.bit_width) // 8 + 1)
     raise FileError(f"a dictionary of type {kind} is not read; cast it to a plain type")
 
 
-def _viewed(array: pa.Array) -> int:
-    ints = np.frombuffer(array.buffers()[1], np.int32)
-    lengths = ints[_VIEW_INTS * array.offset :: _VIEW_INTS][: len(array)]
-    valid = array.is_valid().to_numpy(zero_copy_only=False)
-    return int(lengths.sum(dtype=np.int64, where=valid))
+def _lengths(texts: pa.Array) -> pa.Array:
+    """Of each text, in bytes; null for null."""
+    if texts.type not in _VIEWS:
+        return pc.binary_length(texts)
+    ints = np.frombuffer(texts.buffers()[1], np.int32)
+    lengths = ints[_VIEW_INTS * texts.offset :: _VIEW_INTS][: len(texts)]
+    return pa.array(lengths, pa.int64(), mask=texts.is_null().to_numpy(zero_copy_only=False))
 
 
 def _parts(array: pa.Array) -> list[pa.Array]:

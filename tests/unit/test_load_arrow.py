@@ -31,11 +31,13 @@ VIEWS = pa.array(["a" * 100, None, "bc", "d"], pa.string_view())
         (pa.MapArray.from_arrays([0, 2], pa.array(["k", "l"]), THREE[:2]), 8 + 10 + 3 + 101),
         (VIEWS, 103),
         (VIEWS.slice(2), 3),
+        (pa.DictionaryArray.from_arrays(pa.array([0, 0, 1, 2], pa.int8()), VIEWS), 4 + 202),
+        (pa.DictionaryArray.from_arrays(pa.array([None, None], pa.int8()), pa.nulls(0)), 2 + 1),
         (pa.DictionaryArray.from_arrays(pa.array([0] * 9), pa.array([7], pa.int64())), 9 * 9),
     ],
 )  # fmt: skip
 def test_each_value_counts_as_often_as_it_is_used(array: pa.Array, size: int) -> None:
-    """In dictionaries, views, lists, structs and maps, and in slices of them."""
+    """In dictionaries, of views and of nothing too, in views, lists, structs, maps, and slices."""
     array.validate(full=True)
     assert decoded(array) == size
 
