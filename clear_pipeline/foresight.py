@@ -68,7 +68,8 @@ class Foresight:
         self._first: Estimate | None = None
         self._before = 0
         self._due = float(ENOUGH)
-        self._told = False
+        # The rounds of batches begin with an estimate each, which has learnt.
+        self._told = work.config.mode != "live"
         self._underway: Underway | None = None
         self._looking: asyncio.Task[None] | None = None
 

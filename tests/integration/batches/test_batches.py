@@ -13,7 +13,11 @@ import pytest
 
 from batch_server import BatchServer, result_line
 from batch_visits import ONE_QUESTION, ROWS, Visits, spend
-from clear_pipeline.errors import BudgetExceededError, UsageError
+from clear_pipeline.config import build_config
+from clear_pipeline.errors import BatchPendingError, BudgetExceededError, UsageError
+from clear_pipeline.estimate.learning import ENOUGH
+from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.run import open_run
 from stub_server import Body, StubServer, completion, status, vllm
 
 DEMO = Path(__file__).parents[3] / "data" / "demo"
@@ -47,6 +51,28 @@ def test_the_bodies_are_those_of_a_live_run(
 
     sent = sorted((line["body"] for line in batch.lines), key=key)
     assert sent == sorted(server.live, key=key)
+
+
+def test_embeddings_beside_batches_revise_no_estimate(tmp_path: Path, server: BatchServer) -> None:
+    """They are more than 50 live calls, but what is left is asked in batches, at their price."""
+    data = tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"What is {n}?", "response": f"It is {n}."} for n in range(30)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with StubServer() as embedder:
+        scorer = {"model": "stub", "base_url": server.url, "backoff_s": 0.001}
+        models = {"scorer": scorer, "embedder": {"model": "e", "base_url": embedder.url}}
+        config = build_config(
+            flags={"models": models, "mode": "batch"},
+            stages=["score", "filter", "rectify"],
+            assignments=[*ONE_QUESTION, "score.k=2", "score.similarity=embeddings"],
+        )
+        for _ in range(2):
+            with pytest.raises(BatchPendingError):
+                Pipeline(config, before_calls=lambda _: None).run(data, out=tmp_path / "run")
+        assert len(embedder.embedded) > ENOUGH
+    manifest = open_run(tmp_path / "run").manifest
+    assert [manifest.stage(name) is not None for name in ("score", "filter")] == [True, True]
+    assert manifest.revised_estimate == {}
 
 
 def test_each_wait_tells_what_is_open_and_how_many_rounds_are_left(
