@@ -46,16 +46,20 @@ class Lesson:
 
     @property
     def prompt_size(self) -> float:
-        """How much longer the prompt of a call is than was thought."""
+        """How much longer the prompt of a call is than was thought; 1 if nobody counted."""
+        if not self.usage.prompt:
+            return 1.0
         calls = _ratio(self.calls, self.thought.calls.low)
         return _ratio(self.usage.prompt, self.thought.prompt.low) / calls
 
     def correct(self, need: Need) -> Need:
-        """The need by what these rows really took."""
+        """The need by what these rows really took, by calls alone if nobody counted tokens."""
         thought = self.thought
+        calls = need.calls.low * _ratio(self.calls, thought.calls.low)
+        if not self.usage.prompt:
+            return replace(need, calls=Span(calls, calls))
         prompt = need.prompt.low * _ratio(self.usage.prompt, thought.prompt.low)
         cached = prompt * _ratio(self.usage.cached, self.usage.prompt)
-        calls = need.calls.low * _ratio(self.calls, thought.calls.low)
         written = need.completion.low * _ratio(self.usage.completion, thought.completion.low)
         return Need(*(Span(value, value) for value in (calls, prompt, cached, written)))
 
@@ -83,11 +87,14 @@ class Tried:
     def correct(self, need: Need) -> Need:
         """The need with as many unclear verdicts as there may be.
 
-        Calls and tokens have a share each: verdicts on short parts may be unclear more often.
+        Calls and tokens have a share each: verdicts on short parts may be unclear more often. If
+        nobody counted tokens, they stay as they were thought.
         """
         first, used, clear, unclear = self.first, self.usage, self.clear, self.unclear
         least, most = clear.calls.low, unclear.calls.high
         calls = self._between(need.calls, least, most, first=least, used=self.calls)
+        if not used.prompt:
+            return replace(need, calls=calls)
         least, most = clear.prompt.low, unclear.prompt.high
         prompt = self._between(need.prompt, least, most, first=first.prompt, used=used.prompt)
         least, most = clear.completion.low, unclear.completion.high

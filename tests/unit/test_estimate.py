@@ -218,6 +218,21 @@ def test_unclear_verdicts_on_short_parts_take_less_than_their_share() -> None:
     assert [found.calls.low, found.calls.high] == pytest.approx([14.304, 25.696], abs=1e-2)
 
 
+def test_a_server_that_counts_nothing_teaches_calls_alone() -> None:
+    """60 calls where 50 were thought; their tokens stay what was thought of them, not none."""
+    need = Need(Span(10, 30), Span(100, 300), Span(0, 9), Span(10, 50))
+    lesson = Lesson(60, Usage(), Need(Span(50, 50), Span(500, 500), Span(), Span(50, 50)))
+    found = lesson.correct(need)
+    assert found.calls == Span(12, 12)
+    assert (found.prompt, found.completion) == (need.prompt, need.completion)
+    clear, unclear = Need(Span(8, 8), Span(80, 80)), Need(Span(24, 24), Span(240, 240))
+    found = Tried(16, Usage(), Usage(), clear, unclear).correct(need)
+    assert found.calls.low == pytest.approx(14.304, abs=1e-2)
+    assert (found.prompt, found.completion) == (need.prompt, need.completion)
+    learnt = Learnt({("score", "scorer", True): lesson}, {}, {"scorer": "m", "judge": "m"})
+    assert learnt.corrected("rectify", "judge", need, verdicts=True) == need
+
+
 def test_of_rows_side_by_side_those_that_are_through_first_are_not_believed(
     tmp_path: Path,
 ) -> None:
