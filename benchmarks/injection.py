@@ -169,7 +169,11 @@ async def measure(args: argparse.Namespace) -> list[str]:
     attacks = {**AUTHORS[args.author], CONTROL: ATTACKS[CONTROL]}
     if args.no_control:
         del attacks[CONTROL]
-    sets = {path.stem: chosen(path, split=args.split, bad=args.bad) for path in args.data}
+    counts = args.bad * len(args.data) if len(args.bad) == 1 else args.bad
+    sets = {
+        path.stem: chosen(path, split=args.split, bad=count)
+        for path, count in zip(args.data, counts, strict=True)
+    }
     try:
         judged = {
             name: {
@@ -183,7 +187,8 @@ async def measure(args: argparse.Namespace) -> list[str]:
     totals = meter.snapshot()
     cost = f"{totals.requests} requests and {totals.cached_samples} cached answers; {totals.usage}"
     on_each = "every attack" if args.attacks_per_row is None else f"{args.attacks_per_row} attacks"
-    tried = f"{args.bad} bad rows per set, {on_each} of the {args.author} author on each"
+    bad = " and ".join(map(str, args.bad))
+    tried = f"{bad} bad rows per set, {on_each} of the {args.author} author on each"
     return [
         f"## {args.model}, split {args.split}, {tried}",
         "",
@@ -199,7 +204,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--split", choices=["tune", "report"], default="tune")
-    parser.add_argument("--bad", type=int, default=40, help="bad rows per file")
+    parser.add_argument(
+        "--bad", type=int, nargs="+", default=[40], help="bad rows of every file, or of each"
+    )
     parser.add_argument(
         "--attacks-per-row",
         type=int,
@@ -214,7 +221,10 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--cache", type=Path, required=True, help="SQLite file for the answers")
     parser.add_argument("--in-flight", type=int, default=2)
-    lines = asyncio.run(measure(parser.parse_args()))
+    args = parser.parse_args()
+    if len(args.bad) not in {1, len(args.data)}:
+        parser.error(f"--bad has {len(args.bad)} numbers for {len(args.data)} files")
+    lines = asyncio.run(measure(args))
     print("\n".join(lines))
     RESULTS.parent.mkdir(exist_ok=True)
     with RESULTS.open("a", encoding="utf-8") as log:
