@@ -36,7 +36,7 @@ _REPEATING: Final = _DICTIONARY | {"DELTA_BYTE_ARRAY"}
 def read_parquet(path: Path, *, max_expansion: int) -> Iterator[Raw]:
     """Rows of a Parquet file; at most a batch and the pages it comes from are in memory.
 
-    All pages are decoded once, value by value, before the first row is read.
+    All columns are decoded once, value by value, before the first row is read.
 
     Args:
         path: The file.
@@ -52,8 +52,10 @@ def read_parquet(path: Path, *, max_expansion: int) -> Iterator[Raw]:
             groups = [plain.metadata.row_group(number) for number in range(plain.num_row_groups)]
             bound.check(sum(group.total_byte_size for group in groups))
             # What the file tells of its columns ends the process where it is damaged, unless it
-            # was looked at on the way to the pages.
-            plain.scan_contents(batch_size=1)
+            # was looked at on the way to the pages. The scan ends at a page without a value, as
+            # Arrow itself may write, so it must not compare the rows of columns: each by itself.
+            for index in range(plain.metadata.num_columns):
+                plain.scan_contents([plain.schema.column(index).path], batch_size=1)
             leaves = _leaves(plain)
             with _opened(path, [leaf.path for leaf in leaves if leaf.foldable]) as folded:
                 batches = _batches(plain, folded, leaves, bound)

@@ -122,6 +122,22 @@ def test_a_long_text_among_short_ones_is_no_bomb(tmp_path: Path, lists: bool) ->
     assert len(of(Quarantined, found)) == prompts.count(None)
 
 
+def test_small_pages_lose_no_row(tmp_path: Path) -> None:
+    """Where a page ends within a conversation, Arrow may write one without a value behind it."""
+    path = tmp_path / "rows.parquet"
+    table = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{n % 7}?"},
+                {"role": "assistant", "content": "b"},
+            ]
+        }
+        for n in range(300)
+    ]
+    pq.write_table(pa.Table.from_pylist(table), path, data_page_size=100, write_batch_size=1)
+    assert [json.loads(row["original"]) for row in rows(events(path))] == table
+
+
 FLIPS = """
 import sys
 from pathlib import Path
