@@ -54,6 +54,7 @@ def ingest(claim: Claim, settings: LoadSettings, store: Store, progress: Progres
         UsageError: No file has the columns that are mapped.
     """
     listing, manifest = claim.listing, claim.manifest
+    before = manifest.row_parts()
     old = {record.path: record for record in manifest.files}
     shards = dict(manifest.shards)
     loader = _Loader(settings, store, progress, manifest, old)
@@ -73,8 +74,8 @@ def ingest(claim: Claim, settings: LoadSettings, store: Store, progress: Progres
     _require_rows(claim, loader)
     _require_mapped(settings, manifest, store)
     _write_quarantine(manifest, store)
-    # From here on the shards are no longer those of an earlier ledger.
-    (store.directory / LEDGER).unlink(missing_ok=True)
+    if manifest.row_parts() != before:  # then an earlier ledger is of other rows
+        (store.directory / LEDGER).unlink(missing_ok=True)
     manifest.finished = False
     manifest.forget_other_shards()
     manifest.save(store.directory)

@@ -149,6 +149,13 @@ class Manifest(BaseModel):
         records = [record for kind in self.chain if (record := self.stage(kind)) is not None]
         return [(record.kind, record.parts[key]) for record in records if key in record.parts]
 
+    def row_parts(self) -> list[tuple[str, int, list[tuple[str, Part | None]]]]:
+        """Of each file in turn: its name, how many rows were set aside, its row shards."""
+        return [
+            (file.path, file.quarantined, [(key, self.shards.get(key)) for key in file.shards])
+            for file in self.files
+        ]
+
     def shard_keys(self) -> list[str]:
         """Keys of all row shards in input order."""
         return [key for file in self.files for key in file.shards]

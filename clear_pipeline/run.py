@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from clear_pipeline.store import LEDGER, QUARANTINE, ROWS_FOLDER, SPEND, Store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Run:
         self.manifest = manifest
         self._store = Store(self.path)
         self._verified: set[str] = set()
+        self._told = False
 
     def __repr__(self) -> str:
         fates = ", ".join(f"{n} {fate}" for fate, n in self.manifest.fates.items())
@@ -77,12 +81,15 @@ class Run:
     def ledger(self, columns: Sequence[str] | None = None, *, fate: str | None = None) -> pa.Table:
         """The ledger: one line per input row, in input order.
 
+        Where a later run on the same rows has not finished, it is still that of the one before;
+        a warning says so.
+
         Args:
             columns: Which columns; None = all.
             fate: Only rows of this fate.
 
         Raises:
-            UsageError: The run has not finished, or a column or fate does not exist.
+            UsageError: No run on these rows has finished, or a column or fate does not exist.
         """
         known, path = self.ledger_columns(), self.path / LEDGER
         unknown = [c for c in columns or () if c not in known]
@@ -100,12 +107,19 @@ class Run:
         """Names of the ledger's columns.
 
         Raises:
-            UsageError: The run has not finished.
+            UsageError: No run on these rows has finished.
         """
         path = self.path / LEDGER
         if not path.is_file():
             raise UsageError(f"{self.path}: no ledger yet; finish it with the same run command")
         self._verify(LEDGER)
+        if not self.manifest.finished and not self._told:
+            self._told = True
+            logger.warning(
+                "%s: this is the result of the run that finished last; a later one, maybe with "
+                "other settings, has not finished",
+                self.path,
+            )
         with _explained(path):
             names: list[str] = pq.read_schema(path).names
         return names

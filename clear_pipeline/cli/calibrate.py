@@ -66,7 +66,7 @@ def calibrate(
     _show(fitted)
     for remark in [*remarks, f"written: {out}"]:
         output.print(Text(remark), soft_wrap=True)
-    next_command(_run_command(source if marks is not None else None, out))
+    next_command(_run_command(source if marks is not None else None, out, fitted.marks))
 
 
 def _check_out(out: Path, source: Path, inputs: Mapping[str, Path | None]) -> None:
@@ -103,14 +103,19 @@ def _refuse_files_of_the_run(out: Path, run: Path) -> None:
         ) from error
 
 
-def _run_command(run: Path | None, out: Path) -> str:
-    """The command that uses the file; `run` is the marked run, whose config keeps its scores."""
+def _run_command(run: Path | None, out: Path, marks: MarksFit | None) -> str:
+    """The command that uses the file; `run` is the marked run, whose config keeps its scores.
+
+    It asks for a precision only where the probabilities are worth something by the marks.
+    """
     words = ["clear-pipeline", "run", "DATA", "--out", "RUN", "--config", "RUN/config.yaml"]
     keep: list[str] = []
     if run is not None:
         opened = open_run(run)
         words = run_words(opened)
-        keep = ["--set", "filter.keep.precision=0.95"] if "filter" in opened.manifest.chain else []
+        worth = marks is not None and marks.reliability.skill.low > 0
+        if worth and "filter" in opened.manifest.chain:
+            keep = ["--set", "filter.keep.precision=0.95"]
     return shlex.join([*words, "--calibration", str(out), *keep])
 
 

@@ -71,6 +71,25 @@ def test_run_with_new_rows_is_not_finished_before_they_are_scored(
     assert run(data, out).ledger().num_rows == 12
 
 
+def test_result_of_a_finished_run_is_there_until_the_next_one_is(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run again that stops before its end leaves the ledger, which then says whose it is."""
+    out = tmp_path / "run"
+    whole = run(data, out).ledger()
+    with pytest.raises(ZeroDivisionError):
+        Pipeline(config(), models={"scorer": Unnamed(reply)}).run(data, out=out)
+    caplog.clear()
+    left = open_run(out)
+    assert left.ledger().equals(whole)
+    assert left.ledger(["id"]).num_rows == whole.num_rows
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told.startswith(f"{out}: this is the result of the run that finished last")
+    caplog.clear()
+    assert run(data, out).ledger().equals(whole)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("name", ["ledger.parquet", "quarantine.jsonl"])
 def test_damaged_output_is_named_and_written_anew(data: Path, tmp_path: Path, name: str) -> None:
     """A file that was cut is an error with its name; the same run mends it."""
