@@ -152,6 +152,20 @@ def test_the_next_command_asks_nothing_anew(run: Run, tmp_path: Path) -> None:
     assert set(open_run(out).manifest.models) == {"scorer"}
 
 
+@pytest.mark.parametrize(("bad_every", "suggested"), [(3, True), (4, False)])
+def test_a_precision_is_suggested_of_marks_that_the_scores_know_something_about(
+    run: Run, tmp_path: Path, *, bad_every: int, suggested: bool
+) -> None:
+    """Every third row is wrong: marks of every third have skill, those of every fourth none."""
+    marks = tmp_path / "marks.csv"
+    labels = ("bad" if n % bad_every == 0 else "good" for n in range(120))
+    lines = [f"{row},{label}" for row, label in zip(row_ids(range(1, 121)), labels, strict=True)]
+    marks.write_text("\n".join(["id,label", *lines]) + "\n")
+    fit = ["calibrate", str(run.path), "--marks", str(marks), "--out", str(tmp_path / "c.json")]
+    printed = CliRunner().invoke(app, fit, catch_exceptions=False).output
+    assert ("filter.keep.precision=0.95" in printed) is suggested
+
+
 def test_a_cascade_whose_draws_would_not_count_is_refused(file: Path, tmp_path: Path) -> None:
     """A file that never saw `cascaded` takes its place: refused before a call, with what to do."""
     stages = ["score", "cascade", "filter"]
