@@ -137,6 +137,15 @@ class BudgetExceededError(ClearPipelineError):
         self.spent = spent
         self.projected = projected
 
+    @property
+    def enough(self) -> float:
+        """A value of the cap that is likely to do.
+
+        It is twice the one that stopped the work or more: enough for the next call, and for all
+        rows if those to come take what those before took.
+        """
+        return max(2 * self.limit, self.needed, self.projected)
+
     def with_work_left(
         self, left: str, *, rows_done: int = 0, rows_left: int = 0
     ) -> BudgetExceededError:

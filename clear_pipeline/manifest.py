@@ -107,6 +107,8 @@ class Manifest(BaseModel):
         outputs: SHA-256 by name of the files that are read back: ledger and quarantine.
         usage: By model, over all resumes; what was spent is repeated from `spend.sqlite`.
         budget: The caps of the last run.
+        higher_cap: Name of the cap that stopped the last run, and a value that is likely to do;
+            empty where none did.
         revised_estimate: What the run is expected to take, from what its first calls took; empty
             where too few were answered since it last began. See `estimate.revised.Revised`.
     """
@@ -125,6 +127,7 @@ class Manifest(BaseModel):
     models: dict[str, ModelRecord] = Field(default_factory=dict)
     usage: dict[str, dict[str, Any]] = Field(default_factory=dict)
     budget: dict[str, float] = Field(default_factory=dict)
+    higher_cap: dict[str, float] = Field(default_factory=dict)
     revised_estimate: dict[str, Any] = Field(default_factory=dict)
     fates: dict[str, int] = Field(default_factory=dict)
     outputs: dict[str, str] = Field(default_factory=dict)

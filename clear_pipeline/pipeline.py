@@ -12,7 +12,7 @@ from clear_pipeline.claim import claim, refuse_strangers
 from clear_pipeline.config import Config
 from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.engine.local import LocalEngine
-from clear_pipeline.errors import UnwritableError
+from clear_pipeline.errors import BudgetExceededError, UnwritableError
 from clear_pipeline.estimate import THOROUGH, Effort, Estimate
 from clear_pipeline.foresight import Foresight, Tell, ahead
 from clear_pipeline.ingest import ingest
@@ -147,7 +147,9 @@ class Pipeline:
                 for position in range(len(self.config.stages)):
                     await run_in_rounds(self.config.stages, position, work, foresight)
                 work.save()
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, BudgetExceededError):
+                    manifest.higher_cap = {error.cap: error.enough}
                 with suppress(UnwritableError):  # the error that stopped the run is told
                     work.save()
                 raise
@@ -172,6 +174,7 @@ class Pipeline:
         )
         manifest.chain = [stage.name for stage in self.config.stages]
         manifest.budget = self.config.budget.model_dump(exclude_none=True)
+        manifest.higher_cap = {}
         engine = LocalEngine(store)
         return Work(self.config, store, manifest, pool, engine, self._progress, log, batches)
 

@@ -193,9 +193,33 @@ class Holder(NamedTuple):
     host: str
     since: str
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a process of this machine: of another one nobody knows if it still runs."""
+        return self.host == socket.gethostname()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is known to run no more."""
+        if not self.is_here:
+            return False
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:  # somebody else's
+            pass
+        return False
+
 
 def holder_of(directory: Path) -> Holder | None:
-    """The name that stands beside the lock; None while nobody holds the run."""
+    """Who holds the run; None while nobody does, whatever name a killed process left."""
+    named = _named(directory)
+    return None if named is None or named.has_ended else named
+
+
+def _named(directory: Path) -> Holder | None:
+    """The name that stands beside the lock."""
     try:
         named = json.loads((directory / _HOLDER).read_text(encoding="utf-8"))
         return Holder(int(named["process"]), str(named["host"]), str(named["since"]))
@@ -205,20 +229,10 @@ def holder_of(directory: Path) -> Holder | None:
 
 def _who(directory: Path) -> str:
     """The holder in words, as far as it can be told from here."""
-    holder = holder_of(directory)
+    holder = _named(directory)
     if holder is None:
         return "another process"
-    if holder.host != socket.gethostname():
+    if not holder.is_here:
         return f"process {holder.process} on the machine {holder.host}, since {holder.since}"
-    state = _state(holder.process)
+    state = "it has ended" if holder.has_ended else "running"
     return f"process {holder.process} of this machine ({state}), since {holder.since}"
-
-
-def _state(process: int) -> str:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return "it has ended"
-    except OSError:  # somebody else's
-        pass
-    return "running"

@@ -18,6 +18,11 @@ def cap_option(cap: str) -> str:
     return f"--{cap.replace('_', '-')}"
 
 
+def cap_words(cap: str, value: float) -> list[str]:
+    """The option and a value that is at least `value`, as `cap_value` rounds it."""
+    return [cap_option(cap), cap_value(cap, value)]
+
+
 def cap_value(cap: str, value: float) -> str:
     """At least `value`, with two digits that say something: whole cents, tokens or calls."""
     exact = Decimal(str(value))

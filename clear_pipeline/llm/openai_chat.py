@@ -183,7 +183,7 @@ class OpenAIChat:
         Raises:
             CallError: No usable answer.
             RunFailedError: This endpoint answers nothing: refused key, no quota.
-            UsageError: The endpoint does not know the model.
+            UsageError: The endpoint does not know the model, or is no API.
         """
         while True:
             asked = self._dialect.fit(request)
@@ -210,7 +210,7 @@ class OpenAIChat:
         Raises:
             CallError: No usable answer.
             RunFailedError: This endpoint answers nothing: refused key, no quota.
-            UsageError: The endpoint does not know the model, or gives no embeddings.
+            UsageError: The endpoint does not know the model, gives no embeddings, or is no API.
         """
         body = {"model": self._settings.model, "input": text, "encoding_format": "float"}
         try:
@@ -262,8 +262,11 @@ class OpenAIChat:
                 said: Any = await self._client.post(path, cast_to=object, body=body)
                 reply = without_key(said, self._key)
             except FAILURES as error:
-                if is_unbilled(error):
+                no_api = self._errors.no_api(error)
+                if no_api is not None or is_unbilled(error):
                     request.refused()
+                if no_api is not None:
+                    raise no_api from None
                 raise
             self._errors.key_worked = True
             if not isinstance(reply, dict):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import openai
 
-from clear_pipeline.errors import CallError, ClearPipelineError, RunFailedError
+from clear_pipeline.errors import CallError, ClearPipelineError, RunFailedError, UsageError
 from clear_pipeline.llm.dialect import too_long
 from clear_pipeline.llm.keys import without_secrets
 from clear_pipeline.llm.settings import ModelSettings
@@ -23,6 +23,10 @@ decoder's, of an answer that is no JSON or nested too deeply to be read."""
 _MESSAGE_LENGTH: Final = 300
 _SHOWN: Final = 100
 """Characters of a reply that is no answer."""
+
+_CHECK_URL: Final = "check base_url: that of an OpenAI-compatible API usually ends in /v1"
+_NO_QUESTIONS: Final = {405, 501}
+"""HTTP's numbers for a path, or a server, that takes no POST."""
 
 _CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
 _FILTER_CODES = {"content_filter", "content_policy_violation"}
@@ -120,6 +124,22 @@ class EndpointErrors:
         text = reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False)
         return self._no_answer(f"this: {self._start(text)}" if text else "nothing", wanted=wanted)
 
+    def no_api(self, error: Failure) -> UsageError | None:
+        """What to tell where nothing at the path takes questions; None for any other failure.
+
+        An endpoint that has answered before is an API whatever it says now, and so is one that
+        gives a reason as an API does.
+        """
+        if not isinstance(error, openai.APIStatusError) or error.status_code not in _NO_QUESTIONS:
+            return None
+        if self.key_worked or (isinstance(error.body, dict) and "message" in error.body):
+            return None
+        asked, reason = error.request.url.path, self._start(error.response.reason_phrase)
+        return UsageError(
+            f"no OpenAI-compatible API at {self._settings.url}: a question to {asked} is answered "
+            f"with HTTP {error.status_code} ({reason}); {_CHECK_URL}"
+        )
+
     def _garbled(self, error: Failure) -> CallError:
         if isinstance(error, json.JSONDecodeError):
             start = self._start(error.doc)
@@ -130,8 +150,7 @@ class EndpointErrors:
     def _no_answer(self, what: str, *, wanted: str = "chat completion") -> CallError:
         return CallError(
             "garbled",
-            f"{self._settings.url} answered no {wanted} but {what}; check base_url: that of an "
-            "OpenAI-compatible API usually ends in /v1",
+            f"{self._settings.url} answered no {wanted} but {what}; {_CHECK_URL}",
             transient=True,
         )
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from clear_pipeline.export import PARQUET
+from clear_pipeline.llm.caps import cap_words
 from clear_pipeline.manifest import IN_MEMORY
 from clear_pipeline.report.words import EXPORTED
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
-from clear_pipeline.store import CONFIG, EXPORT
+from clear_pipeline.store import CONFIG, EXPORT, holder_of
 
 Look: TypeAlias = Literal["run", "status", "evaluate", "report", "rows", "explain"]
 """What has just been seen of a finished run."""
@@ -89,14 +91,17 @@ def from_here(run: Run) -> str | None:
     """The command that leads on from where a run stands: to its report, or to its end.
 
     Returns:
-        None where the same call alone goes on: its data was in memory, or it was stopped before
-        its config was written.
+        None while a process is at work on it, and where the same call alone goes on: its data was
+        in memory, or it was stopped before its config was written.
     """
     if run.manifest.finished:
         return next_after("status", run)
     if run.manifest.source == IN_MEMORY or not (run.path / CONFIG).is_file():
         return None
-    return shlex.join(run_words(run))
+    if holder_of(run.path) is not None:
+        return None
+    higher = chain.from_iterable(starmap(cap_words, run.manifest.higher_cap.items()))
+    return shlex.join([*run_words(run), *higher])
 
 
 def run_words(run: Run) -> list[str]:

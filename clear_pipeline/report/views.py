@@ -54,12 +54,22 @@ def status(run: Run) -> RenderableType:
     if run.manifest.finished:
         parts += [_fates_table(run), *_refinements(run)]
     else:
-        parts += [_steps_table(run), Text("the same run, with the same --out, goes on from here")]
+        parts += [_steps_table(run), Text(visible(_way_on(run)))]
     parts += _usage_tables(run)
     if not run.manifest.finished and (revised := run.manifest.revised_estimate):
         parts.append(Text(visible(revised["line"])))
     parts += [Text(visible(note)) for note in notes_of(run)]
     return Group(*parts)
+
+
+def _way_on(run: Run) -> str:
+    """Of a run that is not finished: who is at work on it, or how it goes on."""
+    going_on = "the same run, with the same --out, goes on from here"
+    holder = holder_of(run.path)
+    if holder is None:
+        return going_on
+    running = f"running, process {holder.process} on {holder.host} since {holder.since}"
+    return running if holder.is_here else f"{running}; once it has ended, {going_on}"
 
 
 def status_json(run: Run) -> dict[str, Any]:

@@ -57,7 +57,10 @@ def next_words(stdout: str) -> list[str]:
 
 
 def test_the_named_commands_lead_to_the_end(tmp_path: Path) -> None:
-    """Each run stops at its cap with 3; the last comes to what a run without caps hands over."""
+    """Each run stops at its cap with 3; the last comes to what a run without caps hands over.
+
+    `status` names the higher cap that the run did, and its command goes on as well.
+    """
     with StubServer() as server:
         calm = cli(*run_words(server, tmp_path / "calm"))
         assert calm.returncode == 0, calm.stderr
@@ -73,8 +76,11 @@ def test_the_named_commands_lead_to_the_end(tmp_path: Path) -> None:
             assert "then filter" in result.stderr
             told = status(tmp_path / "run")
             assert str(told["spend"]).startswith(f"{cap:,} of {cap:,} calls")
-            assert f"{cap:,} of {cap:,} calls" in cli("status", tmp_path / "run").stdout
-            words = next_words(result.stdout)
+            look = cli("status", tmp_path / "run").stdout
+            assert f"{cap:,} of {cap:,} calls" in look
+            words = next_words(look)
+            assert told["next"] == [shlex.join(["clear-pipeline", *words])]
+            assert words[-2:] == next_words(result.stdout)[-2:]
             assert words[-2] == "--max-calls"
             assert int(words[-1]) >= 2 * cap
         assert result.returncode == 0, result.stderr

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import socket
+import threading
 from collections.abc import Awaitable, Callable
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +20,7 @@ from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import Message
-from stub_server import StubServer
+from stub_server import Body, StubServer
 
 T = TypeVar("T")
 KEY = "sk-do-not-print-me-5f2c"
@@ -172,6 +174,43 @@ def test_what_is_no_model_server_is_named_with_what_it_said(fault: stub.Reply, s
     assert error.message.endswith(
         "; check base_url: that of an OpenAI-compatible API usually ends in /v1"
     )
+
+
+def test_a_file_server_is_no_api() -> None:
+    """It takes no POST, which is no outage: URL, answer and what to check are told."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as files:
+        threading.Thread(target=files.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{files.server_port}/docs"
+        with pytest.raises(UsageError) as failure:
+            use(url, complete(ask()))
+        files.shutdown()
+    assert str(failure.value) == (
+        f"no OpenAI-compatible API at {url}: a question to /docs/chat/completions is answered "
+        "with HTTP 501 (Unsupported method ('POST')); check base_url: that of an "
+        "OpenAI-compatible API usually ends in /v1"
+    )
+
+
+def test_an_api_that_does_not_do_something_is_an_api() -> None:
+    """A 501 with a reason, as llama.cpp gives it, and one after an answer blame no URL."""
+    refused = stub.status(501, message="This server does not support it")
+    with StubServer() as server:
+        server.faults.extend([refused] * 3)
+        error, _ = use(server, failing(ask()))
+        assert (error.kind, error.message) == ("outage", "This server does not support it")
+
+        async def after_an_answer(model: ChatModel) -> CallError:
+            await model.complete(ask("answered"))
+            server.faults.extend([no_post] * 3)
+            return await failing(ask("not"))(model)
+
+        error, _ = use(server, after_an_answer)
+    assert error.kind == "bad_request"
+
+
+async def no_post(_: Body) -> web.StreamResponse:
+    """Take no POST, as a web framework does of a path that is for GET."""
+    return web.json_response({"detail": "Method Not Allowed"}, status=405)
 
 
 def test_retry_after_holds_back_every_request() -> None:

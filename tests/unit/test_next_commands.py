@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +20,7 @@ from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import views
 from clear_pipeline.report.next_commands import from_here
 from clear_pipeline.run import Run, open_run
+from clear_pipeline.store import Store
 from report_runs import demo_run
 
 LOOKS = ["run", "status", "report", "rows", "explain"]
@@ -114,6 +119,54 @@ def test_a_run_that_stopped_leads_to_its_end(tmp_path: Path) -> None:
     assert views.status_json(open_run(out))["next"] == [from_here(open_run(out))]
     assert suggested(words)[1] == "rows"
     assert open_run(out).manifest.export["format"] == "alpaca"
+
+
+def stopped_run(folder: Path) -> Path:
+    """The directory of a run that is not finished."""
+    data, out = folder / "d.jsonl", folder / "run"
+    data.write_text('{"prompt": "p", "completion": "c"}\n')
+    Pipeline(build_config(stages=["dedup"])).run(data, out=out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps({**manifest, "finished": False}))
+    return out
+
+
+def status_lines(out: Path) -> list[str]:
+    """What `status` says below its table."""
+    result = CliRunner().invoke(app, ["status", str(out)], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+def test_a_run_in_progress_is_not_to_be_started_again(tmp_path: Path) -> None:
+    """Its process is told, and no command, which that process would only refuse."""
+    out = stopped_run(tmp_path)
+    with Store(out).locked():
+        lines, told = status_lines(out), views.status_json(open_run(out))
+    held = told["held_by"]
+    assert held["process"] == os.getpid()
+    running = f"running, process {os.getpid()} on {socket.gethostname()} since {held['since']}"
+    assert running in lines
+    assert [line for line in lines if "goes on from here" in line or "next:" in line] == []
+    assert told["next"] == []
+
+
+def test_the_name_that_a_killed_process_left_holds_no_run(tmp_path: Path) -> None:
+    """The run is told as one that goes on; of another machine's process, both are told."""
+    out = stopped_run(tmp_path)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = {"process": gone.pid, "host": socket.gethostname(), "since": "2026-01-02"}
+    (out / ".lock-holder").write_text(json.dumps(left))
+    lines = status_lines(out)
+    assert "the same run, with the same --out, goes on from here" in lines
+    assert lines[-1].startswith("next: clear-pipeline run ")
+    assert views.status_json(open_run(out))["held_by"] is None
+    (out / ".lock-holder").write_text(json.dumps({**left, "host": "node-7"}))
+    assert (
+        f"running, process {gone.pid} on node-7 since 2026-01-02; once it has ended, the same "
+        "run, with the same --out, goes on from here"
+    ) in status_lines(out)
 
 
 def test_a_run_of_data_in_memory_cannot_be_typed(tmp_path: Path) -> None:
