@@ -154,6 +154,11 @@ def chosen(path: Path, *, split: str, bad: int) -> list[Case]:
 
 async def measure(args: argparse.Namespace) -> list[str]:
     """Judge all rows; the report as lines of Markdown."""
+    counts = args.bad * len(args.data) if len(args.bad) == 1 else args.bad
+    sets = {
+        path.stem: chosen(path, split=args.split, bad=count)
+        for path, count in zip(args.data, counts, strict=True)
+    }
     settings = ModelSettings.model_validate(
         {"model": args.model, "base_url": args.base_url, "max_in_flight": args.in_flight}
     )
@@ -169,11 +174,6 @@ async def measure(args: argparse.Namespace) -> list[str]:
     attacks = {**AUTHORS[args.author], CONTROL: ATTACKS[CONTROL]}
     if args.no_control:
         del attacks[CONTROL]
-    counts = args.bad * len(args.data) if len(args.bad) == 1 else args.bad
-    sets = {
-        path.stem: chosen(path, split=args.split, bad=count)
-        for path, count in zip(args.data, counts, strict=True)
-    }
     try:
         judged = {
             name: {

@@ -31,7 +31,7 @@ def test_a_second_run_reads_the_same_table_from_the_cache(tmp_path: Path) -> Non
         args = Namespace(
             data=[data],
             split="tune",
-            bad=2,
+            bad=[2],
             attacks_per_row=None,
             preset="fast",
             base_url=server.url,
