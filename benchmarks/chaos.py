@@ -10,6 +10,7 @@ each time until it ends. The server counts how often it answered a question twic
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -97,11 +98,20 @@ def start(data: Path, out: Path, server: Served, in_flight: int) -> subprocess.P
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def unfinished_files(out: Path) -> set[str]:
+    """Path and inode of each file that is not in its place yet; one may go as we look."""
+    found = set[str]()
+    for path in out.glob("**/.*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(f"{path} {path.stat().st_ino}")
+    return found
+
+
 def killed_while_writing(process: subprocess.Popen[bytes], out: Path, sightings: int) -> bool:
     """Kill the process at that sighting of an unfinished file; False if it ends before."""
     seen: set[str] = set()
     while process.poll() is None:
-        unfinished = {f"{p} {p.stat().st_ino}" for p in out.glob("**/.*.tmp") if p.exists()}
+        unfinished = unfinished_files(out)
         seen |= unfinished
         if unfinished and len(seen) >= sightings:
             os.kill(process.pid, signal.SIGKILL)
