@@ -160,7 +160,8 @@ class Store:
                 who = _who(self.directory)
                 note(f"{who}, held this run and ended without giving it back; going on")
             since = datetime.now(UTC).isoformat(timespec="seconds")
-            me = Holder(os.getpid(), socket.gethostname(), since)._asdict()
+            mine = os.getpid()
+            me = Holder(mine, socket.gethostname(), since, _began(mine))._asdict()
             with writing(holder):
                 holder.write_text(json.dumps(me) + "\n", encoding="utf-8")
             yield
@@ -187,11 +188,20 @@ class Store:
 
 
 class Holder(NamedTuple):
-    """Who holds a run, or held it last and died. `since` is an ISO time."""
+    """Who holds a run, or held it last and died.
+
+    Attributes:
+        process: Its number.
+        host: Its machine.
+        since: When it took the run, an ISO time.
+        began: When the process began, as Linux counts it, in ticks since the machine's start; None
+            elsewhere. It tells the process from a later one that was given its number.
+    """
 
     process: int
     host: str
     since: str
+    began: int | None = None
 
     @property
     def is_here(self) -> bool:
@@ -209,7 +219,17 @@ class Holder(NamedTuple):
             return True
         except OSError:  # somebody else's
             pass
-        return False
+        now = _began(self.process)
+        return None not in (self.began, now) and self.began != now
+
+
+def _began(process: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    after_name = stat.rpartition(")")[2].split()  # the name may hold anything
+    return int(after_name[19])
 
 
 def holder_of(directory: Path) -> Holder | None:
@@ -222,7 +242,9 @@ def _named(directory: Path) -> Holder | None:
     """The name that stands beside the lock."""
     try:
         named = json.loads((directory / _HOLDER).read_text(encoding="utf-8"))
-        return Holder(int(named["process"]), str(named["host"]), str(named["since"]))
+        began = named.get("began")
+        process, host, since = int(named["process"]), str(named["host"]), str(named["since"])
+        return Holder(process, host, since, None if began is None else int(began))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -14,6 +14,9 @@ from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.pricing import price_source, prices
 from clear_pipeline.llm.settings import ModelSettings
 
+PRICED_BEFORE = {"run": "; its price: clear-pipeline estimate DATA"}
+"""How the price is known before a command that costs money, by what it does."""
+
 
 def introduce(config: Config, *, yes: bool, work: str) -> None:
     """Say which model serves and what it cannot do; ask before priced work.
@@ -47,6 +50,10 @@ def show_models(config: Config) -> None:
 def refuse_unattended(config: Config, *, work: str) -> None:
     """Stop before anything is read if nobody can be asked.
 
+    Args:
+        config: Names the models.
+        work: What the command does; the price of a run has a command of its own.
+
     Raises:
         UsageError: The work is priced and there is no terminal.
     """
@@ -54,7 +61,7 @@ def refuse_unattended(config: Config, *, work: str) -> None:
     if where and not sys.stdin.isatty():
         raise UsageError(
             f"this {work} costs money{_cap(config)}: {where}. "
-            "Add --yes to start it without a terminal"
+            f"Add --yes to start it without a terminal{PRICED_BEFORE.get(work, '')}"
         )
 
 

@@ -53,7 +53,8 @@ def duration(minutes: float) -> str:
     if minutes < 1:
         return "less than a minute"
     hour = 60
-    return f"{minutes:,.0f} min" if minutes < 2 * hour else f"{minutes / hour:,.1f} hours"
+    count = f"{minutes:,.0f} min" if minutes < 2 * hour else f"{minutes / hour:,.1f} hours"
+    return f"about {count}"
 
 
 def summary(estimate: Estimate) -> str:
@@ -68,7 +69,7 @@ def summary(estimate: Estimate) -> str:
         f"at a price that is {price}" if price == UNKNOWN else price,
     ]
     if estimate.minutes is not None:
-        parts.append(f"about {duration(estimate.minutes)}")
+        parts.append(duration(estimate.minutes))
     return ", ".join(parts)
 
 
@@ -116,5 +117,5 @@ def remarks(estimate: Estimate) -> list[str]:
         )
         lines.append(f"{note.model}: tokens counted {note.counted}{learnt}; prices {note.price}.")
     if estimate.minutes is not None:
-        lines.append(f"Time: about {duration(estimate.minutes)}, at the pace just measured.")
+        lines.append(f"Time: {duration(estimate.minutes)}, at the pace just measured.")
     return lines

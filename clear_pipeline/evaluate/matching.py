@@ -42,10 +42,12 @@ def match(ledger: pa.Table, labels: Labels) -> Match:
     column: Matched = "id" if len(counts["id"]) > len(counts["source_id"]) else "source_id"
     found = counts[column]
     if not found:
+        source_id, row_id = _first(ledger["source_id"]), _first(ledger["id"])
+        has = f"the row id {row_id!r}"
+        has += " and no source ids" if source_id is None else f" and the source id {source_id!r}"
         raise UsageError(
             f"none of the {len(labels.bad):,} labelled ids is in the run:\n{listed(labels.bad)}\n"
-            f"The run has source id {_first(ledger['source_id'])!r} and row id "
-            f"{_first(ledger['id'])!r}; if such ids stand in another column, name it: --id"
+            f"The run has {has}; if such ids stand in another column, name it: --id"
         )
     return Match(
         column,

@@ -96,6 +96,17 @@ def test_the_named_commands_lead_to_the_end(tmp_path: Path) -> None:
     assert len(server.bodies) == needed
 
 
+def test_a_cap_is_suggested_until_something_else_stops_the_run(tmp_path: Path) -> None:
+    """`status` names the command that goes on from the last stop, not from an earlier one."""
+    out = tmp_path / "run"
+    with StubServer() as server:
+        words = run_words(server, out)
+        assert cli(*words, "--max-calls", "15").returncode == 3
+        assert "--max-calls" in next_words(cli("status", out).stdout)
+    assert cli(*words).returncode == 1  # nobody answers any more
+    assert "--max-calls" not in next_words(cli("status", out).stdout)
+
+
 def test_requests_of_a_killed_run_are_unaccounted(tmp_path: Path) -> None:
     """They count at their bound from then on, in status, report and manifest, over all resumes."""
     victim: list[subprocess.Popen[str]] = []

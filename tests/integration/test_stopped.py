@@ -70,6 +70,34 @@ def test_a_run_that_is_ended_tells_how_it_goes_on(
     assert repeats <= IN_FLIGHT
 
 
+INTERRUPTED_IMPORT = """
+import signal, sys
+from clear_pipeline.__main__ import main
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["clear-pipeline", "--version"]
+main()
+"""
+
+
+def test_ctrl_c_before_the_program_is_imported_is_no_traceback() -> None:
+    """It takes a second or so to import what reads the command line."""
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    told = "interrupted before anything was done\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", told)
+
+
 class Stopped(SilentProgress):
     """Ctrl-C as soon as a step with this label has done its first rows."""
 

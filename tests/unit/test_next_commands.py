@@ -169,6 +169,18 @@ def test_the_name_that_a_killed_process_left_holds_no_run(tmp_path: Path) -> Non
     ) in status_lines(out)
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system tells no start")
+def test_another_process_with_a_dead_ones_number_holds_no_run(tmp_path: Path) -> None:
+    """As in a container that is started again, where numbers are the same each time."""
+    out = stopped_run(tmp_path)
+    holder = out / ".lock-holder"
+    with Store(out).locked():
+        mine = json.loads(holder.read_text())
+    for began, held in ((mine["began"], True), (mine["began"] - 1, False)):
+        holder.write_text(json.dumps({**mine, "began": began}))
+        assert (views.status_json(open_run(out))["held_by"] is not None) == held
+
+
 def test_a_run_of_data_in_memory_cannot_be_typed(tmp_path: Path) -> None:
     """It goes on from Python, and no command is suggested."""
     rows = pd.DataFrame({"prompt": ["p"], "completion": ["c"]})
