@@ -116,6 +116,10 @@ class BudgetExceededError(ClearPipelineError):
         needed: The least value with which the next call could be sent.
         spent: What of it was spent.
         projected: What the work is likely to take in all; 0 where that is not known.
+
+    Attributes:
+        estimated: What an estimate finds likely to do; 0 where there is none. It knows how many
+            rows each stage asks about, and goes before `projected`.
     """
 
     exit_code = 3
@@ -136,14 +140,17 @@ class BudgetExceededError(ClearPipelineError):
         self.needed = needed
         self.spent = spent
         self.projected = projected
+        self.estimated = 0.0
 
     @property
     def enough(self) -> float:
-        """A value of the cap that is likely to do.
+        """A value of the cap that is likely to do, and lets the next call through.
 
-        It is twice the one that stopped the work or more: enough for the next call, and for all
-        rows if those to come take what those before took.
+        Where no estimate is above the cap that stopped the work, it is twice that cap or more:
+        enough for all rows if those to come take what those before took.
         """
+        if self.estimated > self.limit:
+            return max(self.needed, self.estimated)
         return max(2 * self.limit, self.needed, self.projected)
 
     def with_work_left(

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from clear_pipeline.errors import ClearPipelineError
 from clear_pipeline.estimate import QUICK, Effort, Estimate, Underway, estimate, words
 from clear_pipeline.estimate.learning import ENOUGH
-from clear_pipeline.estimate.revised import Revised
+from clear_pipeline.estimate.revised import Bill, Revised, enough
 from clear_pipeline.resume import StageInputs
 from clear_pipeline.stages.base import Shard, Stage
 from clear_pipeline.work import Work
@@ -66,6 +66,7 @@ class Foresight:
         self._work = work
         self._tell = tell
         self._first: Estimate | None = None
+        self._newest: Estimate | None = None
         self._before = 0
         self._due = float(ENOUGH)
         # The rounds of batches begin with an estimate each, which has learnt.
@@ -79,6 +80,7 @@ class Foresight:
             return
         work, left = self._work, self._left(stage)
         self._first = await ahead(left, earlier, work, answers=work.pool.cache_path, effort=QUICK)
+        self._newest = self._first
         work.manifest.revised_estimate = {}
         self._before = work.pool.answered()
         self._tell(self._first)
@@ -100,6 +102,11 @@ class Foresight:
                 await asyncio.wait([self._looking])
                 self._looking = None
 
+    def enough(self, cap: str) -> float:
+        """A value of the cap with this name that is likely to do; 0 if nothing was estimated."""
+        newest = self._newest
+        return 0.0 if newest is None else enough(newest.spent, Bill.of(newest), cap)
+
     def row_done(self) -> None:
         """A row of the stage is through with its calls."""
         if self._first is None or self._told or self._underway is None:
@@ -120,6 +127,7 @@ class Foresight:
             self._due = PAUSE * answered
             return
         self._told = True
+        self._newest = left
         if left.need.calls.high:
             self._say(Revised(first, left, answered, self._work.config.budget))
 

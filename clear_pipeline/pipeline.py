@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from clear_pipeline import __version__
 from clear_pipeline.claim import claim, refuse_strangers
-from clear_pipeline.config import Config
+from clear_pipeline.config import Config, build_config
 from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.engine.local import LocalEngine
 from clear_pipeline.errors import BudgetExceededError, UnwritableError
-from clear_pipeline.estimate import THOROUGH, Effort, Estimate
+from clear_pipeline.estimate import NOTHING, THOROUGH, Effort, Estimate
 from clear_pipeline.foresight import Foresight, Tell, ahead
 from clear_pipeline.ingest import ingest
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.batch.batches import Batches
+from clear_pipeline.llm.settings import BudgetSettings
 from clear_pipeline.load import Data, discover
-from clear_pipeline.manifest import Manifest
+from clear_pipeline.manifest import MANIFEST, Manifest
 from clear_pipeline.model_pool import ModelPool, identity_of
 from clear_pipeline.outputs import write_outputs
 from clear_pipeline.own_loop import in_own_loop
@@ -95,19 +97,31 @@ class Pipeline:
 
         Args:
             data: As for `run`.
-            out: A run directory whose answers are left out, and learnt from.
+            out: A run directory: what is left of its run, whose answers are learnt from.
             effort: How many rows are rehearsed, and how long a model without a price is asked.
 
         Raises:
             UsageError: Wrong input or config.
             UnreachableError: A server does not answer.
         """
+        begun = None if out is None else Path(out)
+        uncapped = Pipeline(
+            _uncapped(self.config),  # no call is paid, and no cap keeps one back
+            models=self._models,
+            progress=self._progress,
+            when_checked=self._when_checked,
+        )
         with TemporaryDirectory(prefix="clear-pipeline-") as scratch:
-            answers = (Path(scratch) if out is None else Path(out)) / CACHE
-            return in_own_loop(self._estimate(data, Path(scratch), answers, effort))
+            found = in_own_loop(uncapped._estimate(data, Path(scratch), begun, effort))
+        if begun is None or not (begun / MANIFEST).is_file():
+            return found
+        return replace(found, spent=Run(begun).spent())
 
-    async def _estimate(self, data: Data, scratch: Path, answers: Path, effort: Effort) -> Estimate:
+    async def _estimate(
+        self, data: Data, scratch: Path, begun: Path | None, effort: Effort
+    ) -> Estimate:
         _refuse_other_scorer(self.config, self._models)
+        answers = (begun or scratch) / CACHE
         with RunLog(scratch) as log:
             store = Store(scratch)
             claimed = claim(data, discover(data), store, self._progress)
@@ -116,6 +130,8 @@ class Pipeline:
             try:
                 work.pool.records(self.config.stages)  # refuses what a run would refuse
                 self._when_checked()
+                if begun is not None and _is_done(self.config, manifest, begun):
+                    return NOTHING
                 for position, stage in enumerate(self.config.stages):
                     earlier, left = work.manifest.chain[:position], self.config.stages[position:]
                     if stage.roles():
@@ -123,7 +139,7 @@ class Pipeline:
                     await run_stage(stage, earlier, work, Foresight(work, None))
             finally:
                 await work.pool.close()
-        return Estimate(rows=0, sampled=0, stages=(), models=())
+        return NOTHING
 
     async def _run(self, data: Data, out: Path) -> None:
         _refuse_other_scorer(self.config, self._models)
@@ -140,15 +156,17 @@ class Pipeline:
             write_text_atomically(out / CONFIG, self.config.to_yaml())
             batches = await batches_of(self.config, out, self._progress.note)
             work = self._work(manifest, store, log, batches)
+            foresight = Foresight(work, self._before_calls)
             try:
                 manifest.models = work.pool.records(self.config.stages)
                 self._when_checked()
-                foresight = Foresight(work, self._before_calls)
                 for position in range(len(self.config.stages)):
                     await run_in_rounds(self.config.stages, position, work, foresight)
                 work.save()
             except BaseException as error:
                 if isinstance(error, BudgetExceededError):
+                    error.estimated = foresight.enough(error.cap)
+                    self._tell_failures(work.pool)  # the cap may hide that nothing was answered
                     manifest.higher_cap = {error.cap: error.enough}
                 with suppress(UnwritableError):  # the error that stopped the run is told
                     work.save()
@@ -157,10 +175,13 @@ class Pipeline:
                 await work.pool.close()
                 if batches is not None:
                     await batches.close()
-            if failures := work.pool.failures():
-                self._progress.note(failures)
+            self._tell_failures(work.pool)
             write_outputs(self.config, manifest, store, self._progress)
             log.event("written", fates=manifest.fates, usage=manifest.usage)
+
+    def _tell_failures(self, pool: ModelPool) -> None:
+        if failures := pool.failures():
+            self._progress.note(failures)
 
     def _work(self, manifest: Manifest, store: Store, log: RunLog, batches: Batches | None) -> Work:
         """The models of the chain, and what its steps share."""
@@ -177,6 +198,22 @@ class Pipeline:
         manifest.higher_cap = {}
         engine = LocalEngine(store)
         return Work(self.config, store, manifest, pool, engine, self._progress, log, batches)
+
+
+def _uncapped(config: Config) -> Config:
+    return config.model_copy(update={"budget": BudgetSettings()})
+
+
+def _is_done(config: Config, loaded: Manifest, out: Path) -> bool:
+    """Whether a run of these rows with this config has finished, and would ask nothing again."""
+    manifest = Manifest.read(out)
+    if manifest is None or not manifest.finished or manifest.package_version != __version__:
+        return False
+    records = [record for name in manifest.chain if (record := manifest.stage(name)) is not None]
+    if any(part.failed for record in records for part in record.parts.values()):
+        return False
+    read = [[(file.path, file.sha256) for file in each.files] for each in (manifest, loaded)]
+    return read[0] == read[1] and _uncapped(build_config(out / CONFIG)) == config
 
 
 def _refuse_other_scorer(config: Config, given: Mapping[str, ChatModel]) -> None:

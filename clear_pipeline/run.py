@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import DamagedRunError, UsageError
 from clear_pipeline.llm.budget import spent_words
-from clear_pipeline.llm.meter import Totals
+from clear_pipeline.llm.meter import Amount, Totals
 from clear_pipeline.llm.settings import BudgetSettings
 from clear_pipeline.llm.spend import with_spend
 from clear_pipeline.llm.spend_file import read_spend
@@ -133,6 +133,14 @@ class Run:
         counted = {m: Totals.from_json(dict(total)) for m, total in self.manifest.usage.items()}
         spent = read_spend(self.path / SPEND)
         return counted if spent is None else with_spend(counted, spent)
+
+    def spent(self) -> Amount:
+        """All that counts against the caps, over all resumes.
+
+        Raises:
+            DamagedRunError: The record of spend cannot be read.
+        """
+        return sum(self.usage().values(), Totals()).spent
 
     def spend(self) -> str:
         """Calls, tokens and dollars in words, beside the caps; "" where nothing was asked."""

@@ -355,6 +355,11 @@ async def nested(_: Body) -> web.StreamResponse:
     return web.Response(text="[" * 200_000, content_type="application/json")
 
 
+async def no_utf8(_: Body) -> web.StreamResponse:
+    """Answer with JSON in which a byte is no UTF-8."""
+    return web.Response(body=b'{"text": "Yes\xff"}', content_type="application/json")
+
+
 async def dropped(_: Body) -> web.StreamResponse:
     """Close the connection without an answer."""
     return _Raw(b"")

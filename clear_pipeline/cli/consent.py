@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import typer
@@ -13,9 +14,6 @@ from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.pricing import price_source, prices
 from clear_pipeline.llm.settings import ModelSettings
-
-PRICED_BEFORE = {"run": "; its price: clear-pipeline estimate DATA"}
-"""How the price is known before a command that costs money, by what it does."""
 
 
 def introduce(config: Config, *, yes: bool, work: str) -> None:
@@ -52,17 +50,24 @@ def refuse_unattended(config: Config, *, work: str) -> None:
 
     Args:
         config: Names the models.
-        work: What the command does; the price of a run has a command of its own.
+        work: What the command does; for a run, the command that tells its price is named.
 
     Raises:
         UsageError: The work is priced and there is no terminal.
     """
     where = _priced(config)
     if where and not sys.stdin.isatty():
+        price = f"; its price: {_estimate_command()}" if work == "run" else ""
         raise UsageError(
             f"this {work} costs money{_cap(config)}: {where}. "
-            f"Add --yes to start it without a terminal{PRICED_BEFORE.get(work, '')}"
+            f"Add --yes to start it without a terminal{price}"
         )
+
+
+def _estimate_command() -> str:
+    """What was typed, as the command that tells what it would take."""
+    words = [word for word in sys.argv[2:] if word != "--yes"]
+    return shlex.join(["clear-pipeline", "estimate", *words])
 
 
 def ask(config: Config, *, work: str) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 from clear_pipeline.cli.consent import show_models
 from clear_pipeline.cli.console import Json, errors, next_command, output, print_json
 from clear_pipeline.cli.groups import grouped
-from clear_pipeline.cli.options import ChainOptions, Data
+from clear_pipeline.cli.options import CapOptions, ChainOptions, Data
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.estimate import THOROUGH, words
 from clear_pipeline.estimate.figures import Estimate, Need, Span
@@ -31,13 +31,14 @@ def estimate(
         Path | None, typer.Option(help="A run that has begun: what is left of it.")
     ] = None,
     chain: ChainOptions,
+    caps: CapOptions,
     rows: Annotated[
         int, typer.Option(min=1, help="Rows that the stages are rehearsed on, at most.")
     ] = THOROUGH.rows,
     as_json: Json = False,
 ) -> None:
     """Say what a run of DATA with these options would ask for, without a paid call."""
-    settings = chain.settings()
+    settings = chain.settings(**caps.flags())
     pipeline = Pipeline(
         settings,
         progress=TerminalProgress(errors),
@@ -45,18 +46,27 @@ def estimate(
     )
     found = pipeline.estimate(data, out=out, effort=replace(THOROUGH, rows=rows))
     if as_json:
-        print_json(found.to_json())
+        short = [each.to_json() for each in words.short_of(found, settings.budget)]
+        print_json({**found.to_json(), "short_caps": short})
         return
-    output.print(_table(found))
-    for line in words.remarks(found):
+    if not found.stages:
+        output.print("no model is left to ask")
+    else:
+        output.print(_table(found))
+    for line in [*words.remarks(found), *words.caps(found, settings.budget)]:
         output.print(Text(line), soft_wrap=True)
     next_command(_run_command(out))
 
 
 def _run_command(out: Path | None) -> str:
     """This command as a run: the same words but the first, and those that a run does not know."""
-    typed = [word for word in sys.argv[1:] if word != "--json"]
-    command = shlex.join(["clear-pipeline", "run", *typed[typed.index("estimate") + 1 :]])
+    words_left, kept = iter(sys.argv[sys.argv.index("estimate") + 1 :]), []
+    for word in words_left:
+        if word == "--rows":
+            next(words_left, None)
+        elif word != "--json" and not word.startswith("--rows="):
+            kept.append(word)
+    command = shlex.join(["clear-pipeline", "run", *kept])
     return command if out is not None else f"{command} --out RUN"
 
 

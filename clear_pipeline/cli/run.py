@@ -70,6 +70,8 @@ def _announce(estimate: Estimate, *, config: Config, yes: bool) -> None:
     if estimate.need.calls.high == 0:
         return
     errors.print(Text(f"estimate: {words.summary(estimate)}"))
+    for told in words.caps(estimate, config.budget):
+        errors.print(Text(told))
     if not yes and (estimate.usd is None or estimate.usd.high > 0):
         ask(config, work="run")
 

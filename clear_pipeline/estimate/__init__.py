@@ -2,9 +2,17 @@
 
 from clear_pipeline.estimate import words
 from clear_pipeline.estimate.estimate import QUICK, THOROUGH, Effort, Underway, estimate
-from clear_pipeline.estimate.figures import Estimate, ModelNote, Need, Span, StageEstimate
+from clear_pipeline.estimate.figures import (
+    NOTHING,
+    Estimate,
+    ModelNote,
+    Need,
+    Span,
+    StageEstimate,
+)
 
 __all__ = [
+    "NOTHING",
     "QUICK",
     "THOROUGH",
     "Effort",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.meter import Amount
@@ -152,7 +152,7 @@ class Estimate:
         models: How the figures came about.
         minutes: At the pace of a pilot, which a model without a price is asked; None where there
             was none, or nothing came of it in time.
-        spent: What the run had spent by then; nothing for an estimate that no run makes.
+        spent: What the run had spent by then; nothing for one that has not begun.
     """
 
     rows: int
@@ -193,6 +193,10 @@ class Estimate:
                 for note in self.models
             ],
         }
+
+
+NOTHING: Final = Estimate(rows=0, sampled=0, stages=(), models=())
+"""Of what asks no model, or has asked all."""
 
 
 def _need_json(need: Need) -> dict[str, list[int]]:

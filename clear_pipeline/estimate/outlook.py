@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from clear_pipeline.config import EMBEDDER
+from clear_pipeline.errors import BudgetExceededError
 from clear_pipeline.estimate.chain import ENDS, ByRow, rehearse
 from clear_pipeline.estimate.counting import Counting
 from clear_pipeline.estimate.figures import Estimate, ModelNote, Need, Span, StageEstimate
@@ -141,7 +143,8 @@ async def _asked(
     if answers is not None:
         able = await Remembered(endpoint.identity, answers).scored_text()
     if able is None and _is_free(endpoint):
-        able = await scores_text((await pool.open([role]))[role])
+        with suppress(BudgetExceededError):  # the run is stopped by it, once this is told
+            able = await scores_text((await pool.open([role]))[role])
     if able is None and not any(set(score.weights) - {"likelihood"} for score in scores):
         able = True  # else the run stops before it has asked anything
     return replace(endpoint, capabilities=replace(known, prompt_logprobs=able))

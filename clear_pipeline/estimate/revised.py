@@ -93,6 +93,27 @@ class ShortCap:
         }
 
 
+def short_caps(spent: Amount, left: Bill, caps: BudgetSettings) -> Iterator[ShortCap]:
+    """The caps that will not, or may not, suffice.
+
+    Args:
+        spent: By the run so far.
+        left: Still to come.
+        caps: Of the run.
+    """
+    limits: dict[str, float] = caps.model_dump(exclude_none=True)
+    for cap, limit in limits.items():
+        before = of_cap(spent, cap)
+        low, high = before + of_cap(left.low, cap), before + of_cap(left.high, cap)
+        if high > limit:
+            yield ShortCap(cap, limit, certain=low > limit, enough=enough(spent, left, cap))
+
+
+def enough(spent: Amount, left: Bill, cap: str) -> float:
+    """A value of the cap with this name that is likely to do; arguments as of `short_caps`."""
+    return of_cap(spent, cap) + ALLOWANCE * of_cap(left.high, cap)
+
+
 @dataclass(frozen=True, slots=True)
 class Revised:
     """An estimate from before the first call, and one that has learnt from the first answers.
@@ -137,15 +158,7 @@ class Revised:
     @property
     def short_caps(self) -> tuple[ShortCap, ...]:
         """The caps that will not, or may not, suffice."""
-        return tuple(self._short_caps())
-
-    def _short_caps(self) -> Iterator[ShortCap]:
-        limits: dict[str, float] = self.caps.model_dump(exclude_none=True)
-        for cap, limit in limits.items():
-            low, high = of_cap(self.total.low, cap), of_cap(self.total.high, cap)
-            if high > limit:
-                enough = of_cap(self.now.spent, cap) + ALLOWANCE * of_cap(self.left.high, cap)
-                yield ShortCap(cap, limit, certain=low > limit, enough=enough)
+        return tuple(short_caps(self.now.spent, self.left, self.caps))
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; spans are pairs of low and high."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from clear_pipeline.estimate.figures import Estimate, Span
-from clear_pipeline.estimate.revised import Bill, Revised
+from clear_pipeline.estimate.revised import Bill, Revised, ShortCap, short_caps
 from clear_pipeline.llm.caps import cap_option, cap_value
+from clear_pipeline.llm.settings import BudgetSettings
 
 UNKNOWN = "not known"
 FREE = "free of charge"
@@ -80,13 +83,25 @@ def revised(found: Revised) -> str:
         f"spent {_bill(found.spent)}",
         f"to come {_bill(found.left)}",
     ]
-    for short in found.short_caps:
-        option = cap_option(short.cap)
-        given = f"{short.limit:,.2f}" if short.cap == "max_usd" else f"{short.limit:.0f}"
-        verb = "will" if short.certain else "may"
-        enough = cap_value(short.cap, short.enough)
-        parts.append(f"{option} {given} {verb} not suffice, {option} {enough} would")
-    return "; ".join(parts)
+    return "; ".join([*parts, *map(_short_cap, found.short_caps)])
+
+
+def caps(estimate: Estimate, settings: BudgetSettings) -> list[str]:
+    """Of an estimate from before a run, each cap that will not, or may not, suffice."""
+    return [_short_cap(each) for each in short_of(estimate, settings)]
+
+
+def short_of(estimate: Estimate, settings: BudgetSettings) -> list[ShortCap]:
+    """Those caps."""
+    return list(short_caps(estimate.spent, Bill.of(estimate), settings))
+
+
+def _short_cap(short: ShortCap) -> str:
+    option = cap_option(short.cap)
+    verb = "will" if short.certain else "may"
+    enough = cap_value(short.cap, short.enough)
+    given = Decimal(str(short.limit))
+    return f"{option} {given:f} {verb} not suffice, {option} {enough} would"
 
 
 def _bill(bill: Bill) -> str:

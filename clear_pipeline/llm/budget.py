@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from clear_pipeline.errors import BudgetExceededError, UsageError
@@ -288,4 +289,4 @@ def _of(cap: int | None) -> str:
 def _of_dollars(cap: float | None) -> str:
     if cap is None:
         return ""
-    return f" of ${cap:,.2f}" if cap == round(cap, 2) else f" of ${cap:,.4f}"
+    return f" of ${cap:,.2f}" if cap == round(cap, 2) else f" of ${Decimal(str(cap)):,f}"

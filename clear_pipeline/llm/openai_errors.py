@@ -75,7 +75,7 @@ class EndpointErrors:
                     return CallError("context", said, transient=False)
                 kind = "content_filter" if codes & _FILTER_CODES else "bad_request"
                 return CallError(kind, said, transient=False)
-            case UnicodeError():
+            case UnicodeEncodeError():
                 return CallError("bad_request", f"not sendable as UTF-8: {said}", transient=False)
             case _:
                 return self._garbled(error)
@@ -144,6 +144,9 @@ class EndpointErrors:
         if isinstance(error, json.JSONDecodeError):
             start = self._start(error.doc)
             return self._no_answer(f"what is no JSON: {start}" if start else "nothing")
+        if isinstance(error, UnicodeDecodeError):
+            text = error.object.decode("utf-8", "backslashreplace")
+            return self._no_answer(f"what is no UTF-8: {self._start(text)}")
         protocol = "HTTP" if isinstance(error, aiohttp.ClientError) else "JSON"
         return self._no_answer(f"what is no {protocol} ({self.said(error)})")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from clear_pipeline.llm.budget import count_of
-from stub_server import Body, StubServer, answer
+from stub_server import Body, StubServer, answer, status
 
 DEMO = Path(__file__).parents[2] / "data" / "demo"
 CHAIN = ("--stages", "dedup,score,filter")
@@ -45,7 +46,7 @@ def run_words(server: StubServer, out: Path, *more: str) -> list[str]:
             *CHAIN, *more]  # fmt: skip
 
 
-def status(run: Path) -> dict[str, Any]:
+def status_of(run: Path) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(cli("status", run, "--json").stdout)
     return told
 
@@ -74,7 +75,7 @@ def test_the_named_commands_lead_to_the_end(tmp_path: Path) -> None:
             assert f"stopped by max_calls: {cap:,} of {cap:,} calls" in result.stderr
             assert "Left to do: score of" in result.stderr
             assert "then filter" in result.stderr
-            told = status(tmp_path / "run")
+            told = status_of(tmp_path / "run")
             assert str(told["spend"]).startswith(f"{cap:,} of {cap:,} calls")
             look = cli("status", tmp_path / "run").stdout
             assert f"{cap:,} of {cap:,} calls" in look
@@ -94,6 +95,33 @@ def test_the_named_commands_lead_to_the_end(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert "score: up to date" in again.stderr
     assert len(server.bodies) == needed
+
+
+@pytest.mark.parametrize("price", ["{input: 1.0, output: 2.0}", "{input: 0, output: 0}"])
+def test_a_hopeless_cap_is_told_before_the_first_call(tmp_path: Path, price: str) -> None:
+    """With one that does, also by `estimate`, and the command that goes on from the stop has it."""
+    priced = ("--yes", "--set", f"models.scorer.price_per_mtok={price}")
+    hopeless = r"^--max-calls 1 will not suffice, --max-calls (\d+) would$"
+    with StubServer() as server:
+        words = run_words(server, tmp_path / "run", *priced, "--max-calls", "1")
+        stopped = cli(*words)
+        assert stopped.returncode == 3
+        assert len(server.bodies) == 1
+        (enough,) = re.findall(hopeless, stopped.stderr, re.MULTILINE)
+        again = next_words(stopped.stdout)
+        assert again[-1] == enough
+        foreseen = cli("estimate", *(word for word in again[1:-1] if word != "--yes"), "1")
+        assert re.search(hopeless, foreseen.stdout, re.MULTILINE)
+        assert cli(*again).returncode == 0
+
+
+def test_a_cap_hides_no_outage(tmp_path: Path) -> None:
+    """That all its calls failed is told beside the cap that they used up."""
+    with StubServer() as server:
+        server.faults.extend([status(500)] * 9)
+        stopped = cli(*run_words(server, tmp_path / "run", "--max-calls", "3"))
+    assert stopped.returncode == 3
+    assert "3 requests failed (3 outage)" in stopped.stderr
 
 
 def test_a_cap_is_suggested_until_something_else_stops_the_run(tmp_path: Path) -> None:
@@ -144,7 +172,7 @@ def test_requests_of_a_killed_run_are_unaccounted(tmp_path: Path) -> None:
 
 def usage_of(run: Path) -> dict[str, Any]:
     """What its one model did, as `status` tells."""
-    usage: dict[str, Any] = status(run)["usage"]["stub"]
+    usage: dict[str, Any] = status_of(run)["usage"]["stub"]
     return usage
 
 

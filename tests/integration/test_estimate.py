@@ -17,7 +17,7 @@ from aiohttp import web
 
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import BudgetExceededError
-from clear_pipeline.estimate import Effort, Estimate
+from clear_pipeline.estimate import Effort, Estimate, Need
 from clear_pipeline.llm.meter import Totals
 from clear_pipeline.llm.settings import BudgetSettings
 from clear_pipeline.pipeline import Pipeline
@@ -126,6 +126,21 @@ def test_after_fifty_calls_the_rest_is_known(data: Path, tmp_path: Path) -> None
     assert told.need.calls.low == pytest.approx(after.requests - before.requests, rel=0.1)
     wrong = blind.need.prompt.low * left / after.usage.prompt
     assert abs(wrong - left) > 0.1 * left  # what it took to learn
+
+
+def test_of_a_finished_run_nothing_is_left(data: Path, tmp_path: Path) -> None:
+    """Another cap changes nothing about it; another preset does, and what was spent is known."""
+    out = tmp_path / "run"
+    with StubServer(vllm) as server:
+        asked = config(server.url, priced=True, limit=6)
+        spent = used(Pipeline(asked).run(data, out=out))
+        capped = asked.model_copy(update={"budget": BudgetSettings(max_calls=1)})
+        done = Pipeline(capped).estimate(data, out=out)
+        other = config(server.url, priced=True, limit=6, reflection="[yes_no, abc]")
+        more = Pipeline(other).estimate(data, out=out)
+    assert (done.need, done.stages) == (Need(), ())
+    assert more.need.calls.low >= 6
+    assert done.spent == more.spent == spent.spent
 
 
 def test_a_run_tells_before_its_first_call_and_may_be_stopped_there(

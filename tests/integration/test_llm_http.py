@@ -122,6 +122,7 @@ def test_a_fault_that_may_pass_is_asked_again(fault: stub.Reply) -> None:
         (stub.truncated, "garbled", 3),
         (stub.nested, "garbled", 3),
         (stub.no_http, "garbled", 3),
+        (stub.no_utf8, "garbled", 3),
         (stub.hang, "timeout", 3),
         (stub.dropped, "outage", 3),
         (stub.status(429, headers={"Retry-After": "86400"}), "rate_limit", 1),
@@ -162,6 +163,7 @@ def test_a_failure_has_its_kind_and_its_number_of_attempts(
         (stub.written("[1, 2]"), "this: [1, 2]; "),
         (stub.nested, "what is no JSON (maximum recursion depth exceeded"),
         (stub.no_http, "what is no HTTP (400, message="),
+        (stub.no_utf8, 'what is no UTF-8: {"text": "Yes\\xff"}; '),
     ],
 )
 def test_what_is_no_model_server_is_named_with_what_it_said(fault: stub.Reply, start: str) -> None:
