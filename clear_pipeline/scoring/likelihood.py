@@ -84,7 +84,8 @@ async def scores_text(model: ChatModel) -> bool:
         except CallError as error:
             if error.kind in TRANSIENT_KINDS:
                 raise RunFailedError(
-                    f"{error}. No row has been asked about yet, and the same command asks again"
+                    f"{str(error).rstrip('.')}. {model.identity} has answered nothing: no row has "
+                    "been asked about yet, and the same command asks again"
                 ) from error
             return error.kind not in {"bad_request", "bad_reply"}
         return True

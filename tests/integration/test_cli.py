@@ -158,7 +158,8 @@ def test_an_address_that_is_no_api_is_told_by_what_it_answers(tmp_path: Path) ->
     assert (
         f"error: garbled: {website.url} answered no chat completion but this: "
         "<html>It works!</html>; check base_url: that of an OpenAI-compatible API usually ends in "
-        "/v1. No row has been asked about yet, and the same command asks again"
+        "/v1. localhost/v1:stub has answered nothing: no row has been asked about yet, and the "
+        "same command asks again"
     ) in result.stderr.splitlines()
 
 
