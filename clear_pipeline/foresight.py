@@ -79,6 +79,7 @@ class Foresight:
         if self._tell is None or self._first is not None or not stage.roles():
             return
         work, left = self._work, self._left(stage)
+        work.pool.mend_answers()  # the estimate reads them, and opens models meanwhile
         self._first = await ahead(left, earlier, work, answers=work.pool.cache_path, effort=QUICK)
         self._newest = self._first
         work.manifest.revised_estimate = {}

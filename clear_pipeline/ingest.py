@@ -6,6 +6,7 @@ A file whose bytes and settings are those of an earlier run is not read again.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
@@ -35,6 +36,7 @@ from clear_pipeline.manifest import (
     SkippedFile,
     fingerprint,
 )
+from clear_pipeline.run_log import RunLog
 from clear_pipeline.stages.base import Progress
 from clear_pipeline.store import LEDGER, QUARANTINE, ROWS_FOLDER, Store
 
@@ -43,7 +45,9 @@ _TOLD = 5
 """Bad rows that an error may name."""
 
 
-def ingest(claim: Claim, settings: LoadSettings, store: Store, progress: Progress) -> Manifest:
+def ingest(
+    claim: Claim, settings: LoadSettings, store: Store, progress: Progress, log: RunLog
+) -> Manifest:
     """Bring the row shards of a claimed run directory up to date with DATA.
 
     Returns:
@@ -57,7 +61,7 @@ def ingest(claim: Claim, settings: LoadSettings, store: Store, progress: Progres
     before = manifest.row_parts()
     old = {record.path: record for record in manifest.files}
     shards = dict(manifest.shards)
-    loader = _Loader(settings, store, progress, manifest, old)
+    loader = _Loader(settings, store, progress, log, manifest, old)
     manifest.skipped = [SkippedFile(path=s.path, reason=s.reason) for s in listing.skipped]
     manifest.files, manifest.shards = [], {}
     progress.start("load", 0)
@@ -100,6 +104,7 @@ class _Loader:
         settings: LoadSettings,
         store: Store,
         progress: Progress,
+        log: RunLog,
         manifest: Manifest,
         old: Mapping[str, FileRecord],
     ) -> None:
@@ -107,6 +112,7 @@ class _Loader:
         self._remaining = settings.limit
         self._store = store
         self._progress = progress
+        self._log = log
         self._manifest = manifest
         self._old = old
         self.bad: list[Quarantined] = []
@@ -120,7 +126,7 @@ class _Loader:
             "load", self._settings.version, dumped, source.name, digest, self._remaining
         )
         record = self._old.get(source.name)
-        if record is None or record.fingerprint != expected or not self._intact(record, shards):
+        if record is None or record.fingerprint != expected or self._damaged(record, shards):
             record = self._read(source, digest, expected)
         else:
             self._manifest.shards |= {key: shards[key] for key in record.shards}
@@ -130,16 +136,24 @@ class _Loader:
             if self._remaining is not None:
                 self._remaining -= record.rows + record.quarantined
 
-    def _intact(self, record: FileRecord, shards: Mapping[str, Any]) -> bool:
-        quarantine = quarantine_part(self._store, record.path)
-        if record.quarantined and (
-            not quarantine.is_file() or file_sha256(quarantine) != record.quarantine_sha256
-        ):
-            return False
-        return all(
-            key in shards and self._store.intact(ROWS_FOLDER, key, shards[key])
+    def _damaged(self, record: FileRecord, shards: Mapping[str, Any]) -> bool:
+        """Whether files that were made of an input are gone or changed; told if so."""
+        damaged = sum(
+            key not in shards or not self._store.intact(ROWS_FOLDER, key, shards[key])
             for key in record.shards
         )
+        bad_rows = quarantine_part(self._store, record.path)
+        if record.quarantined and (
+            not bad_rows.is_file() or file_sha256(bad_rows) != record.quarantine_sha256
+        ):
+            damaged += 1
+        if damaged:
+            self._progress.note(
+                f"{record.path}: {damaged} of its files in {ROWS_FOLDER}/ are missing or damaged; "
+                "it is read again"
+            )
+            self._log.event("damaged", logging.WARNING, stage="load", files=damaged)
+        return damaged > 0
 
     def _read(self, source: Input, digest: str, expected: str) -> FileRecord | None:
         record = FileRecord(

@@ -103,6 +103,7 @@ class ModelPool:
             self.budget.spend.elsewhere = batches.committed()
         self._meters: dict[str, Meter] = {}
         self._open: dict[str, Cached] = {}
+        self._looked_through = False
 
     def identities(self, roles: Sequence[str]) -> dict[str, str]:
         """What tells the models of these roles apart from others, for fingerprints."""
@@ -116,6 +117,18 @@ class ModelPool:
             return self._given[role].identity
         return self._config.model_for(role).model
 
+    def mend_answers(self) -> None:
+        """Put a new cache in the place of a damaged one: once, and before anything reads it.
+
+        Raises:
+            UnwritableError: The new one cannot be written.
+        """
+        if self._looked_through:
+            return
+        if told := set_damaged_aside(self.cache_path):
+            self._note(told)
+        self._looked_through = True
+
     async def open(self, roles: Sequence[str]) -> dict[str, ChatModel]:
         """The models of these roles, started or connected to on first use.
 
@@ -123,8 +136,8 @@ class ModelPool:
             UnreachableError: A server does not answer.
             WeightsError: The embedded model's weights could not be had.
         """
-        if roles and not self._open and (told := set_damaged_aside(self.cache_path)):
-            self._note(told)
+        if roles:
+            self.mend_answers()
         for role in roles:
             identity = self._identity(role)
             if identity not in self._open:

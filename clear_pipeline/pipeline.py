@@ -125,7 +125,7 @@ class Pipeline:
         with RunLog(scratch) as log:
             store = Store(scratch)
             claimed = claim(data, discover(data), store, self._progress)
-            manifest = ingest(claimed, self.config.load, store, self._progress)
+            manifest = ingest(claimed, self.config.load, store, self._progress, log)
             work = self._work(manifest, store, log, None)
             try:
                 work.pool.records(self.config.stages)  # refuses what a run would refuse
@@ -151,7 +151,7 @@ class Pipeline:
             claimed = claim(data, listing, store, self._progress)
             log = held.enter_context(RunLog(out))
             log.event("started", version=__version__, stages=[s.name for s in self.config.stages])
-            manifest = ingest(claimed, self.config.load, store, self._progress)
+            manifest = ingest(claimed, self.config.load, store, self._progress, log)
             log.event("loaded", **manifest.counts())
             write_text_atomically(out / CONFIG, self.config.to_yaml())
             batches = await batches_of(self.config, out, self._progress.note)

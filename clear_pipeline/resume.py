@@ -126,6 +126,11 @@ def _usable(record: StageRecord, key: str, store: Store) -> bool:
     return part is not None and part.failed == 0 and store.intact(record.kind, key, part)
 
 
+def damaged_parts(record: StageRecord, store: Store) -> int:
+    """Files of a stage that are gone, or not as they were written."""
+    return sum(not store.intact(record.kind, key, part) for key, part in record.parts.items())
+
+
 def reason_to_rerun(
     record: StageRecord, stage: Stage, models: Mapping[str, str], store: Store
 ) -> str:
@@ -145,8 +150,7 @@ def reason_to_rerun(
     failed = sum(part.failed for part in record.parts.values())
     if failed:
         return f"{failed} rows failed for lack of an answer and are tried again"
-    parts = record.parts.items()
-    if damaged := sum(not store.intact(record.kind, key, part) for key, part in parts):
+    if damaged := damaged_parts(record, store):
         return f"{damaged} of its files are missing or damaged and computed anew"
     return "its input changed or was not finished"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from clear_pipeline.foresight import Foresight
 from clear_pipeline.manifest import StageRecord
 from clear_pipeline.resume import (
     StageInputs,
+    damaged_parts,
     is_complete,
     part_fingerprint,
     reason_to_rerun,
@@ -75,6 +77,8 @@ async def run_stage(stage: Stage, earlier: Sequence[str], work: Work, foresight:
         return
     if old is not None:
         work.progress.note(f"{stage.name}: {reason_to_rerun(old, stage, identities, work.store)}")
+        if damaged := damaged_parts(old, work.store):
+            work.log.event("damaged", logging.WARNING, stage=stage.name, files=damaged)
     record = StageRecord(
         kind=stage.name,
         version=stage.version,

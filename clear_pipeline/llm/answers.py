@@ -13,13 +13,14 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from clear_pipeline.durable import DAMAGED
+from clear_pipeline.durable import DAMAGED, write_atomically, writing
 from clear_pipeline.errors import DamagedRunError, UnwritableError
 from clear_pipeline.llm.base import Choice, Token, Usage
-from clear_pipeline.llm.sqlite import is_broken, transaction
+from clear_pipeline.llm.sqlite import BESIDE, is_broken, transaction
 from clear_pipeline.schema import JSON, canonical_json
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ _TABLE: Final = (
 )
 _RANGES: Final = 16**3
 """Into so many parts the keys are divided where a damaged file is read."""
+_RESCUED: Final = ".rescued"
+"""Added to the name of a file for the whole new one, until it has its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,8 @@ class Answers:
         except sqlite3.DatabaseError as error:
             if is_broken(error):
                 raise DamagedRunError(
-                    f"{self._path}: the cache of model answers is damaged ({error}); the same "
-                    "command sets it aside and takes over what can be read of it"
+                    f"{self._path}: the cache of model answers is damaged ({error}); the next "
+                    "run in this directory sets it aside and takes over what can be read of it"
                 ) from error
             raise UnwritableError(self._path, str(error)) from error
 
@@ -112,14 +115,44 @@ class Answers:
 def set_damaged_aside(path: Path) -> str | None:
     """Look through a file of answers; put a new one in the place of a damaged one.
 
-    Only for the process that holds the run. The damaged file stays under another name, and every
-    answer that can still be read is taken over.
+    Only for the process that holds the run, as long as it has not opened the file. The damaged file
+    stays under a name that was free, and every answer that can still be read is taken over. It is
+    read where it lies, beside its own log, and moved once the new file is whole on the disk: a
+    process killed meanwhile loses nothing.
 
     Returns:
         What was found and done, in one line; None for a sound file, or none.
+
+    Raises:
+        UnwritableError: The new file cannot be written; the damaged one is where it was.
     """
+    rescued = _beside(path, _RESCUED)
     if not path.is_file():
+        if rescued.is_file():  # a process was killed while it changed the files over
+            _change_over(path, rescued)
         return None
+    found = _damage(path)
+    if found is None:
+        return None
+    saved = 0
+
+    def write(temporary: Path) -> None:
+        nonlocal saved
+        saved = _save(path, temporary)
+
+    try:
+        write_atomically(rescued, write)
+    except sqlite3.Error as error:
+        raise UnwritableError(rescued, str(error)) from error
+    aside = _change_over(path, rescued)
+    return (
+        f"{path}: damaged ({found}); set aside as {aside.name}, "
+        f"{saved:,} answers taken over, the others are asked again"
+    )
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a file, in at most 100 characters; None if nothing is."""
     try:
         with closing(_connected(path)) as db:
             found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
@@ -127,44 +160,69 @@ def set_damaged_aside(path: Path) -> str | None:
         if not is_broken(error):
             return None  # opening it for use says what is wrong
         found = str(error)
-    if found == "ok":
-        return None
-    aside = path.with_name(path.name + DAMAGED)
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.replace(aside.with_name(aside.name + suffix))
-    saved = _saved(aside, path)
-    return (
-        f"{path}: damaged ({' '.join(found.split())[:100]}); set aside as {aside.name}, "
-        f"{saved:,} answers taken over, the others are asked again"
-    )
+    return None if found == "ok" else " ".join(found.split())[:100]
 
 
-def _saved(damaged: Path, path: Path) -> int:
-    """Copy the sound rows; how many they are.
+def _change_over(path: Path, rescued: Path) -> Path:
+    """Move a damaged file, and all that belongs to it, out of the way of the new one; where to.
+
+    The new file comes last: SQLite would take a log that lies beside it for its own.
+    """
+    aside = next(filter(_is_free, _names_aside(path)))
+    with writing(path):
+        for suffix in BESIDE:
+            with suppress(FileNotFoundError):
+                _beside(path, suffix).replace(_beside(aside, suffix))
+        rescued.replace(path)
+    return aside
+
+
+def _names_aside(path: Path) -> Iterator[Path]:
+    yield _beside(path, DAMAGED)
+    for number in count(2):
+        yield _beside(path, f"{DAMAGED}-{number}")
+
+
+def _is_free(path: Path) -> bool:
+    """Whether nothing of an earlier rescue has the name, or lies beside it."""
+    return not any(_beside(path, suffix).exists() for suffix in BESIDE)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _save(damaged: Path, path: Path) -> int:
+    """Copy the sound rows into a new file; how many they are.
 
     Keys are hex digits and are looked up in narrow ranges, so that a page that cannot be read
     costs its own rows and no others.
     """
     _lengthen(damaged)
+    path.unlink(missing_ok=True)
     with closing(_connected(damaged)) as old, closing(_connected(path)) as new:
+        new.execute("PRAGMA journal_mode = MEMORY")  # unfinished, it is thrown away: one file
         new.execute(_TABLE)
         with transaction(new):
             for number in range(_RANGES):
                 begin, end = f"{number:03x}", f"{number + 1:03x}" if number + 1 < _RANGES else "g"
-                try:
-                    rows = old.execute(
-                        "SELECT key, CAST(value AS BLOB), checksum FROM answers"
-                        " WHERE key >= ? AND key < ?",
-                        (begin, end),
-                    )
-                    sound = [row for row in rows if row[1] and _checksum(row[0], row[1]) == row[2]]
-                except sqlite3.DatabaseError as error:
-                    logger.debug("%s: answers %s to %s: %s", damaged, begin, end, error)
-                    continue
-                new.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", sound)
+                new.executemany(
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", _sound(old, begin, end)
+                )
         return int(new.execute("SELECT count(*) FROM answers").fetchone()[0])
+
+
+def _sound(damaged: sqlite3.Connection, begin: str, end: str) -> list[tuple[str, bytes, str]]:
+    """The rows from key to key whose checksum holds; none if a page of them cannot be read."""
+    try:
+        rows = damaged.execute(
+            "SELECT key, CAST(value AS BLOB), checksum FROM answers WHERE key >= ? AND key < ?",
+            (begin, end),
+        )
+        return [row for row in rows if row[1] and _checksum(row[0], row[1]) == row[2]]
+    except sqlite3.DatabaseError as error:
+        logger.debug("answers %s to %s: %s", begin, end, error)
+        return []
 
 
 def _lengthen(damaged: Path) -> None:

@@ -205,7 +205,7 @@ def _explained(path: Path) -> Iterator[None]:
         if not is_broken(error):
             raise UnwritableError(path, str(error)) from error
         raise DamagedRunError(
-            f"{path}: the record of what was spent is damaged ({error}); restore it, or move it "
-            "away: the same command then goes on from the sums in manifest.json, which lack what "
-            "was spent after it was last written"
+            f"{path}: the record of what was spent is damaged ({error}); move its -wal and -shm "
+            "away, then restore it, or move it away as well: the same command then goes on from "
+            "the sums in manifest.json, which lack what was spent after it was last written"
         ) from error

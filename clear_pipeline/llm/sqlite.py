@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+BESIDE: Final = ("", "-wal", "-shm", "-journal")
+"""Appended to a file's name: the file itself, and what SQLite keeps beside it and reads as its own,
+whichever file it was written for."""
 _PRIMARY: Final = 0xFF
 """The bits of SQLite's extended error codes that tell the class of the error."""
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

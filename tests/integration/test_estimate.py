@@ -31,6 +31,8 @@ DEMO = ROOT / "data" / "demo"
 PRICED = {"input": 1.0, "output": 2.0}
 ALL = Effort(rows=1000, seconds=1000)
 """Every row is rehearsed, and tried where that is free."""
+PAGE = 4096
+"""Bytes of a page of SQLite."""
 
 
 def config(url: str, *, priced: bool, limit: int | None = None, **score: Any) -> Config:  # noqa: ANN401
@@ -167,6 +169,35 @@ def test_a_run_tells_before_its_first_call_and_may_be_stopped_there(
     assert first.to_json() == same.to_json()
     calls = same.need.calls.low
     assert rest.need.calls.low == pytest.approx(calls)  # of two questions one was answered
+
+
+def test_a_damaged_cache_is_mended_before_the_estimate_opens_the_model(
+    data: Path, tmp_path: Path
+) -> None:
+    """The estimate asks a free server what it can while it reads the answers: all of the new file.
+
+    The first run asks no likelihood, so that the second has to find out.
+    """
+    out = tmp_path / "run"
+    progress = SilentProgress()
+    with StubServer(vllm) as server:
+        Pipeline(
+            config(server.url, priced=False, weights="{yes_no: 1}", reflection="[yes_no]")
+        ).run(data, out=out)
+        cache = bytearray((out / "llm-cache.sqlite").read_bytes())
+        cache[-PAGE:] = bytes(PAGE)  # answers, but not the one that tells what the server can
+        (out / "llm-cache.sqlite").write_bytes(cache)
+        asked = config(server.url, priced=False)
+        Pipeline(asked, progress=progress, before_calls=lambda _: None).run(data, out=out)
+    (told,) = (note for note in progress.notes if "set aside" in note)
+    taken = re.search(r"as llm-cache\.sqlite\.damaged, (\d+) answers taken over", told)
+    assert taken is not None
+    assert int(taken[1]) > 0
+    assert open_run(out).manifest.finished
+    assert {path.name for path in out.glob("llm-cache.sqlite*")} == {
+        "llm-cache.sqlite",
+        "llm-cache.sqlite.damaged",
+    }
 
 
 class Told(SilentProgress):

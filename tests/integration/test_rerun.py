@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
+import sqlite3
 import threading
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -45,6 +49,12 @@ def data(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "a.jsonl").write_text(rows(6))
     return folder
+
+
+def damage_logged(out: Path) -> list[tuple[str, int]]:
+    """The stage and the number of files of each event `damaged`."""
+    events = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [(each["stage"], each["files"]) for each in events if each["event"] == "damaged"]
 
 
 class Unnamed(ScriptedChat):
@@ -116,6 +126,59 @@ def test_lost_shard_is_computed_anew_and_said_so(data: Path, tmp_path: Path) -> 
     assert "score: 1 of its files are missing or damaged and computed anew" in progress.notes
     assert again.ledger().equals(whole)
     assert models["scorer"].requests == []
+    assert damage_logged(out) == [("score", 1)]
+
+
+def test_cache_is_mended_before_the_estimate_of_the_run_reads_it(
+    data: Path, tmp_path: Path
+) -> None:
+    """Damaged twice: both times one run sets it aside, asks again and ends as the first did."""
+    out, cache = tmp_path / "run", tmp_path / "run" / "llm-cache.sqlite"
+    asked = build_config(stages=["score", "filter"], preset="fast")
+
+    def ask() -> tuple[Run, list[str]]:
+        models, progress = {"scorer": ScriptedChat(reply)}, SilentProgress()
+        chain = Pipeline(asked, models=models, progress=progress, before_calls=lambda _: None)
+        return chain.run(data, out=out), progress.notes
+
+    whole = ask()[0].ledger()
+    for name in ("llm-cache.sqlite.damaged", "llm-cache.sqlite.damaged-2"):
+        shutil.rmtree(out / "score")
+        content = bytearray(cache.read_bytes())
+        content[4096:8192] = bytes(4096)  # the root of the answers
+        cache.write_bytes(content)
+        again, notes = ask()
+        assert sum(f"set aside as {name}, 0 answers taken over" in note for note in notes) == 1
+        assert again.ledger().equals(whole)
+        with closing(sqlite3.connect(cache)) as db:
+            assert db.execute("PRAGMA quick_check").fetchone() == ("ok",)
+    assert {path.name for path in out.glob(f"{cache.name}*")} == {
+        "llm-cache.sqlite",
+        "llm-cache.sqlite.damaged",
+        "llm-cache.sqlite.damaged-2",
+    }
+
+
+@pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"{"), Path.unlink])
+@pytest.mark.parametrize("pattern", ["part-*.parquet", "quarantine-*.jsonl"])
+def test_lost_rows_are_read_again_and_said_so(
+    data: Path, tmp_path: Path, pattern: str, change: Callable[[Path], None]
+) -> None:
+    """Of two inputs the one whose file in `rows` is gone or changed is named, in the log too."""
+    out = tmp_path / "run"
+    run(data, out)
+    before = set((out / "rows").iterdir())
+    (data / "b.jsonl").write_text(rows(9, start=6) + "no row\n")
+    whole = run(data, out).ledger()
+    (lost,) = set((out / "rows").glob(pattern)) - before
+    change(lost)
+    progress, model = SilentProgress(), ScriptedChat(reply)
+    chain = Pipeline(config(), models={"scorer": model}, progress=progress)
+    assert chain.run(data, out=out).ledger().equals(whole)
+    damaged = [note for note in progress.notes if "damaged" in note]
+    assert damaged == ["b.jsonl: 1 of its files in rows/ are missing or damaged; it is read again"]
+    assert model.requests == []
+    assert damage_logged(out) == [("load", 1)]
 
 
 def test_what_the_user_was_told_outlives_a_kill_behind_the_last_shard(

@@ -197,7 +197,7 @@ def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
     """The message says which file, and what the same command does about it."""
     path = tmp_path / "llm-cache.sqlite"
     path.write_bytes(b"not a database" * 100)
-    with pytest.raises(DamagedRunError, match=r"llm-cache\.sqlite.*the same command sets it aside"):
+    with pytest.raises(DamagedRunError, match=r"llm-cache\.sqlite.*the next run .* sets it aside"):
         use(ScriptedChat(script), path, lambda m: m.complete(ASK))
 
 

@@ -109,8 +109,8 @@ def test_a_price_that_becomes_known_holds_for_earlier_calls(tmp_path: Path) -> N
 
 
 def test_a_file_that_is_no_record_is_told(tmp_path: Path) -> None:
-    """With its path and a way on."""
+    """With its path and a way on, which leaves no log behind that SQLite would read as its own."""
     (tmp_path / "s").write_text("no database, but long enough to be read as one" * 9)
     for use in (lambda: SpendFile(tmp_path / "s", earlier={}), lambda: read_spend(tmp_path / "s")):
-        with pytest.raises(DamagedRunError, match=r"manifest\.json"):
+        with pytest.raises(DamagedRunError, match=r"move its -wal and -shm away.*manifest\.json"):
             use()

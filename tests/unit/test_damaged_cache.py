@@ -1,0 +1,159 @@
+"""A damaged file of answers gives way to a sound one, whatever lies beside it."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from clear_pipeline.errors import UnwritableError
+from clear_pipeline.llm.answers import Answer, Answers, set_damaged_aside
+from clear_pipeline.llm.base import Choice, Usage
+
+PAGE = 4096
+"""Bytes of a page of SQLite; the third one holds answers, as the second is the root."""
+
+
+def answer(question: str) -> Answer:
+    """Ten of them take more than one page."""
+    return Answer(Choice(question * 300, "stop"), "m", Usage(prompt=1, completion=1))
+
+
+def store(path: Path, questions: Iterable[str]) -> None:
+    with closing(Answers(path)) as answers:
+        for question in questions:
+            answers.write(question, {0: answer(question)})
+
+
+def stored(path: Path, questions: Iterable[str]) -> set[str]:
+    """Which of the questions have their answer."""
+    with closing(Answers(path)) as answers:
+        return {q for q in questions if answers.read(q, [0]) == {0: answer(q)}}
+
+
+def leave_as_killed(path: Path, folder: Path) -> Path:
+    """What a process that is killed now leaves of its files."""
+    folder.mkdir()
+    for file in path.parent.glob(f"{path.name}*"):
+        shutil.copy(file, folder)
+    return folder / path.name
+
+
+def hurt(path: Path, page: int) -> None:
+    """Overwrite one page, counted from 0."""
+    with path.open("rb+") as file:
+        file.seek(page * PAGE)
+        file.write(b"\xff" * PAGE)
+
+
+def check(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as db:
+        return str(db.execute("PRAGMA quick_check").fetchone()[0])
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_each_rescue_leaves_those_before_it_alone(tmp_path: Path) -> None:
+    """Damaged three times: three files aside, none overwritten, each new one sound."""
+    path, aside = tmp_path / "c", {}
+    questions = [f"q{n}" for n in range(40)]
+    for name in ("c.damaged", "c.damaged-2", "c.damaged-3"):
+        store(path, questions)
+        hurt(path, 2)
+        told = set_damaged_aside(path)
+        assert told is not None
+        assert f"set aside as {name}, " in told
+        assert check(path) == "ok"
+        kept = stored(path, questions)
+        assert f", {len(kept)} answers taken over" in told
+        assert 0 < len(kept) < 40
+        aside[name] = (tmp_path / name).read_bytes()
+    assert names(tmp_path) == {"c", *aside}
+    assert all((tmp_path / name).read_bytes() == content for name, content in aside.items())
+
+
+def test_log_of_an_earlier_rescue_is_not_read(tmp_path: Path) -> None:
+    """A log beside the old name holds other pages: read with the new file it would spoil it."""
+    path, other = tmp_path / "run" / "c", tmp_path / "other" / "c"
+    path.parent.mkdir()
+    other.parent.mkdir()
+    with closing(Answers(other)) as answers:
+        for number in range(40):
+            answers.write(f"old{number}", {0: answer("old")})
+        killed = leave_as_killed(other, tmp_path / "killed")
+    log = path.with_name("c.damaged-wal")
+    shutil.copy(killed.with_name("c-wal"), log)
+    before = log.read_bytes()
+    questions = [f"q{n}" for n in range(40)]
+    store(path, questions)
+    hurt(path, 2)
+    told = set_damaged_aside(path)
+    assert told is not None
+    assert "set aside as c.damaged-2, " in told
+    assert check(path) == "ok"
+    assert stored(path, questions)
+    assert log.read_bytes() == before
+    assert names(path.parent) == {"c", "c.damaged-2", "c.damaged-wal"}
+
+
+def test_answers_in_the_log_of_a_killed_process_are_taken_over(tmp_path: Path) -> None:
+    """Forty answers are in the damaged file, ten more in its log alone: those ten are kept."""
+    old, new = [f"q{n}" for n in range(40)], [f"new{n}" for n in range(10)]
+    (tmp_path / "run").mkdir()
+    store(tmp_path / "run" / "c", old)
+    with closing(Answers(tmp_path / "run" / "c")) as answers:
+        for question in new:
+            answers.write(question, {0: answer(question)})
+        path = leave_as_killed(tmp_path / "run" / "c", tmp_path / "killed")
+    assert {"c-wal"} < names(path.parent)
+    with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as db:
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
+    for page in range(2, pages):  # those that were written since stand in the log, and are sound
+        hurt(path, page)
+    told = set_damaged_aside(path)
+    assert told is not None
+    assert check(path) == "ok"
+    assert stored(path, new) == set(new)
+    assert names(path.parent) == {"c", "c.damaged"}
+
+
+def test_a_process_killed_while_it_changes_the_files_over_loses_nothing(tmp_path: Path) -> None:
+    """The new file waits under another name; the log of the old one is not taken for its own."""
+    path = tmp_path / "c"
+    questions = [f"q{n}" for n in range(10)]
+    store(path, questions)
+    path.replace(tmp_path / "c.rescued")
+    (tmp_path / "c.damaged").write_bytes(b"old")
+    (tmp_path / "c-wal").write_bytes(b"log of the old file")
+    assert set_damaged_aside(path) is None
+    assert check(path) == "ok"
+    assert stored(path, questions) == set(questions)
+    assert (tmp_path / "c.damaged").read_bytes() == b"old"
+    assert (tmp_path / "c.damaged-2-wal").read_bytes() == b"log of the old file"
+
+
+def test_a_rescue_that_cannot_be_written_leaves_the_file_where_it_was(tmp_path: Path) -> None:
+    """The new file's name is taken by a folder: an error that names it, and nothing is moved."""
+    path = tmp_path / "c"
+    store(path, [f"q{n}" for n in range(40)])
+    hurt(path, 2)
+    (tmp_path / "c.rescued").mkdir()
+    with pytest.raises(UnwritableError, match=r"c\.rescued"):
+        set_damaged_aside(path)
+    assert names(tmp_path) == {"c", "c.rescued"}
+
+
+def test_sound_file_stays(tmp_path: Path) -> None:
+    """Nothing is told, moved or left beside it; where there is no file none is made."""
+    path = tmp_path / "c"
+    assert set_damaged_aside(path) is None
+    assert names(tmp_path) == set()
+    store(path, ["q"])
+    before = path.read_bytes()
+    assert set_damaged_aside(path) is None
+    assert path.read_bytes() == before
+    assert names(tmp_path) == {"c"}
