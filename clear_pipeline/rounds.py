@@ -9,7 +9,8 @@ from pathlib import Path
 from clear_pipeline.config import EMBEDDER, Config
 from clear_pipeline.errors import BatchPendingError, UsageError
 from clear_pipeline.llm.base import ChatModel
-from clear_pipeline.llm.batch.batches import RECORD, Batches
+from clear_pipeline.llm.batch.batches import Batches
+from clear_pipeline.llm.batch.record import RECORD
 from clear_pipeline.llm.batch.start import require_batches
 from clear_pipeline.llm.budget import Budget
 from clear_pipeline.stages.base import AskingStage, Stage

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import DamagedRunError, UsageError
+from clear_pipeline.llm.batch.record import read_totals
 from clear_pipeline.llm.budget import spent_words
 from clear_pipeline.llm.meter import Amount, Totals
 from clear_pipeline.llm.settings import BudgetSettings
@@ -24,7 +25,7 @@ from clear_pipeline.llm.spend_file import read_spend
 from clear_pipeline.manifest import Manifest
 from clear_pipeline.schema import Example, Fate, Message, examples
 from clear_pipeline.stages.base import Shard
-from clear_pipeline.store import LEDGER, QUARANTINE, ROWS_FOLDER, SPEND, Store
+from clear_pipeline.store import BATCHES, LEDGER, QUARANTINE, ROWS_FOLDER, SPEND, Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,12 +128,15 @@ class Run:
     def usage(self) -> dict[str, Totals]:
         """What each model did and cost, over all resumes; a run that goes on is up to date.
 
+        Open batches are among it as unaccounted, at the most that they can take.
+
         Raises:
-            DamagedRunError: The record of spend cannot be read.
+            DamagedRunError: The record of spend, or that of the batches, cannot be read.
         """
         counted = {m: Totals.from_json(dict(total)) for m, total in self.manifest.usage.items()}
         spent = read_spend(self.path / SPEND)
-        return counted if spent is None else with_spend(counted, spent)
+        live = counted if spent is None else with_spend(counted, spent)
+        return live | read_totals(self.path / BATCHES)
 
     def spent(self) -> Amount:
         """All that counts against the caps, over all resumes.

@@ -13,7 +13,8 @@ from clear_pipeline.cli.console import RunPath, errors, next_command, output
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import ClearPipelineError
 from clear_pipeline.llm.batch.batch import Batch
-from clear_pipeline.llm.batch.batches import RECORD, Batches
+from clear_pipeline.llm.batch.batches import Batches
+from clear_pipeline.llm.batch.record import RECORD
 from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.report.next_commands import from_here
 from clear_pipeline.rounds import open_batches

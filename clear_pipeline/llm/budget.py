@@ -72,6 +72,7 @@ class Budget:
             UsageError: There is a cap in dollars and the price is not known.
         """
         if prices is not None:
+            meter.priced()
             self.spend.price_earlier(model, prices)
         elif self.settings.max_usd is not None:
             raise UsageError(f"{model}: {UNPRICED}")

@@ -152,6 +152,10 @@ class Meter:
         """The counts so far."""
         return self._totals
 
+    def priced(self) -> None:
+        """The model's prices are known: as long as nothing is billed, the spend is 0."""
+        self._totals += Totals(usd=0.0)
+
     def sent(self) -> None:
         """A request goes out."""
         self._totals += Totals(requests=1)

@@ -138,6 +138,8 @@ class Spend:
         total = self._closed(reservation)
         total.calls += 1
         total.unaccounted += reservation.amount
+        if reservation.prices is not None:
+            total.nanodollars = total.nanodollars or 0
 
     def withdraw(self, reservation: Reservation) -> None:
         """The request was not sent after all."""

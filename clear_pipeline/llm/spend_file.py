@@ -43,12 +43,13 @@ Prices that are not known are null. `calls` is more than 1 in what an older mani
 
 _SUMS: Final = """
 SELECT model, sum(calls), sum(prompt), sum(cached), sum(completion), sum(cache_write),
-    sum(nanodollars),
+    sum(iif(state = 'settled', nanodollars, 0 * most_nanodollars)),
     sum(iif(state = 'settled', 0, calls)),
     sum(iif(state = 'settled', 0, most_prompt + most_completion)),
     sum(iif(state = 'settled', 0, coalesce(most_nanodollars, 0)))
 FROM requests GROUP BY model ORDER BY min(id)
 """
+"""The dollars are null only where no price is known: a request without a bill adds 0 to them."""
 
 
 class SpendFile(Spend):
@@ -157,7 +158,13 @@ class SpendFile(Spend):
                     self._db.execute(
                         "INSERT INTO requests (time, model, calls, most_prompt, most_completion,"
                         " most_nanodollars, state) VALUES (?, ?, ?, ?, 0, ?, 'unaccounted')",
-                        (time.time(), model, lost.calls, lost.tokens, lost.nanodollars),
+                        (
+                            time.time(),
+                            model,
+                            lost.calls,
+                            lost.tokens,
+                            None if dollars is None else lost.nanodollars,
+                        ),
                     )
 
     @contextmanager

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.pricing import cost
-from clear_pipeline.report.row_calls import scorer_prices
+from clear_pipeline.report.row_calls import config_of, role_prices
 from clear_pipeline.report.threshold import compared_column
 from clear_pipeline.run import Run
 from clear_pipeline.stages.band import around
@@ -155,7 +155,7 @@ def threshold_warning(
         return None
     use = CascadeUse.of(ranked)
     calls, tokens = use.for_rows(rows)
-    known = scorer_prices(run)
+    known = role_prices(config_of(run), "scorer")
     price = (
         ""
         if known is None or known.is_free or not use.band

@@ -9,14 +9,23 @@ from typing import Any, Final
 import yaml
 
 from clear_pipeline.config import Config
+from clear_pipeline.errors import ConfigError
 from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.pricing import cost, prices
 from clear_pipeline.llm.settings import Prices
 from clear_pipeline.report.words import USAGE_COLUMNS
 from clear_pipeline.run import Run
+from clear_pipeline.stages.usage import TOKENS
 from clear_pipeline.store import CONFIG
 
-_COLUMNS: Final = {**USAGE_COLUMNS, "cascade_cost": "cascade"}
+_ASKED: Final[Mapping[str, tuple[str, str]]] = {
+    **{column: (part, "scorer") for column, part in USAGE_COLUMNS.items()},
+    "cascade_cost": ("cascade", "scorer"),
+    "second_usage": ("second opinion", "second"),
+    "candidate_usage": ("candidate", "candidate"),
+    "judge_usage": ("verdicts", "judge"),
+}
+"""Ledger columns of `stages.usage.USAGE`: what was asked, and the role of the model that was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +33,9 @@ class StepCalls:
     """The calls of one step about one row.
 
     Attributes:
-        step: `reflection`, `consistency`, `likelihood` or `cascade`.
-        calls: Questions asked; None where the step counts tokens alone.
+        step: `reflection`, `consistency`, `likelihood`, `cascade`, `second opinion`, `candidate`
+            or `verdicts`.
+        calls: Questions asked; None in a ledger from before they were counted.
         prompt: Tokens sent, those that the server had cached included.
         cached: Tokens among them that the server had cached.
         completion: Tokens generated.
@@ -45,31 +55,41 @@ class StepCalls:
 
 
 def row_calls(run: Run, row: Mapping[str, Any]) -> tuple[StepCalls, ...]:
-    """The steps that asked about a row, from the ledger's columns of tokens.
+    """The steps that asked about a row, each at the prices of the model that it asked.
 
     Args:
         run: A finished run.
         row: A line of its ledger.
     """
-    known = scorer_prices(run)
+    config = config_of(run)
+    by_batch = config is not None and config.mode == "batch"
     return tuple(
-        _step(step, used, known)
-        for column, step in _COLUMNS.items()
+        _step(step, used, role_prices(config, role), by_batch=by_batch)
+        for column, (step, role) in _ASKED.items()
         if (used := row.get(column)) is not None
     )
 
 
-def scorer_prices(run: Run) -> Prices | None:
-    """Of the scorer that this run's config names; None where no price is known."""
+def config_of(run: Run) -> Config | None:
+    """The config of a run; None where it was edited and cannot be read any more."""
     try:
         text = (run.path / CONFIG).read_text(encoding="utf-8")
-        scorer = Config.model_validate(yaml.safe_load(text)).models.get("scorer")
+        return Config.model_validate(yaml.safe_load(text))
     except (OSError, yaml.YAMLError, ValueError):
-        return None  # an edited file takes the price away, and nothing else
-    return None if scorer is None else prices(scorer)
+        return None  # that takes the prices away, and nothing else
 
 
-def _step(step: str, used: Mapping[str, int], known: Prices | None) -> StepCalls:
-    usage = Usage(prompt=used["prompt"], cached=used["cached"], completion=used["completion"])
-    usd = None if known is None else cost(usage, known)
-    return StepCalls(step, used.get("calls"), usage.prompt, usage.cached, usage.completion, usd)
+def role_prices(config: Config | None, role: str) -> Prices | None:
+    """Of the model that a config names for a role; None where no price is known."""
+    if config is None:
+        return None
+    try:
+        return prices(config.model_for(role))
+    except ConfigError:  # a ready model was given in Python
+        return None
+
+
+def _step(step: str, used: Mapping[str, int], known: Prices | None, *, by_batch: bool) -> StepCalls:
+    tokens = {name: used[name] for name in TOKENS}
+    usd = None if known is None else cost(Usage(**tokens), known, batch=by_batch)
+    return StepCalls(step, used.get("calls"), **tokens, usd=usd)

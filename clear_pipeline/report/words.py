@@ -96,7 +96,7 @@ USAGE_COLUMNS: Final[Mapping[str, str]] = {
     "consistency_usage": "consistency",
     "likelihood_usage": "likelihood",
 }
-"""Ledger columns with the tokens that a part of the score took, and the part."""
+"""Ledger columns with what a part of the score took, and the part."""
 
 DETAILS: Final[Mapping[str, Words]] = {
     "reflection_via": Words("Reflection read from", "logprobs, grammar, schema or text."),

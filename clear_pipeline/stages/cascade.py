@@ -26,13 +26,9 @@ from clear_pipeline.stages.base import Context, Shard, map_rows
 from clear_pipeline.stages.confidence import Key, rank_keys
 from clear_pipeline.stages.filter import AboveMedian, Confidence, Keep, Precision, kept_rows
 from clear_pipeline.stages.sampling import Fraction, Sampling
+from clear_pipeline.stages.usage import TOKENS, USAGE
 
 Tokens: TypeAlias = Mapping[str, int]
-TOKENS: Final = ("prompt", "cached", "completion")
-COST: Final = pa.struct([(name, pa.int64()) for name in ("calls", *TOKENS)])
-"""What the questions about a row took: calls, and tokens as `llm.base.Usage` counts them, without
-those of draws that the cheap pass had taken already."""
-
 NOTHING: Final = {"calls": 0, **dict.fromkeys(TOKENS, 0)}
 """What a row of the band took for which draws say nothing (`draw_for`, `longest_answer`)."""
 
@@ -45,10 +41,11 @@ COLUMNS: Final = pa.schema(
         pa.field("cascade_exact_match", pa.float64()),
         pa.field("cascade_draws", pa.list_(pa.large_string())),
         pa.field("cascade_error", pa.large_string()),
-        pa.field("cascade_cost", COST),
+        pa.field("cascade_cost", USAGE),
     ]
 )
-"""What `Cascade` adds; null = not computed for this row. docs/cascade.md explains each column."""
+"""What `Cascade` adds; null = not computed for this row. docs/cascade.md explains each column.
+`cascade_cost` is without the tokens of draws that the cheap pass had taken already."""
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.counted import Counted
 from clear_pipeline.prompts.candidate import (
     UnfitCandidateError,
     candidate_request,
@@ -34,6 +35,7 @@ from clear_pipeline.scoring.preference import (
     prefer,
 )
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
+from clear_pipeline.stages.usage import USAGE, usage_of
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -47,6 +49,8 @@ COLUMNS = pa.schema(
         pa.field("rectified", pa.bool_()),
         pa.field("new_target", MESSAGE),
         pa.field("rectify_reason", pa.large_string()),
+        pa.field("candidate_usage", USAGE),
+        pa.field("judge_usage", USAGE),
     ]
 )
 """What `Rectify` adds; null where there was no candidate, or no row in scope."""
@@ -64,6 +68,8 @@ class RowRepair:
     rectified: bool | None = None
     new_target: Message | None = None
     rectify_reason: str | None = None
+    candidate_usage: dict[str, int] | None = None
+    judge_usage: dict[str, int] | None = None
 
 
 class Rectify(Settings):
@@ -74,7 +80,7 @@ class Rectify(Settings):
     """
 
     name: ClassVar[str] = "rectify"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
 
     kind: Literal["rectify"] = "rectify"
     scope: Literal["low", "all"] = "low"
@@ -145,10 +151,20 @@ class Rectify(Settings):
         return pa.Table.from_pylist(lines, schema=COLUMNS)
 
     async def _repair(self, example: Example, ctx: Context) -> RowRepair:
+        """Repair a row; what it asked of either model is recorded even if a call fails."""
+        writer, judge = (Counted(ctx.models[role]) for role in self.roles())
+        row = await self._judged(example, writer, judge, ctx)
+        row.candidate_usage = usage_of(writer)
+        row.judge_usage = usage_of(judge)
+        return row
+
+    async def _judged(
+        self, example: Example, writer: ChatModel, judge: ChatModel, ctx: Context
+    ) -> RowRepair:
         row = RowRepair(rectified=False)
         ctx.tally.begun += 1
         try:
-            target = await self._write(example, ctx)
+            target = await self._write(writer, example)
         except UnfitCandidateError as error:
             row.rectify_reason = f"candidate refused: {error}"
             return row
@@ -159,19 +175,19 @@ class Rectify(Settings):
             row.rectify_reason = "candidate equals the original"
             return row
         try:
-            preference = await prefer(ctx.models["judge"], example, target.text, form=self._form())
+            preference = await prefer(judge, example, target.text, form=self._form())
         except CallError as error:
             return self._failed(row, "judge", error, ctx)
         self._decide(row, preference, target)
         return row
 
-    async def _write(self, example: Example, ctx: Context) -> Message:
+    async def _write(self, writer: ChatModel, example: Example) -> Message:
         request = candidate_request(
             example,
             max_tokens=self.max_candidate_tokens,
             temperature=self.candidate_temperature,
         )
-        completion = await ctx.models["candidate"].complete(request)
+        completion = await writer.complete(request)
         return parse_candidate(completion.choices[0], example)
 
     def _form(self) -> Form:

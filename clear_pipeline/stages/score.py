@@ -19,8 +19,9 @@ from clear_pipeline.scoring.cross_encoder import load_cross_encoder
 from clear_pipeline.scoring.likelihood import likelihood, require_likelihood, scores_text
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import Context, Shard, map_rows
-from clear_pipeline.stages.score_row import COLUMNS, RowScore, tokens_of
+from clear_pipeline.stages.score_row import COLUMNS, RowScore
 from clear_pipeline.stages.score_settings import ScoreSettings
+from clear_pipeline.stages.usage import usage_of
 
 _Part: TypeAlias = Callable[[ChatModel, Example, RowScore], Awaitable[None]]
 """Asks the model about a row and fills columns."""
@@ -35,7 +36,7 @@ class Score(ScoreSettings):
     """
 
     name: ClassVar[str] = "score"
-    version: ClassVar[int] = 10
+    version: ClassVar[int] = 11
 
     def needs(self) -> tuple[str, ...]:
         """Nothing beyond the rows."""
@@ -144,7 +145,7 @@ class Score(ScoreSettings):
         try:
             await part(counted, example, row)
         finally:
-            setattr(row, column, tokens_of(counted.usage))
+            setattr(row, column, usage_of(counted))
 
     async def _reflect(self, model: ChatModel, example: Example, row: RowScore) -> None:
         if self.reflection:

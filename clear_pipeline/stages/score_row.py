@@ -8,19 +8,9 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-from clear_pipeline.llm.base import Usage
 from clear_pipeline.scoring.bsdetector import share_of_draws
 from clear_pipeline.scoring.choice import Via
-
-USAGE: Final = pa.struct(
-    [
-        pa.field("prompt", pa.int64()),
-        pa.field("cached", pa.int64()),
-        pa.field("completion", pa.int64()),
-    ]
-)
-"""Tokens that the questions of one part of a row's score took; `cached` is a part of `prompt`."""
-
+from clear_pipeline.stages.usage import USAGE
 
 COLUMNS: Final = pa.schema(
     [
@@ -84,10 +74,3 @@ class RowScore:
         if self.likelihood is not None:
             parts["likelihood"] = self.likelihood
         return parts
-
-
-def tokens_of(usage: Usage | None) -> dict[str, int] | None:
-    """A value of `USAGE`."""
-    if usage is None:
-        return None
-    return {"prompt": usage.prompt, "cached": usage.cached, "completion": usage.completion}

@@ -18,16 +18,19 @@ from pydantic import Field
 from clear_pipeline.calibration import Calibration
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.base import ChatModel
+from clear_pipeline.llm.counted import Counted
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
 from clear_pipeline.stages.confidence import REFINED, Key, final_confidence, rank_keys
+from clear_pipeline.stages.usage import USAGE, usage_of
 
 COLUMNS: Final = pa.schema(
     [
         pa.field("second_confidence", pa.float64()),
         pa.field("disagreement", pa.float64()),
         pa.field("second_error", pa.large_string()),
+        pa.field("second_usage", USAGE),
     ]
 )
 """What `SecondOpinion` adds; null for rows that were not asked."""
@@ -43,6 +46,7 @@ class RowOpinion:
     second_confidence: float | None = None
     disagreement: float | None = None
     second_error: str | None = None
+    second_usage: dict[str, int] | None = None
 
 
 class SecondOpinion(Settings):
@@ -54,7 +58,7 @@ class SecondOpinion(Settings):
     """
 
     name: ClassVar[str] = "second_opinion"
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
 
     kind: Literal["second_opinion"] = "second_opinion"
     fraction: Annotated[float, Field(gt=0, le=1)] = 0.2
@@ -143,12 +147,13 @@ class SecondOpinion(Settings):
         ctx: Context,
     ) -> RowOpinion:
         ctx.tally.begun += 1
+        model = Counted(ctx.models["second"])
         try:
-            second = (await reflect(ctx.models["second"], example, questions, **how)).score
+            second = (await reflect(model, example, questions, **how)).score
         except CallError as error:
             ctx.tally.fail(self.name, str(error), self.max_failed_fraction, kind=error.kind)
-            return RowOpinion(second_error=str(error))
-        return RowOpinion(second_confidence=second, disagreement=abs(first - second))
+            return RowOpinion(second_error=str(error), second_usage=usage_of(model))
+        return RowOpinion(second, abs(first - second), second_usage=usage_of(model))
 
 
 def _asked_how(ctx: Context) -> Mapping[str, Any]:

@@ -346,7 +346,8 @@ def test_a_score_says_what_each_part_took_and_again_from_the_cache(tmp_path: Pat
         (again,) = scored(server, stage, cache=tmp_path / "c")
     assert first == again
     assert len(server.bodies) == asked
-    assert first["consistency_usage"] == {"prompt": 10, "cached": 0, "completion": 2}
+    assert first["consistency_usage"] == {"calls": 1, "prompt": 10, "cached": 0, "completion": 2}
+    assert first["reflection_usage"]["calls"] == asked - 1
     assert first["reflection_usage"]["prompt"] == 10 * (asked - 1)
     assert first["likelihood_usage"] is None
 

@@ -13,7 +13,7 @@ from clear_pipeline.llm.base import OMIT, ChatRequest, Usage
 from clear_pipeline.llm.batch.batch import Batch
 from clear_pipeline.llm.batch.lines import Question, bodies, prompt_tokens, request_line, results
 from clear_pipeline.llm.batch.queue import Queue
-from clear_pipeline.llm.batch.record import Record
+from clear_pipeline.llm.batch.record import Record, read_totals
 from clear_pipeline.llm.batch.settings import BatchSettings
 from clear_pipeline.llm.dialect import Dialect
 from clear_pipeline.llm.meter import Amount, Totals
@@ -186,7 +186,10 @@ def batch(number: int) -> Batch:
 
 
 def test_the_record_survives_its_process(tmp_path: Path) -> None:
-    """What was entered is there when the file is opened again: intent, id, questions, attempts."""
+    """What was entered is there when the file is opened again: intent, id, questions, attempts.
+
+    What an open batch may take is told as unaccounted, at a server of one's own for nothing.
+    """
     path = tmp_path / "state.sqlite"
     record = Record(path)
     record.intend(batch(1), [question(1, range(3)), question(2)])
@@ -198,6 +201,9 @@ def test_the_record_survives_its_process(tmp_path: Path) -> None:
     assert not record.in_flight(question(1, range(3, 4)))
     assert (record.waiting(), record.enqueued_tokens(MODEL.identity)) == (2, 30)
     assert record.committed().spent == Amount(2, 500, 9)
+    assert read_totals(tmp_path) == {
+        "stub, batches": Totals(requests=2, usd=0.0, unaccounted=Amount(2, 500, 9))
+    }
     lost = CallError("timeout", "expired", transient=True)
     bill = Totals(requests=2, usage=Usage(prompt=40, completion=2), usd=5e-9)
     record.end(batch(1), failures={question(2).id: lost}, totals=bill)

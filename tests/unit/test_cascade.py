@@ -19,8 +19,9 @@ from clear_pipeline.report.cascade import CascadeUse
 from clear_pipeline.schema import Example, Message, examples, rows_table
 from clear_pipeline.stages.band import around, band_around
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
-from clear_pipeline.stages.cascade import COLUMNS, TOKENS, Cascade
+from clear_pipeline.stages.cascade import COLUMNS, Cascade
 from clear_pipeline.stages.confidence import Key
+from clear_pipeline.stages.usage import USAGE
 
 FIVE = [0.1, 0.3, 0.5, 0.7, 0.9]
 """The median keeps three; a band of 0.4 holds 0.3 and 0.5."""
@@ -142,9 +143,9 @@ def test_the_parts_and_the_cost_of_a_sampled_row_are_columns() -> None:
 
 def test_what_the_cheap_pass_drew_is_not_counted_again() -> None:
     """It took two of the six words; a row that it did not draw for costs all of them."""
-    used = [{"prompt": 0, "cached": 0, "completion": 2}, None] * 2
+    used = [{"calls": 1, "prompt": 0, "cached": 0, "completion": 2}, None] * 2
     shard = scored(FIVE)
-    paid = pa.array([*used, None], pa.struct([(name, pa.int64()) for name in TOKENS]))
+    paid = pa.array([*used, None], USAGE)
     table = shard.table.append_column("consistency_usage", paid)
     rows = run(STAGE, Shard("s", table), ScriptedChat(four_or_five))
     assert [rows[n]["cascade_cost"]["completion"] for n in (1, 2)] == [6, 4]

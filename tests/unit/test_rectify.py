@@ -233,6 +233,15 @@ def test_tool_call_may_be_a_candidate() -> None:
     assert (got["new_target"]["content"], got["new_target"]["tool_calls"]) == (None, calls)
 
 
+def test_what_a_row_asked_of_either_model_is_on_record() -> None:
+    """One word of each answer: one candidate, a verdict in either order; nothing where unasked."""
+    rows, _, _ = run(letters(), [row(1), row(2)], keep=[False, True])
+    writer, judge = rows[0]["candidate_usage"], rows[0]["judge_usage"]
+    assert (writer["calls"], writer["cached"], writer["completion"]) == (1, 0, 1)
+    assert (judge["calls"], judge["cached"], judge["completion"]) == (2, 0, 2)
+    assert (rows[1]["candidate_usage"], rows[1]["judge_usage"]) == (None, None)
+
+
 def outage(*_: object) -> Reply:
     raise CallError("outage", "no answer", transient=True)
 
@@ -242,6 +251,8 @@ def test_failed_candidate_is_a_reason_not_a_crash() -> None:
     [got], _, _ = run(letters(), [row(1)], candidate=outage)
     assert got["rectify_reason"] == "candidate failed: outage: no answer"
     assert (got["rectified"], got["preference"]) == (False, None)
+    nothing = {"prompt": 0, "cached": 0, "completion": 0}
+    assert (got["candidate_usage"], got["judge_usage"]) == ({"calls": 1, **nothing}, None)
 
 
 def test_failed_judge_keeps_the_candidate_on_record() -> None:

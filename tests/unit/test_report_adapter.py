@@ -18,7 +18,7 @@ from clear_pipeline.report.adapter import MAX_ROWS, part_tokens, usage_lines
 from clear_pipeline.report.data import PartTokens
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
-from clear_pipeline.stages.score_row import USAGE
+from clear_pipeline.stages.usage import USAGE
 from report_runs import demo_run
 
 
@@ -117,8 +117,8 @@ def test_unfinished_run_has_no_report(run: Run, tmp_path: Path) -> None:
 
 def test_tokens_are_told_by_part_of_the_score() -> None:
     """Totals, and per row for which the part was asked; parts that were not are absent."""
-    usages = [{"prompt": 30, "cached": 20, "completion": 1}, None,
-              {"prompt": 10, "cached": 0, "completion": 2}]  # fmt: skip
+    usages = [{"calls": 2, "prompt": 30, "cached": 20, "completion": 1}, None,
+              {"calls": 1, "prompt": 10, "cached": 0, "completion": 2}]  # fmt: skip
     nulls = pa.nulls(3, USAGE)
     ledger = pa.table({"reflection_usage": pa.array(usages, USAGE), "likelihood_usage": nulls})
     (part,) = part_tokens(ledger)

@@ -29,18 +29,28 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_tokens_of_a_step_have_their_price(run: Run) -> None:
     """600 fresh, 400 cached and 50 new tokens: 1,200 + 400 + 500 millionths of a dollar."""
-    used = {"prompt": 1000, "cached": 400, "completion": 50}
+    used = {"calls": 2, "prompt": 1000, "cached": 400, "completion": 50}
     row = {"reflection_usage": used, "likelihood_usage": None, "cascade_cost": used | {"calls": 3}}
     reflection, cascade = row_calls(run, row)
-    assert reflection == StepCalls("reflection", None, 1000, 400, 50, pytest.approx(0.0021))  # type: ignore[arg-type]
+    assert reflection == StepCalls("reflection", 2, 1000, 400, 50, pytest.approx(0.0021))  # type: ignore[arg-type]
     assert (cascade.step, cascade.calls) == ("cascade", 3)
+
+
+def test_a_role_without_a_model_has_no_price(run: Run) -> None:
+    """The scorer stands in for the judge, but never for the second model."""
+    used = {"calls": 1, "prompt": 1000, "cached": 0, "completion": 0}
+    second, judge = row_calls(run, {"judge_usage": used, "second_usage": used})
+    assert (second.step, second.usd) == ("second opinion", None)
+    assert judge.step == "verdicts"
+    assert judge.usd == pytest.approx(0.002)
 
 
 def test_an_unknown_price_is_no_zero(run: Run) -> None:
     """With a config that cannot be read any more the price is not known."""
     text = (run.path / "config.yaml").read_bytes()
     (run.path / "config.yaml").write_bytes(b"\xff\xfe{")
-    (step,) = row_calls(run, {"reflection_usage": {"prompt": 1, "cached": 0, "completion": 1}})
+    used = {"calls": 1, "prompt": 1, "cached": 0, "completion": 1}
+    (step,) = row_calls(run, {"reflection_usage": used})
     (run.path / "config.yaml").write_bytes(text)
     assert step.usd is None
 
@@ -51,4 +61,5 @@ def test_explain_shows_the_calls(run: Run) -> None:
     Console(file=shown, width=120).print(explanation(run, "data.jsonl:1"))
     assert "calls about this row" in shown.getvalue()
     (step,) = row_calls(run, run.row("data.jsonl:1"))
+    assert (step.step, step.calls) == ("reflection", 1)
     assert f"${step.usd:,.6f}" in shown.getvalue()

@@ -402,7 +402,7 @@ def test_the_form_of_the_likelihood_is_a_setting() -> None:
     (found,) = annotate(Score(preset="likelihood", likelihood="given"), model, [example(1)])
     assert (found["likelihood"], found["confidence"]) == (0.25, 0.25)
     assert (found["logp_given_prompt"], found["logp_alone"]) == (-3.0, None)
-    assert found["likelihood_usage"] == {"prompt": 2, "cached": 0, "completion": 1}
+    assert found["likelihood_usage"] == {"calls": 1, "prompt": 2, "cached": 0, "completion": 1}
 
 
 def test_progress_advances_once_per_row_dead_rows_too() -> None:

@@ -83,6 +83,9 @@ def test_the_surest_share_is_asked_and_the_distance_is_the_disagreement() -> Non
     assert [rows[n]["second_confidence"] for n in (1, 3)] == pytest.approx([0.25, 0.25])
     assert [rows[n]["disagreement"] for n in (1, 3)] == pytest.approx([0.65, 0.55])
     assert len(model.requests) == 2
+    assert [row["second_usage"] and row["second_usage"]["calls"] for row in rows] == [
+        None, 1, None, 1, None,
+    ]  # fmt: skip
 
 
 def test_the_most_refined_confidence_says_which_rows_are_sure() -> None:
@@ -167,6 +170,7 @@ def test_a_failed_call_is_data_of_its_row() -> None:
         "second_confidence": None,
         "disagreement": None,
         "second_error": "bad_request: no",
+        "second_usage": {"calls": 1, "prompt": 0, "cached": 0, "completion": 0},
     }
     assert asked(rows) == [3]
 

@@ -82,6 +82,25 @@ def test_what_a_killed_process_left_open_counts_at_its_bound(tmp_path: Path) -> 
     assert not list(killed.parent.glob("s-*"))  # one file, readable on any disk
 
 
+@pytest.mark.parametrize(("prices", "usd"), [(PRICES, 0.0), (None, None)])
+def test_a_known_price_is_known_before_the_first_bill(
+    tmp_path: Path, prices: Prices | None, usd: float | None
+) -> None:
+    """Where every request is open or given up nothing was billed; without a price, who knows."""
+    spend = SpendFile(tmp_path / "s", earlier={})
+    given_up, in_flight = (Reservation("m", TEN, prices) for _ in range(2))
+    spend.enter([given_up, in_flight])
+    spend.give_up(given_up)
+    assert spend.totals()["m"].usd == usd
+    told = read_spend(tmp_path / "s")
+    assert told is not None
+    assert (told["m"].requests, told["m"].usd) == (2, usd)
+    spend.close()
+    again = SpendFile(tmp_path / "new", earlier=told)
+    assert again.totals() == told
+    again.close()
+
+
 def test_a_run_from_before_the_record_keeps_its_sums(tmp_path: Path) -> None:
     """What its manifest knows is entered once, unaccounted requests as such."""
     earlier = {"m": Totals(requests=7, usage=Usage(prompt=50, completion=5), usd=0.25,

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from clear_pipeline.durable import file_sha256, write_atomically
 from clear_pipeline.errors import ClearPipelineError
@@ -25,15 +24,12 @@ from clear_pipeline.llm.batch.engines import Engine, Engines
 from clear_pipeline.llm.batch.intake import take_in
 from clear_pipeline.llm.batch.lines import bodies
 from clear_pipeline.llm.batch.queue import Part
-from clear_pipeline.llm.batch.record import Record
+from clear_pipeline.llm.batch.record import RECORD, Record
 from clear_pipeline.llm.batch.settings import BatchSettings
 from clear_pipeline.llm.batch.words import commands_for, failed, progress_of, unknown
 from clear_pipeline.llm.budget import Budget
 from clear_pipeline.llm.meter import Totals
 from clear_pipeline.llm.settings import ModelSettings
-
-RECORD: Final = "state.sqlite"
-"""Name of the record in the folder of batches."""
 
 
 class Batches:
@@ -87,11 +83,11 @@ class Batches:
         return self._record.open()
 
     def totals(self) -> dict[str, Totals]:
-        """What all batches of the run took, by `usage_name` of the model."""
+        """What all batches of the run took, or at most can take, see `Record.totals`."""
         return self._record.totals()
 
     def committed(self) -> Totals:
-        """What all batches took, and the most that the open ones can take, as unaccounted."""
+        """What counts under the caps of the run, see `Record.committed`."""
         return self._record.committed()
 
     def rounds(self, stage: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +18,13 @@ from clear_pipeline.errors import CallError, DamagedRunError
 from clear_pipeline.llm.batch.batch import Batch, usage_name
 from clear_pipeline.llm.batch.lines import Question
 from clear_pipeline.llm.meter import Amount, Totals
+from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.sqlite import transaction
 from clear_pipeline.schema import JSON
+
+RECORD: Final = "state.sqlite"
+"""Name of the record in the folder of batches."""
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS batches (
@@ -205,19 +209,27 @@ class Record:
             )
 
     def totals(self) -> dict[str, Totals]:
-        """What all batches took, by `usage_name` of the model."""
+        """By `usage_name` of the model: what ended batches took, open ones as unaccounted.
+
+        A model whose batches all came to nothing has totals of 0.
+        """
         found: dict[str, Totals] = {}
         with self._explained():
-            rows = self._db.execute("SELECT model, totals FROM batches WHERE totals IS NOT NULL")
-            for model, text in rows.fetchall():
-                name = usage_name(ModelSettings.model_validate_json(model).model)
-                found[name] = found.get(name, Totals()) + Totals.from_json(json.loads(text))
+            query = f"SELECT {_COLUMNS}, ended, totals FROM batches ORDER BY number"  # noqa: S608
+            for *row, ended, text in self._db.execute(query).fetchall():
+                batch = _batch(tuple(row))
+                total = Totals(usd=None if prices(batch.model) is None else 0.0)
+                if not ended:
+                    total += Totals(requests=batch.requests, unaccounted=batch.most)
+                elif text is not None:
+                    total += Totals.from_json(json.loads(text))
+                name = usage_name(batch.model.model)
+                found[name] = found.get(name, Totals()) + total
         return found
 
     def committed(self) -> Totals:
-        """What ended batches took, and the most that open ones can take, as unaccounted."""
-        open_ = [Totals(requests=b.requests, unaccounted=b.most) for b in self.open()]
-        return sum([*self.totals().values(), *open_], Totals())
+        """The sum of `totals`: what counts under the caps of the run."""
+        return sum(self.totals().values(), Totals())
 
     def close(self) -> None:
         """Close the file."""
@@ -242,6 +254,21 @@ class Record:
                 "it is full. If the file is damaged, delete it, and with it what is known of open "
                 "batches: their questions are asked anew"
             ) from error
+
+
+def read_totals(folder: Path) -> dict[str, Totals]:
+    """`Record.totals` of the batches in a folder, also while their run goes on.
+
+    Empty where there are none.
+
+    Raises:
+        DamagedRunError: The record cannot be used.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return {}
+    with closing(Record(path, read_only=True)) as record:
+        return record.totals()
 
 
 def _batch(row: tuple[Any, ...]) -> Batch:

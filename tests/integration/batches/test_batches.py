@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from batch_server import BatchServer, result_line
 from batch_visits import ONE_QUESTION, ROWS, Visits, spend
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import BatchPendingError, BudgetExceededError, UsageError
 from clear_pipeline.estimate.learning import ENOUGH
+from clear_pipeline.llm.batch.record import RECORD, Record
+from clear_pipeline.llm.meter import Amount, Totals
 from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.report import views
 from clear_pipeline.run import open_run
 from stub_server import Body, StubServer, completion, status, vllm
 
@@ -274,6 +280,40 @@ def test_status_and_exit_code(visits: Visits, server: BatchServer) -> None:
     shown = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     (batch,) = shown["batches"]
     assert (batch["state"], batch["requests"], batch["batch_id"]) == ("in_progress", 6, "batch-2")
+
+
+def test_what_is_reserved_for_open_batches_is_told(visits: Visits, server: BatchServer) -> None:
+    """Nothing is billed yet; each is unaccounted at its bound, until it has ended."""
+    server.course = ("in_progress", "completed")
+    visits.wait()
+    with closing(Record(visits.out / "batches" / RECORD)) as record:
+        (batch,) = record.open()
+    run = open_run(visits.out)
+    total = run.usage()["stub, batches"]
+    assert (total.requests, total.usd, total.unaccounted) == (ROWS, 0.0, batch.most)
+    assert batch.most.nanodollars > 0
+    tokens, price = f"{batch.most.tokens:,} tokens", f"${batch.most.usd:,.4f}"
+    assert run.spend() == (
+        f"6 calls, {tokens}, {price} (6 calls unaccounted: at most {tokens}, {price})"
+    )
+    shown = io.StringIO()
+    Console(file=shown, width=120).print(views.status(run))
+    assert "price not known" not in shown.getvalue()
+    run, _ = visits.finish()
+    total = run.usage()["stub, batches"]
+    assert (total.requests, total.unaccounted) == (ROWS, Amount())
+    assert total.usd == pytest.approx(42e-6)
+
+
+def test_batches_that_came_to_nothing_reserve_nothing(visits: Visits, server: BatchServer) -> None:
+    """Once they are given up, no cap counts them any more."""
+    visits.wait()
+    with closing(Record(visits.out / "batches" / RECORD)) as record:
+        record.end(record.open()[0], failures={})
+    assert open_run(visits.out).usage()["stub, batches"] == Totals(usd=0.0)
+    visits.settings.append(f"budget.max_calls={ROWS}")
+    visits.finish()
+    assert server.answered.total() == ROWS
 
 
 def test_status_without_the_provider(visits: Visits, server: BatchServer) -> None:
