@@ -18,6 +18,7 @@ from clear_pipeline.report.threshold import compared_column
 from clear_pipeline.report.words import DETAILS, FATES, PARTS, Words
 from clear_pipeline.run import RowText, Run
 from clear_pipeline.schema import Fate
+from clear_pipeline.stages.usage import TOKENS
 
 SHOWN_TEXT: Final = 4_000
 """Characters of one text that `explain` prints."""
@@ -125,7 +126,7 @@ def _scores_table(row: Mapping[str, Any], *, compared: str) -> RenderableType:
 
 
 def _calls_table(steps: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
-    """Tokens and price of the calls about the row, by step."""
+    """Tokens and price of the calls about the row, by step and in all."""
     if not steps:
         return
     table = Table(title="calls about this row", title_justify="left")
@@ -133,14 +134,26 @@ def _calls_table(steps: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]
     for head in ("calls", "prompt", "of it cached", "completion", "price"):
         table.add_column(head, justify="right")
     for step in steps:
-        calls, usd = step["calls"], step["usd"]
-        table.add_row(
-            step["step"],
-            "-" if calls is None else f"{calls:,}",
-            *(f"{step[name]:,}" for name in ("prompt", "cached", "completion")),
-            "not known" if usd is None else f"${usd:,.6f}",
-        )
+        table.add_row(*_calls_cells(step))
+    if len(steps) > 1:
+        table.add_section()
+        table.add_row(*_calls_cells(_in_all(steps)))
     yield table
+
+
+def _calls_cells(step: Mapping[str, Any]) -> Iterator[str]:
+    calls, usd = step["calls"], step["usd"]
+    yield step["step"]
+    yield "-" if calls is None else f"{calls:,}"
+    yield from (f"{step[name]:,}" for name in TOKENS)
+    yield "not known" if usd is None else f"${usd:,.6f}"
+
+
+def _in_all(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sum of the steps; what one of them does not know is not known of all."""
+    values = {name: [step[name] for step in steps] for name in ("calls", *TOKENS, "usd")}
+    sums = {name: None if None in known else sum(known) for name, known in values.items()}
+    return {"step": "all", **sums}
 
 
 def _against(row: Mapping[str, Any]) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import RunFailedError
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import views
-from clear_pipeline.report.explain import explanation_json
+from clear_pipeline.report.explain import explanation, explanation_json
 from clear_pipeline.run import Run, open_run
 from stub_server import StubServer, status
 
@@ -55,6 +56,13 @@ def run(data: Path, tmp_path: Path) -> Run:
         return Pipeline(config).run(data, out=tmp_path / "run")
 
 
+def printed(view: RenderableType) -> str:
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(view)
+    return shown.get()
+
+
 def sums(run: Run, column: str) -> dict[str, int]:
     used: list[dict[str, int]] = run.ledger([column])[column].to_pylist()
     return {name: sum(row[name] for row in used) for name in used[0]}
@@ -88,6 +96,12 @@ def test_explain_tells_each_call_at_the_price_of_its_model(run: Run) -> None:
     assert sum(step["usd"] for steps in told for step in steps) == pytest.approx(paid)
 
 
+def test_explain_sums_up_what_a_row_took(run: Run) -> None:
+    """Six calls of 10 and 2 tokens at 14 + 38 + 248 millionths of a dollar."""
+    shown = printed(explanation(run, "rows.jsonl:1"))
+    assert re.search(r"all +│ +6 │ +60 │ +0 │ +12 │ +\$0\.000300 │", shown)
+
+
 def test_a_free_server_that_failed_every_call_has_cost_nothing(data: Path, tmp_path: Path) -> None:
     """Its price is known, whether a request was answered or not."""
     with StubServer(status(500)) as server:
@@ -97,9 +111,7 @@ def test_a_free_server_that_failed_every_call_has_cost_nothing(data: Path, tmp_p
             Pipeline(config).run(data, out=tmp_path / "run")
     run = open_run(tmp_path / "run")
     assert run.usage()["stub"].usd == 0.0
-    console = Console(width=120)
-    with console.capture() as shown:
-        console.print(views.status(run))
-    assert "$0.0000" in shown.get()
-    assert "price not known" not in shown.get()
+    shown = printed(views.status(run))
+    assert "$0.0000" in shown
+    assert "price not known" not in shown
     assert run.spend().endswith("$0.0000")
