@@ -261,17 +261,19 @@ def dollars(amount: Amount) -> str:
 def spent_words(total: Totals, caps: BudgetSettings) -> str:
     """What was spent, each count with its cap where it has one; what of it is unaccounted.
 
-    Of a free model without a cap that is left out: nothing hangs on it.
+    Of a free model without a cap that is left out, its tokens too: nothing hangs on it.
     """
     spent, lost, priced = total.spent, total.unaccounted, total.usd is not None
     is_free = priced and not spent.nanodollars
+    left_out = is_free and caps == BudgetSettings()
+    tokens = spent.tokens - lost.tokens if left_out else spent.tokens
     words = [count_of(spent.calls, "call", cap=_of(caps.max_calls))]
     if total.cached_samples:
         words.append(f"{count_of(total.cached_samples, 'answer')} from the cache")
-    words.append(count_of(spent.tokens, "token", cap=_of(caps.max_tokens)))
+    words.append(count_of(tokens, "token", cap=_of(caps.max_tokens)))
     if priced or caps.max_usd is not None:
         words.append(f"{dollars(spent)}{_of_dollars(caps.max_usd)}")
-    if lost.calls and not (is_free and caps == BudgetSettings()):
+    if lost.calls and not left_out:
         price = f", {dollars(lost)}" if priced and not is_free else ""
         calls, tokens = count_of(lost.calls, "call"), count_of(lost.tokens, "token")
         words[-1] += f" ({calls} unaccounted: at most {tokens}{price})"

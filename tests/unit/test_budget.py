@@ -351,7 +351,7 @@ def test_the_next_cap_is_enough_for_the_rows_left(done: int, left: int, cap: str
 def test_what_is_lost_of_a_free_model_is_shown_for_a_cap_alone() -> None:
     """No dollars hang on it; tokens do where they are capped."""
     totals = Totals(requests=2, usage=Usage(prompt=9), usd=0.0, unaccounted=Amount(1, 905, 0))
-    assert spent_words(totals, BudgetSettings()) == "2 calls, 914 tokens, $0.0000"
+    assert spent_words(totals, BudgetSettings()) == "2 calls, 9 tokens, $0.0000"
     assert spent_words(totals, BudgetSettings(max_tokens=1_000)) == (
         "2 calls, 914 of 1,000 tokens, $0.0000 (1 call unaccounted: at most 905 tokens)"
     )
