@@ -118,8 +118,9 @@ class BudgetExceededError(ClearPipelineError):
         projected: What the work is likely to take in all; 0 where that is not known.
 
     Attributes:
-        estimated: What an estimate finds likely to do; 0 where there is none. It knows how many
-            rows each stage asks about, and goes before `projected`.
+        estimated: What an estimate finds likely to do; 0 where there is none.
+        learnt: Whether it has learnt from answers of the run. Then it goes before `projected`,
+            since it knows how many rows each stage asks about.
     """
 
     exit_code = 3
@@ -141,6 +142,7 @@ class BudgetExceededError(ClearPipelineError):
         self.spent = spent
         self.projected = projected
         self.estimated = 0.0
+        self.learnt = False
 
     @property
     def enough(self) -> float:
@@ -150,7 +152,7 @@ class BudgetExceededError(ClearPipelineError):
         enough for all rows if those to come take what those before took.
         """
         if self.estimated > self.limit:
-            return max(self.needed, self.estimated)
+            return max(self.needed, self.estimated, 0.0 if self.learnt else self.projected)
         return max(2 * self.limit, self.needed, self.projected)
 
     def with_work_left(

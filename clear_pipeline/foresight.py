@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from clear_pipeline.errors import ClearPipelineError
+from clear_pipeline.errors import BudgetExceededError, ClearPipelineError
 from clear_pipeline.estimate import QUICK, Effort, Estimate, Underway, estimate, words
 from clear_pipeline.estimate.learning import ENOUGH
 from clear_pipeline.estimate.revised import Bill, Revised, enough
@@ -103,10 +103,11 @@ class Foresight:
                 await asyncio.wait([self._looking])
                 self._looking = None
 
-    def enough(self, cap: str) -> float:
-        """A value of the cap with this name that is likely to do; 0 if nothing was estimated."""
-        newest = self._newest
-        return 0.0 if newest is None else enough(newest.spent, Bill.of(newest), cap)
+    def inform(self, error: BudgetExceededError) -> None:
+        """Tell a cap's stop what the newest estimate finds likely to do, if there is one."""
+        if (newest := self._newest) is not None:
+            error.estimated = enough(newest.spent, Bill.of(newest), error.cap)
+            error.learnt = any(model.learnt_from for model in newest.models)
 
     def row_done(self) -> None:
         """A row of the stage is through with its calls."""

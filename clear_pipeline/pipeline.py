@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from clear_pipeline import __version__
 from clear_pipeline.claim import claim, refuse_strangers
-from clear_pipeline.config import Config, build_config
+from clear_pipeline.config import Config
 from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.engine.local import LocalEngine
 from clear_pipeline.errors import BudgetExceededError, UnwritableError
@@ -25,6 +25,7 @@ from clear_pipeline.manifest import MANIFEST, Manifest
 from clear_pipeline.model_pool import ModelPool, identity_of
 from clear_pipeline.outputs import write_outputs
 from clear_pipeline.own_loop import in_own_loop
+from clear_pipeline.resume import is_done
 from clear_pipeline.rounds import batches_of, refuse_without_batches
 from clear_pipeline.run import Run
 from clear_pipeline.run_log import RunLog
@@ -130,7 +131,9 @@ class Pipeline:
             try:
                 work.pool.records(self.config.stages)  # refuses what a run would refuse
                 self._when_checked()
-                if begun is not None and _is_done(self.config, manifest, begun):
+                if begun is not None and is_done(
+                    self.config.stages, work.pool.identities, manifest, begun
+                ):
                     return NOTHING
                 for position, stage in enumerate(self.config.stages):
                     earlier, left = work.manifest.chain[:position], self.config.stages[position:]
@@ -165,7 +168,7 @@ class Pipeline:
                 work.save()
             except BaseException as error:
                 if isinstance(error, BudgetExceededError):
-                    error.estimated = foresight.enough(error.cap)
+                    foresight.inform(error)
                     self._tell_failures(work.pool)  # the cap may hide that nothing was answered
                     manifest.higher_cap = {error.cap: error.enough}
                 with suppress(UnwritableError):  # the error that stopped the run is told
@@ -202,18 +205,6 @@ class Pipeline:
 
 def _uncapped(config: Config) -> Config:
     return config.model_copy(update={"budget": BudgetSettings()})
-
-
-def _is_done(config: Config, loaded: Manifest, out: Path) -> bool:
-    """Whether a run of these rows with this config has finished, and would ask nothing again."""
-    manifest = Manifest.read(out)
-    if manifest is None or not manifest.finished or manifest.package_version != __version__:
-        return False
-    records = [record for name in manifest.chain if (record := manifest.stage(name)) is not None]
-    if any(part.failed for record in records for part in record.parts.values()):
-        return False
-    read = [[(file.path, file.sha256) for file in each.files] for each in (manifest, loaded)]
-    return read[0] == read[1] and _uncapped(build_config(out / CONFIG)) == config
 
 
 def _refuse_other_scorer(config: Config, given: Mapping[str, ChatModel]) -> None:

@@ -8,8 +8,9 @@ Budget, concurrency, engine and paths are outside every fingerprint.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -111,6 +112,32 @@ def is_complete(record: StageRecord | None, whole: str, inputs: StageInputs, sto
         and record.fingerprint == whole
         and all(_usable(record, key, store) for key in inputs.keys)
     )
+
+
+def is_done(
+    stages: Sequence[Stage],
+    identities: Callable[[Sequence[str]], Mapping[str, str]],
+    loaded: Manifest,
+    out: Path,
+) -> bool:
+    """Whether nothing of any stage has to be computed, so that a run would ask nothing.
+
+    Args:
+        stages: All, in order.
+        identities: Of the models that serve some roles.
+        loaded: Of the rows as they would be loaded now.
+        out: The directory of the run.
+    """
+    manifest, earlier = Manifest.read(out), list[str]()
+    if manifest is None or list(manifest.shards.items()) != list(loaded.shards.items()):
+        return False
+    for stage in stages:
+        inputs = StageInputs.of(manifest, earlier)
+        whole = whole_fingerprint(stage, identities(stage.roles()), inputs)
+        if not is_complete(manifest.stage(stage.name), whole, inputs, Store(out)):
+            return False
+        earlier.append(stage.name)
+    return True
 
 
 def reusable(record: StageRecord | None, key: str, expected: str, store: Store) -> Part | None:

@@ -139,12 +139,13 @@ class Run:
         return live | read_totals(self.path / BATCHES)
 
     def spent(self) -> Amount:
-        """All that counts against the caps, over all resumes.
+        """All that counts against the caps, over all resumes, but for open batches.
 
         Raises:
-            DamagedRunError: The record of spend cannot be read.
+            DamagedRunError: The record of spend, or that of the batches, cannot be read.
         """
-        return sum(self.usage().values(), Totals()).spent
+        batches = sum(read_totals(self.path / BATCHES).values(), Totals())
+        return sum(self.usage().values(), Totals()).spent - batches.unaccounted
 
     def spend(self) -> str:
         """Calls, tokens and dollars in words, beside the caps; "" where nothing was asked."""

@@ -229,7 +229,10 @@ def _began(process: int) -> int | None:
     except OSError:
         return None
     after_name = stat.rpartition(")")[2].split()  # the name may hold anything
-    return int(after_name[19])
+    try:
+        return int(after_name[19])
+    except (IndexError, ValueError):
+        return None
 
 
 def holder_of(directory: Path) -> Holder | None:

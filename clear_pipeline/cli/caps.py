@@ -1,16 +1,15 @@
-"""The command with a higher cap, when one is reached."""
+"""A command with a higher cap, where one does not suffice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clear_pipeline.errors import BudgetExceededError
 from clear_pipeline.llm.caps import cap_option, cap_words
 
 
-def with_higher_cap(words: Sequence[str], error: BudgetExceededError) -> list[str]:
-    """The words of a command with a cap that is likely to do, in place of the one that it has."""
-    option, setting = cap_option(error.cap), f"budget.{error.cap}="
+def with_cap(words: Sequence[str], cap: str, value: float) -> list[str]:
+    """The words of a command with another value of this cap, at least `value`, in its place."""
+    option, setting = cap_option(cap), f"budget.{cap}="
     kept: list[str] = []
     rest = iter(words)
     for word in rest:
@@ -21,4 +20,4 @@ def with_higher_cap(words: Sequence[str], error: BudgetExceededError) -> list[st
             kept += [] if assignment.startswith(setting) else [word, assignment]
         elif not word.startswith((f"{option}=", f"--set={setting}")):
             kept.append(word)
-    return [*kept, *cap_words(error.cap, error.enough)]
+    return [*kept, *cap_words(cap, value)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from clear_pipeline.cli.caps import with_cap
 from clear_pipeline.cli.consent import show_models
 from clear_pipeline.cli.console import Json, errors, next_command, output, print_json
 from clear_pipeline.cli.groups import grouped
@@ -20,6 +22,7 @@ from clear_pipeline.cli.options import CapOptions, ChainOptions, Data
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.estimate import THOROUGH, words
 from clear_pipeline.estimate.figures import Estimate, Need, Span
+from clear_pipeline.estimate.revised import ShortCap
 from clear_pipeline.pipeline import Pipeline
 
 
@@ -55,17 +58,19 @@ def estimate(
         output.print(_table(found))
     for line in [*words.remarks(found), *words.caps(found, settings.budget)]:
         output.print(Text(line), soft_wrap=True)
-    next_command(_run_command(out))
+    next_command(_run_command(out, words.short_of(found, settings.budget)))
 
 
-def _run_command(out: Path | None) -> str:
-    """This command as a run: the same words but the first, and those that a run does not know."""
+def _run_command(out: Path | None, short: Sequence[ShortCap]) -> str:
+    """This command as a run: without the words that a run does not know, with caps that suffice."""
     words_left, kept = iter(sys.argv[sys.argv.index("estimate") + 1 :]), []
     for word in words_left:
         if word == "--rows":
             next(words_left, None)
         elif word != "--json" and not word.startswith("--rows="):
             kept.append(word)
+    for each in short:
+        kept = with_cap(kept, each.cap, each.enough)
     command = shlex.join(["clear-pipeline", "run", *kept])
     return command if out is not None else f"{command} --out RUN"
 

@@ -13,7 +13,7 @@ from types import FrameType
 import typer
 from rich.text import Text
 
-from clear_pipeline.cli.caps import with_higher_cap
+from clear_pipeline.cli.caps import with_cap
 from clear_pipeline.cli.console import errors, fail, next_command, this_command
 from clear_pipeline.errors import BudgetExceededError
 
@@ -37,7 +37,9 @@ def resumable() -> Iterator[None]:
             raise typer.Exit(128 + signal_) from None
         except BudgetExceededError as error:
             fail(error)
-            next_command(shlex.join(["clear-pipeline", *with_higher_cap(sys.argv[1:], error)]))
+            next_command(
+                shlex.join(["clear-pipeline", *with_cap(sys.argv[1:], error.cap, error.enough)])
+            )
             raise typer.Exit(error.exit_code) from None
 
 

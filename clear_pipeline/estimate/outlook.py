@@ -37,7 +37,7 @@ class Outlook:
         endpoints: By role.
         counting: By role.
         answers: Given so far, as they were when `spent` was spent; None if there are none.
-        spent: By the run so far.
+        spent: By the run so far; what open batches ask is to come.
     """
 
     stages: Sequence[Stage]
@@ -57,7 +57,7 @@ class Outlook:
         counting = {r: Counting(e, embeds=r == EMBEDDER) for r, e in endpoints.items()}
         if answers is not None:
             answers.hold()  # each call of a run that goes on is either spent now or to come
-        return cls(stages, sample, endpoints, counting, answers, pool.budget.spend.spent)
+        return cls(stages, sample, endpoints, counting, answers, pool.budget.spend.billed)
 
     @property
     def is_free(self) -> bool:

@@ -266,11 +266,11 @@ def spent_words(total: Totals, caps: BudgetSettings) -> str:
     spent, lost, priced = total.spent, total.unaccounted, total.usd is not None
     is_free = priced and not spent.nanodollars
     left_out = is_free and caps == BudgetSettings()
-    tokens = spent.tokens - lost.tokens if left_out else spent.tokens
+    counted = spent.tokens - lost.tokens if left_out else spent.tokens
     words = [count_of(spent.calls, "call", cap=_of(caps.max_calls))]
     if total.cached_samples:
         words.append(f"{count_of(total.cached_samples, 'answer')} from the cache")
-    words.append(count_of(tokens, "token", cap=_of(caps.max_tokens)))
+    words.append(count_of(counted, "token", cap=_of(caps.max_tokens)))
     if priced or caps.max_usd is not None:
         words.append(f"{dollars(spent)}{_of_dollars(caps.max_usd)}")
     if lost.calls and not left_out:

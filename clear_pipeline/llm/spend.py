@@ -100,6 +100,11 @@ class Spend:
         return sum((each.spent for each in self._sums.values()), self.elsewhere.spent)
 
     @property
+    def billed(self) -> Amount:
+        """The same without open batches, which are among `elsewhere` at their bounds."""
+        return self.spent - self.elsewhere.unaccounted
+
+    @property
     def unaccounted(self) -> Amount:
         """The part of `spent` that may not have been billed."""
         return sum((each.unaccounted for each in self._sums.values()), Amount())

@@ -17,8 +17,9 @@ from aiohttp import web
 
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import BudgetExceededError
-from clear_pipeline.estimate import Effort, Estimate, Need
+from clear_pipeline.estimate import Effort, Estimate, Need, words
 from clear_pipeline.llm.meter import Totals
+from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.llm.settings import BudgetSettings
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report.views import status_json
@@ -140,8 +141,18 @@ def test_of_a_finished_run_nothing_is_left(data: Path, tmp_path: Path) -> None:
         done = Pipeline(capped).estimate(data, out=out)
         other = config(server.url, priced=True, limit=6, reflection="[yes_no, abc]")
         more = Pipeline(other).estimate(data, out=out)
+        judge = {"scorer": ScriptedChat(lambda _, __: "Yes")}
+        judged = Pipeline(capped, models=judge).estimate(data, out=out)
+        (out / "config.yaml").unlink()
+        assert Pipeline(capped).estimate(data, out=out).need == Need()
+        (out / "llm-cache.sqlite").unlink()
+        for part in (out / "score").iterdir():
+            part.unlink()
+        lost = Pipeline(capped).estimate(data, out=out)
     assert (done.need, done.stages) == (Need(), ())
-    assert more.need.calls.low >= 6
+    assert words.caps(done, capped.budget) == []
+    for left in (more, judged, lost):
+        assert left.need.calls.low >= 6
     assert done.spent == more.spent == spent.spent
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clear_pipeline.cli.caps import with_higher_cap
+from clear_pipeline.cli.caps import with_cap
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import (
     BudgetExceededError,
@@ -330,7 +330,7 @@ def test_spend_is_shown_beside_its_caps() -> None:
 def test_the_next_command_has_a_higher_cap(words: list[str], expected: list[str]) -> None:
     """The old cap goes, however it was given; the new one is twice it, rounded up to two digits."""
     error = BudgetExceededError("stop", cap="max_usd", limit=5.001, needed=5.2)
-    assert with_higher_cap(words, error) == [*expected, "--max-usd", "11.00"]
+    assert with_cap(words, error.cap, error.enough) == [*expected, "--max-usd", "11.00"]
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_the_next_cap_is_enough_for_the_rows_left(done: int, left: int, cap: str
     """As many calls per row as so far, and a fifth more; at least twice the old cap."""
     stopped = BudgetExceededError("stop", cap="max_calls", limit=100, needed=101, spent=100)
     error = stopped.with_work_left("rows", rows_done=done, rows_left=left)
-    assert with_higher_cap(["run", "--max-calls", "100"], error) == ["run", "--max-calls", cap]
+    assert with_cap(["run"], error.cap, error.enough) == ["run", "--max-calls", cap]
 
 
 def test_what_is_lost_of_a_free_model_is_shown_for_a_cap_alone() -> None:
@@ -360,4 +360,29 @@ def test_what_is_lost_of_a_free_model_is_shown_for_a_cap_alone() -> None:
 def test_the_next_cap_lets_the_next_call_through() -> None:
     """A cap that is far too small is not only doubled."""
     error = BudgetExceededError("stop", cap="max_tokens", limit=10, needed=731)
-    assert with_higher_cap(["run", "--max-tokens", "10"], error) == ["run", "--max-tokens", "740"]
+    words = with_cap(["run", "--max-tokens", "10"], error.cap, error.enough)
+    assert words == ["run", "--max-tokens", "740"]
+
+
+@pytest.mark.parametrize(
+    ("estimated", "learnt", "enough"),
+    [
+        (0.0, False, 5_742.0),  # there is none
+        (1_040.0, False, 5_742.0),
+        (9_000.0, False, 9_000.0),
+        (1_040.0, True, 1_040.0),
+        (1_010.0, True, 1_020.0),  # the next call has to fit
+        (990.0, True, 5_742.0),  # so much did not do
+    ],
+)
+def test_the_next_cap_goes_by_an_estimate_that_has_learnt(
+    estimated: float,
+    learnt: bool,  # noqa: FBT001  # a parameter of the test
+    enough: float,
+) -> None:
+    """Before it has, the larger of it and of what the rows before took, here 5,742, is named."""
+    stopped = BudgetExceededError(
+        "stop", cap="max_calls", limit=1_000, needed=1_020, spent=1_000, projected=5_742
+    )
+    stopped.estimated, stopped.learnt = estimated, learnt
+    assert stopped.enough == enough
