@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     with args.data.open(encoding="utf-8") as lines:
-        wanted = (line for line in lines if json.loads(line)["split"] == args.split)
+        wanted = (line for line in lines if json.loads(line).get("split") == args.split)
         taken = list(islice(wanted, args.rows))
     args.out.write_text("".join(taken), encoding="utf-8")
     print(f"{args.out}: {len(taken)} rows of split {args.split}")

@@ -118,9 +118,9 @@ def _fit(presets: Sequence[PresetReport], shown: PresetReport) -> list[str]:
     if not inverted_by(shown):
         return []
     which = f" --preset {shown.preset}" if len(presets) > 1 else ""
-    command = f"clear-pipeline calibrate probe.parquet --out ranking.json{which}"
+    command = f"clear-pipeline calibrate PROBE/probe.parquet --out ranking.json{which}"
     gain = "turns those that are upside down, and shows what it brings."
-    return [f"{command} fits the parts of the score to these rows, {gain}"]
+    return [f"{command} (PROBE: its directory) fits the parts of the score to these rows, {gain}"]
 
 
 def _sees_more(preset: PresetReport, best: PresetReport) -> list[str]:

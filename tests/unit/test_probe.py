@@ -252,8 +252,9 @@ def test_the_verdict_says_what_the_model_cannot_do() -> None:
         "It sees loops (0.70) only weakly.",
         "Too few rows to say about cuts (30 rows).",
         (
-            "clear-pipeline calibrate probe.parquet --out ranking.json fits the parts of the score "
-            "to these rows, turns those that are upside down, and shows what it brings."
+            "clear-pipeline calibrate PROBE/probe.parquet --out ranking.json "
+            "(PROBE: its directory) fits the parts of the score to these rows, turns those that "
+            "are upside down, and shows what it brings."
         ),
     )
 
@@ -282,8 +283,9 @@ def test_a_preset_that_is_upside_down_is_not_recommended() -> None:
             "such rows and drop good ones."
         ),
         (
-            "clear-pipeline calibrate probe.parquet --out ranking.json fits the parts of the score "
-            "to these rows, turns those that are upside down, and shows what it brings."
+            "clear-pipeline calibrate PROBE/probe.parquet --out ranking.json "
+            "(PROBE: its directory) fits the parts of the score to these rows, turns those that "
+            "are upside down, and shows what it brings."
         ),
     )
 
@@ -306,7 +308,7 @@ def test_without_a_winner_the_closest_preset_is_named() -> None:
     assert told[1] == "Preset best comes closest."
     assert "preset best would keep such rows" in told[3]
     assert told[-1].startswith(
-        "clear-pipeline calibrate probe.parquet --out ranking.json --preset best "
+        "clear-pipeline calibrate PROBE/probe.parquet --out ranking.json --preset best "
     )
 
 
