@@ -99,8 +99,7 @@ class ModelPool:
         by_batch = {} if batches is None else batches.totals()
         earlier = {name: total for name, total in self._spent.items() if name not in by_batch}
         self.budget = Budget(config.budget, SpendFile(directory / SPEND, earlier=earlier))
-        if batches is not None:
-            self.budget.spend.elsewhere = batches.committed()
+        self.budget.spend.elsewhere = by_batch
         self._meters: dict[str, Meter] = {}
         self._open: dict[str, Cached] = {}
         self._looked_through = False
@@ -246,10 +245,11 @@ class ModelPool:
 
     def spend(self) -> str:
         """Calls, tokens and dollars so far in words; "" before the first call."""
-        total = sum(self.totals().values(), Totals())
+        totals = self.totals()
+        total = sum(totals.values(), Totals())
         if total.requests + total.cached_samples == 0:
             return ""
-        return spent_words(total, self._config.budget)
+        return spent_words(totals.values(), self._config.budget)
 
     def _session(self) -> Totals:
         return sum((meter.snapshot() for meter in self._meters.values()), Totals())

@@ -149,9 +149,10 @@ class Run:
 
     def spend(self) -> str:
         """Calls, tokens and dollars in words, beside the caps; "" where nothing was asked."""
-        total = sum(self.usage().values(), Totals())
+        usage = self.usage()
+        total = sum(usage.values(), Totals())
         caps = BudgetSettings.model_validate(self.manifest.budget)
-        return spent_words(total, caps) if total.requests or total.cached_samples else ""
+        return spent_words(usage.values(), caps) if total.requests or total.cached_samples else ""
 
     def shards(self) -> Iterator[Shard]:
         """Row shards with all stage columns, in input order; one in memory at a time."""

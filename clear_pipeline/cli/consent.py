@@ -11,6 +11,7 @@ from rich.text import Text
 from clear_pipeline.cli.console import errors
 from clear_pipeline.config import Config
 from clear_pipeline.errors import UsageError
+from clear_pipeline.llm.caps import cap_shown
 from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.pricing import price_source, prices
 from clear_pipeline.llm.settings import ModelSettings
@@ -83,7 +84,7 @@ def ask(config: Config, *, work: str) -> None:
 
 def _cap(config: Config) -> str:
     cap = config.budget.max_usd
-    return "" if cap is None else f", at most ${cap:,.2f}"
+    return "" if cap is None else f", at most {cap_shown('max_usd', cap)}"
 
 
 def _models(config: Config) -> list[ModelSettings]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from clear_pipeline.estimate.figures import Estimate, Span
 from clear_pipeline.estimate.revised import Bill, Revised, ShortCap, short_caps
-from clear_pipeline.llm.caps import cap_option, cap_value
+from clear_pipeline.llm.caps import cap_option, cap_typed, cap_value
 from clear_pipeline.llm.settings import BudgetSettings
 
 UNKNOWN = "not known"
@@ -100,8 +98,8 @@ def _short_cap(short: ShortCap) -> str:
     option = cap_option(short.cap)
     verb = "will" if short.certain else "may"
     enough = cap_value(short.cap, short.enough)
-    given = Decimal(str(short.limit))
-    return f"{option} {given:f} {verb} not suffice, {option} {enough} would"
+    given = cap_typed(short.cap, short.limit)
+    return f"{option} {given} {verb} not suffice, {option} {enough} would"
 
 
 def _bill(bill: Bill) -> str:

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from typing import Final
 
 from clear_pipeline.errors import BudgetExceededError, UsageError
 from clear_pipeline.llm.base import Usage
-from clear_pipeline.llm.caps import of_cap
+from clear_pipeline.llm.caps import cap_shown, of_cap
 from clear_pipeline.llm.meter import Amount, Meter, Totals, nanodollars
 from clear_pipeline.llm.pricing import HOW_TO_GIVE
 from clear_pipeline.llm.settings import BudgetSettings, Prices
@@ -172,7 +171,8 @@ class Budget:
 
     def words(self) -> str:
         """What was spent, of what may be, and what of it is unaccounted."""
-        return spent_words(sum(self.spend.totals().values(), self.spend.elsewhere), self.settings)
+        by_model = [*self.spend.totals().values(), *self.spend.elsewhere.values()]
+        return spent_words(by_model, self.settings)
 
 
 class Account:
@@ -258,26 +258,36 @@ def dollars(amount: Amount) -> str:
     return f"${amount.usd:,.4f}"
 
 
-def spent_words(total: Totals, caps: BudgetSettings) -> str:
+def spent_words(by_model: Iterable[Totals], caps: BudgetSettings) -> str:
     """What was spent, each count with its cap where it has one; what of it is unaccounted.
 
     Of a free model without a cap that is left out, its tokens too: nothing hangs on it.
+
+    Args:
+        by_model: The counts of each model; one of unknown price is not free beside a free one.
+        caps: All that are set.
     """
-    spent, lost, priced = total.spent, total.unaccounted, total.usd is not None
-    is_free = priced and not spent.nanodollars
-    left_out = is_free and caps == BudgetSettings()
-    counted = spent.tokens - lost.tokens if left_out else spent.tokens
-    words = [count_of(spent.calls, "call", cap=_of(caps.max_calls))]
+    told = [_told(each, caps) for each in by_model]
+    total = sum(told, Totals())
+    spent, lost = total.spent, total.unaccounted
+    words = [count_of(spent.calls, "call", cap=_of("max_calls", caps))]
     if total.cached_samples:
         words.append(f"{count_of(total.cached_samples, 'answer')} from the cache")
-    words.append(count_of(counted, "token", cap=_of(caps.max_tokens)))
-    if priced or caps.max_usd is not None:
-        words.append(f"{dollars(spent)}{_of_dollars(caps.max_usd)}")
-    if lost.calls and not left_out:
-        price = f", {dollars(lost)}" if priced and not is_free else ""
+    words.append(count_of(spent.tokens, "token", cap=_of("max_tokens", caps)))
+    if total.usd is not None or caps.max_usd is not None:
+        words.append(f"{dollars(spent)}{_of('max_usd', caps)}")
+    if lost.calls:
+        priced = all(each.usd is not None for each in told if each.unaccounted.calls)
+        price = f", {dollars(lost)}" if priced and lost.nanodollars else ""
         calls, tokens = count_of(lost.calls, "call"), count_of(lost.tokens, "token")
         words[-1] += f" ({calls} unaccounted: at most {tokens}{price})"
     return ", ".join(words)
+
+
+def _told(total: Totals, caps: BudgetSettings) -> Totals:
+    """The counts of one model, without what is unaccounted where nothing hangs on it."""
+    is_free = total.usd is not None and not total.spent.nanodollars
+    return replace(total, unaccounted=Amount()) if is_free and caps == BudgetSettings() else total
 
 
 def count_of(number: int, noun: str, *, cap: str = "") -> str:
@@ -285,11 +295,6 @@ def count_of(number: int, noun: str, *, cap: str = "") -> str:
     return f"{number:,}{cap} {noun}" + ("" if number == 1 and not cap else "s")
 
 
-def _of(cap: int | None) -> str:
-    return "" if cap is None else f" of {cap:,}"
-
-
-def _of_dollars(cap: float | None) -> str:
-    if cap is None:
-        return ""
-    return f" of ${cap:,.2f}" if cap == round(cap, 2) else f" of ${Decimal(str(cap)):,f}"
+def _of(name: str, caps: BudgetSettings) -> str:
+    cap = getattr(caps, name)
+    return "" if cap is None else f" of {cap_shown(name, cap)}"

@@ -1,4 +1,4 @@
-"""A cap that is likely to do, as it is typed."""
+"""Caps in words: as people read them, and as they are typed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,19 @@ def of_cap(amount: Amount, cap: str) -> float:
 def cap_option(cap: str) -> str:
     """The option that sets it, as "--max-usd"."""
     return f"--{cap.replace('_', '-')}"
+
+
+def cap_shown(cap: str, value: float) -> str:
+    """A cap as people read it: $2.50, $0.00001 where that is no whole cents, 17,000."""
+    if cap != "max_usd":
+        return f"{value:,.0f}"
+    exact = Decimal(str(value))
+    return f"${value:,.2f}" if value == round(value, 2) else f"${exact:,f}"
+
+
+def cap_typed(cap: str, value: float) -> str:
+    """The same as it is typed: without the sign and the commas."""
+    return cap_shown(cap, value).removeprefix("$").replace(",", "")
 
 
 def cap_words(cap: str, value: float) -> list[str]:

@@ -80,11 +80,11 @@ class Spend:
     """The sums of one process, in memory. `spend_file.SpendFile` keeps them over resumes.
 
     Attributes:
-        elsewhere: What another record has of this run: batches, open ones as unaccounted.
+        elsewhere: What another record has of this run, by model: batches, open ones as unaccounted.
     """
 
     def __init__(self) -> None:
-        self.elsewhere = Totals()
+        self.elsewhere: Mapping[str, Totals] = {}
         self._sums: dict[str, Sum] = {}
         self._open: set[Reservation] = set()
         self._held = Amount()
@@ -97,12 +97,14 @@ class Spend:
     @property
     def spent(self) -> Amount:
         """What was billed or may have been, without the requests that are open."""
-        return sum((each.spent for each in self._sums.values()), self.elsewhere.spent)
+        batches = sum((each.spent for each in self.elsewhere.values()), Amount())
+        return sum((each.spent for each in self._sums.values()), batches)
 
     @property
     def billed(self) -> Amount:
         """The same without open batches, which are among `elsewhere` at their bounds."""
-        return self.spent - self.elsewhere.unaccounted
+        open_batches = (each.unaccounted for each in self.elsewhere.values())
+        return self.spent - sum(open_batches, Amount())
 
     @property
     def unaccounted(self) -> Amount:

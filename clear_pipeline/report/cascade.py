@@ -155,7 +155,7 @@ def threshold_warning(
         return None
     use = CascadeUse.of(ranked)
     calls, tokens = use.for_rows(rows)
-    known = role_prices(config_of(run), "scorer")
+    known = role_prices(run, config_of(run), "scorer")
     price = (
         ""
         if known is None or known.is_free or not use.band

@@ -11,6 +11,7 @@ import yaml
 from clear_pipeline.config import Config
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.llm.base import Usage
+from clear_pipeline.llm.open import model_identity
 from clear_pipeline.llm.pricing import cost, prices
 from clear_pipeline.llm.settings import Prices
 from clear_pipeline.report.words import USAGE_COLUMNS
@@ -64,7 +65,7 @@ def row_calls(run: Run, row: Mapping[str, Any]) -> tuple[StepCalls, ...]:
     config = config_of(run)
     by_batch = config is not None and config.mode == "batch"
     return tuple(
-        _step(step, used, role_prices(config, role), by_batch=by_batch)
+        _step(step, used, role_prices(run, config, role), by_batch=by_batch)
         for column, (step, role) in _ASKED.items()
         if (used := row.get(column)) is not None
     )
@@ -79,14 +80,23 @@ def config_of(run: Run) -> Config | None:
         return None  # that takes the prices away, and nothing else
 
 
-def role_prices(config: Config | None, role: str) -> Prices | None:
-    """Of the model that a config names for a role; None where no price is known."""
-    if config is None:
+def role_prices(run: Run, config: Config | None, role: str) -> Prices | None:
+    """Of the model that served a role; None where no price is known.
+
+    Args:
+        run: Its manifest tells which model that was.
+        config: What `config_of` reads of it. It has no price of a ready model that was given in
+            Python, whatever model it names for the role.
+        role: `scorer`, `second`, `candidate` or `judge`.
+    """
+    used = run.manifest.models.get(role)
+    if config is None or used is None:
         return None
     try:
-        return prices(config.model_for(role))
-    except ConfigError:  # a ready model was given in Python
+        settings = config.model_for(role)
+    except ConfigError:  # none is named
         return None
+    return prices(settings) if used.identity == model_identity(settings) else None
 
 
 def _step(step: str, used: Mapping[str, int], known: Prices | None, *, by_batch: bool) -> StepCalls:

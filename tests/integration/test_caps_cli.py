@@ -198,14 +198,15 @@ def test_a_cap_in_dollars_needs_a_price(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_whoever_agrees_to_a_price_is_told_the_cap(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cap", "told"), [("2.5", "$2.50"), ("0.00001", "$0.00001")])
+def test_whoever_agrees_to_a_price_is_told_the_cap(cap: str, told: str, tmp_path: Path) -> None:
     """Priced work asks first, and says what it can cost at most."""
     price = "models.scorer.price_per_mtok={input: 1, output: 1}"
     with StubServer() as server:
-        result = cli(*run_words(server, tmp_path / "run", "--set", price, "--max-usd", "2.5"))
+        result = cli(*run_words(server, tmp_path / "run", "--set", price, "--max-usd", cap))
         assert not server.bodies
     assert result.returncode == 2
-    assert "costs money, at most $2.50: stub at prices as configured" in " ".join(
+    assert f"costs money, at most {told}: stub at prices as configured" in " ".join(
         result.stderr.split()
     )
 

@@ -130,8 +130,10 @@ def test_a_precision_is_named_as_the_share_that_it_drops(data: Path, tmp_path: P
 
 def test_a_preview_of_another_threshold_gives_the_same_warning(data: Path, tmp_path: Path) -> None:
     """In dollars where the run has prices; none where the threshold stays in the band."""
-    prices = "models.scorer.price_per_mtok={input: 1000000, output: 0}"
-    done, _ = run(data, tmp_path / "run", config(prices))
+    scorer = (
+        "{model: scripted, base_url: 'http://scripted', price_per_mtok: {input: 1e6, output: 0}}"
+    )
+    done, _ = run(data, tmp_path / "run", config(f"models.scorer={scorer}"))
     warning = move_threshold(done, {"count": 2}).warning
     told = views.status_json(done)["cascade"]
     assert warning is not None

@@ -39,6 +39,10 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(data: Path, tmp_path: Path) -> Run:
     """Every row scored, written anew and judged, by a model for each."""
+    return run_of(data, tmp_path / "run")
+
+
+def run_of(data: Path, out: Path) -> Run:
     with StubServer() as server:
         models = {
             role: {"model": model, "base_url": server.url, "price_per_mtok": price}
@@ -53,7 +57,7 @@ def run(data: Path, tmp_path: Path) -> Run:
                 "stages.rectify.scope=all",
             ],
         )
-        return Pipeline(config).run(data, out=tmp_path / "run")
+        return Pipeline(config).run(data, out=out)
 
 
 def printed(view: RenderableType) -> str:
@@ -78,6 +82,23 @@ def test_the_rows_took_what_the_meter_counted(run: Run) -> None:
         assert used == {"calls": calls, "prompt": 10 * calls, "cached": 0, "completion": 2 * calls}
         assert total.requests == calls
         assert (total.usage.prompt, total.usage.completion) == (10 * calls, 2 * calls)
+
+
+def test_rows_of_one_question_share_an_answer_and_each_counts_it(tmp_path: Path) -> None:
+    """Six responses to one prompt: 6 x 10 and 6 x 2 tokens in the ledger, 10 and 2 were paid."""
+    data = tmp_path / "one.jsonl"
+    rows = [{"prompt": "What is 1 + 1?", "response": f"It is {n}."} for n in range(ROWS)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = run_of(data, tmp_path / "run")
+    written = run.usage()["writer"]
+    assert sums(run, "candidate_usage") == {
+        "calls": 6,
+        "prompt": 60,
+        "cached": 0,
+        "completion": 12,
+    }
+    assert (written.requests, written.cached_samples) == (1, 5)
+    assert (written.usage.prompt, written.usage.completion) == (10, 2)
 
 
 def test_explain_tells_each_call_at_the_price_of_its_model(run: Run) -> None:

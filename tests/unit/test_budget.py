@@ -20,6 +20,7 @@ from clear_pipeline.errors import (
 from clear_pipeline.llm.base import ChatRequest, Choice, Usage
 from clear_pipeline.llm.budget import Account, Budget, spent_words
 from clear_pipeline.llm.budgeted import Budgeted
+from clear_pipeline.llm.caps import cap_shown, cap_typed
 from clear_pipeline.llm.meter import Amount, Meter, Totals
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.llm.settings import BudgetSettings, Prices
@@ -309,12 +310,29 @@ def test_spend_is_shown_beside_its_caps() -> None:
     totals = Totals(requests=1_002, cached_samples=3, usage=Usage(prompt=4_000, completion=50),
                     usd=0.5, unaccounted=Amount(2, 950, 250_000_000))  # fmt: skip
     caps = BudgetSettings(max_usd=5, max_calls=2_000)
-    assert spent_words(totals, caps) == (
+    assert spent_words([totals], caps) == (
         "1,002 of 2,000 calls, 3 answers from the cache, 5,000 tokens, $0.7500 of $5.00 "
         "(2 calls unaccounted: at most 950 tokens, $0.2500)"
     )
-    assert spent_words(Totals(requests=1), BudgetSettings()) == "1 call, 0 tokens"
-    assert spent_words(Totals(), BudgetSettings(max_usd=0.0025)).endswith("$0.0000 of $0.0025")
+    assert spent_words([Totals(requests=1)], BudgetSettings()) == "1 call, 0 tokens"
+    assert spent_words([], BudgetSettings(max_usd=0.0025)).endswith("$0.0000 of $0.0025")
+
+
+@pytest.mark.parametrize(
+    ("cap", "value", "shown", "typed"),
+    [
+        ("max_usd", 2.5, "$2.50", "2.50"),
+        ("max_usd", 1_000.0, "$1,000.00", "1000.00"),
+        ("max_usd", 0.00001, "$0.00001", "0.00001"),
+        ("max_usd", 1.125, "$1.125", "1.125"),
+        ("max_tokens", 17_000, "17,000", "17000"),
+        ("max_calls", 0, "0", "0"),
+    ],
+)
+def test_a_cap_is_shown_in_full(cap: str, value: float, shown: str, typed: str) -> None:
+    """In cents where it is whole cents, else with every digit; tokens and calls as they are."""
+    assert cap_shown(cap, value) == shown
+    assert cap_typed(cap, value) == typed
 
 
 @pytest.mark.parametrize(
@@ -351,9 +369,37 @@ def test_the_next_cap_is_enough_for_the_rows_left(done: int, left: int, cap: str
 def test_what_is_lost_of_a_free_model_is_shown_for_a_cap_alone() -> None:
     """No dollars hang on it; tokens do where they are capped."""
     totals = Totals(requests=2, usage=Usage(prompt=9), usd=0.0, unaccounted=Amount(1, 905, 0))
-    assert spent_words(totals, BudgetSettings()) == "2 calls, 9 tokens, $0.0000"
-    assert spent_words(totals, BudgetSettings(max_tokens=1_000)) == (
+    assert spent_words([totals], BudgetSettings()) == "2 calls, 9 tokens, $0.0000"
+    assert spent_words([totals], BudgetSettings(max_tokens=1_000)) == (
         "2 calls, 914 of 1,000 tokens, $0.0000 (1 call unaccounted: at most 905 tokens)"
+    )
+
+
+def test_what_is_lost_at_an_unknown_price_is_shown() -> None:
+    """A free model beside it makes it no free one, nor does a priced one tell its price."""
+    free = Totals(requests=2, usd=0.0, unaccounted=Amount(1, 905, 0))
+    unknown = Totals(requests=1, unaccounted=Amount(1, 500, 0))
+    paid = Totals(requests=1, usd=0.0, unaccounted=Amount(1, 40, 250_000_000))
+    assert spent_words([free, unknown], BudgetSettings()) == (
+        "3 calls, 500 tokens, $0.0000 (1 call unaccounted: at most 500 tokens)"
+    )
+    assert spent_words([free, paid], BudgetSettings()) == (
+        "3 calls, 40 tokens, $0.2500 (1 call unaccounted: at most 40 tokens, $0.2500)"
+    )
+    assert spent_words([unknown, paid], BudgetSettings()) == (
+        "2 calls, 540 tokens, $0.2500 (2 calls unaccounted: at most 540 tokens)"
+    )
+
+
+def test_a_batch_at_an_unknown_price_is_no_free_one() -> None:
+    """Two models in batches, one free and one whose price nobody knows: nothing is left out."""
+    spend = Spend()
+    spend.elsewhere = {
+        "free, batches": Totals(requests=1, usd=0.0),
+        "other, batches": Totals(requests=1, unaccounted=Amount(1, 500, 0)),
+    }
+    assert Budget(BudgetSettings(), spend).words() == (
+        "2 calls, 500 tokens, $0.0000 (1 call unaccounted: at most 500 tokens)"
     )
 
 

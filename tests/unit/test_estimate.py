@@ -306,6 +306,8 @@ def test_a_revised_estimate_names_the_caps_that_are_too_low() -> None:
     assert {each.cap: each.certain for each in certain.short_caps} == {
         "max_usd": True, "max_calls": True,
     }  # fmt: skip
+    free_of_charge = words.revised(revised(Span(11_600, 11_600), max_usd=0.0))
+    assert "; --max-usd 0.00 will not suffice" in free_of_charge
     (short,) = revised(Span(9_600, 11_600), max_tokens=17_000).short_caps
     assert not short.certain
     assert short.enough == pytest.approx(21_020)

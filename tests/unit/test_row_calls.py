@@ -18,13 +18,23 @@ from scripted_run import reply
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Two rows, scored at 2 dollars per million prompt tokens, 1 where cached, 10 for replies."""
+    """Two rows, by the model that the config names, save a judge that is given in Python.
+
+    They cost 2 dollars per million prompt tokens, 1 where cached, 10 for replies.
+    """
     folder = tmp_path_factory.mktemp("calls")
     data = folder / "data.jsonl"
     data.write_text("".join(f'{{"prompt": "{n}?", "completion": "{n}."}}\n' for n in range(2)))
-    price = "scorer.price_per_mtok={input: 2, cached: 1, output: 10}"
-    config = build_config(stages=["score"], preset="fast", assignments=[f"models.{price}"])
-    return Pipeline(config, models={"scorer": ScriptedChat(reply)}).run(data, out=folder / "run")
+    prices = "{input: 2, cached: 1, output: 10}"
+    scorer = f"{{model: scripted, base_url: 'http://scripted', price_per_mtok: {prices}}}"
+    config = build_config(
+        stages=["score", "filter", "rectify"],
+        preset="fast",
+        assignments=[f"models.scorer={scorer}", "filter.keep={confidence: 0.0}"],
+    )
+    configured, other = ScriptedChat(reply), ScriptedChat(reply, name="other")
+    models = {"scorer": configured, "candidate": configured, "judge": other}
+    return Pipeline(config, models=models).run(data, out=folder / "run")
 
 
 def test_tokens_of_a_step_have_their_price(run: Run) -> None:
@@ -37,12 +47,18 @@ def test_tokens_of_a_step_have_their_price(run: Run) -> None:
 
 
 def test_a_role_without_a_model_has_no_price(run: Run) -> None:
-    """The scorer stands in for the judge, but never for the second model."""
+    """The scorer stands in for the writer, but never for the second model."""
     used = {"calls": 1, "prompt": 1000, "cached": 0, "completion": 0}
-    second, judge = row_calls(run, {"judge_usage": used, "second_usage": used})
+    second, candidate = row_calls(run, {"candidate_usage": used, "second_usage": used})
     assert (second.step, second.usd) == ("second opinion", None)
-    assert judge.step == "verdicts"
-    assert judge.usd == pytest.approx(0.002)
+    assert candidate.step == "candidate"
+    assert candidate.usd == pytest.approx(0.002)
+
+
+def test_a_model_given_in_python_has_no_price(run: Run) -> None:
+    """That of the scorer, which the config names for the judge, is not its own."""
+    (judge,) = row_calls(run, {"judge_usage": {"prompt": 9, "cached": 0, "completion": 1}})
+    assert (judge.step, judge.usd) == ("verdicts", None)
 
 
 def test_an_unknown_price_is_no_zero(run: Run) -> None:

@@ -86,10 +86,6 @@ class Batches:
         """What all batches of the run took, or at most can take, see `Record.totals`."""
         return self._record.totals()
 
-    def committed(self) -> Totals:
-        """What counts under the caps of the run, see `Record.committed`."""
-        return self._record.committed()
-
     def rounds(self, stage: str) -> int:
         """In how many rounds questions of a stage have been submitted."""
         return self._record.rounds(stage)
@@ -152,7 +148,7 @@ class Batches:
         round_ = self._record.rounds(stage) + 1
         for engine in self._engines:
             enqueued = self._record.enqueued_tokens(engine.settings.identity)
-            budget.spend.elsewhere = self._record.committed()
+            budget.spend.elsewhere = self._record.totals()
             parts = engine.queue.parts(enqueued=enqueued, fits=budget.fits)
             first = engine.queue.first
             if first is not None and not parts and not budget.fits(first) and not self.open():

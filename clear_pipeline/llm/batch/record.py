@@ -227,10 +227,6 @@ class Record:
                 found[name] = found.get(name, Totals()) + total
         return found
 
-    def committed(self) -> Totals:
-        """The sum of `totals`: what counts under the caps of the run."""
-        return sum(self.totals().values(), Totals())
-
     def close(self) -> None:
         """Close the file."""
         self._db.close()
