@@ -74,7 +74,7 @@ class Answers:
             rows = self._db.execute(query, list(keys)).fetchall()
         answers = {}
         for key, value, checksum in rows:
-            if _checksum(key, value) == checksum:
+            if _is_sound(key, value, checksum):
                 answers[keys[key]] = _decode(value)
             else:
                 logger.warning("%s: a damaged answer is asked again", self._path)
@@ -130,6 +130,10 @@ def set_damaged_aside(path: Path) -> str | None:
     if not path.is_file():
         if rescued.is_file():  # a process was killed while it changed the files over
             _change_over(path, rescued)
+            return (
+                f"{path}: damaged, and set aside by a run that was killed; what could be read of "
+                "it is taken over, the other answers are asked again"
+            )
         return None
     found = _damage(path)
     if found is None:
@@ -219,7 +223,7 @@ def _sound(damaged: sqlite3.Connection, begin: str, end: str) -> list[tuple[str,
             "SELECT key, CAST(value AS BLOB), checksum FROM answers WHERE key >= ? AND key < ?",
             (begin, end),
         )
-        return [row for row in rows if row[1] and _checksum(row[0], row[1]) == row[2]]
+        return [row for row in rows if _is_sound(*row)]
     except sqlite3.DatabaseError as error:
         logger.debug("answers %s to %s: %s", begin, end, error)
         return []
@@ -249,6 +253,11 @@ def _sample_key(question: str, index: int) -> str:
 def sha256_of(text: str) -> str:
     """Of a text that may hold lone surrogates, in hex."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _is_sound(key: object, value: object, checksum: object) -> bool:
+    """Whether a row is as it was written; a flipped bit may change the types of its values too."""
+    return isinstance(key, str) and isinstance(value, bytes) and _checksum(key, value) == checksum
 
 
 def _checksum(key: str, value: bytes) -> str:

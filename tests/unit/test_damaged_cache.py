@@ -4,12 +4,13 @@ import shutil
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from clear_pipeline.errors import UnwritableError
-from clear_pipeline.llm.answers import Answer, Answers, set_damaged_aside
+from clear_pipeline.llm.answers import Answer, Answers, set_damaged_aside, sha256_of
 from clear_pipeline.llm.base import Choice, Usage
 
 PAGE = 4096
@@ -129,6 +130,9 @@ def test_a_process_killed_while_it_changes_the_files_over_loses_nothing(tmp_path
     path.replace(tmp_path / "c.rescued")
     (tmp_path / "c.damaged").write_bytes(b"old")
     (tmp_path / "c-wal").write_bytes(b"log of the old file")
+    told = set_damaged_aside(path)
+    assert told is not None
+    assert told.startswith(f"{path}: damaged, and set aside by a run that was killed; ")
     assert set_damaged_aside(path) is None
     assert check(path) == "ok"
     assert stored(path, questions) == set(questions)
@@ -145,6 +149,67 @@ def test_a_rescue_that_cannot_be_written_leaves_the_file_where_it_was(tmp_path: 
     with pytest.raises(UnwritableError, match=r"c\.rescued"):
         set_damaged_aside(path)
     assert names(tmp_path) == {"c", "c.rescued"}
+
+
+KEY, CHECKSUM = 13 + 2 * 64, 13 + 2 * 16
+"""SQLite's numbers for the types of a key and a checksum, texts of 64 and 16 bytes."""
+
+
+def retype(path: Path, question: str, types: list[tuple[int, int]]) -> None:
+    """Overwrite the types of a row's key, value and checksum: each a number, in so many bytes."""
+    content = bytearray(path.read_bytes())
+    begin = content.index(sha256_of(f"{question}:0").encode())
+    new = b"".join(varint(number, width) for number, width in types)
+    content[begin - len(new) : begin] = new
+    path.write_bytes(content)
+
+
+def varint(number: int, width: int) -> bytes:
+    """Seven bits a byte, the highest first; all bytes but the last have the eighth bit set."""
+    sevens = [number >> 7 * place & 0x7F for place in reversed(range(width))]
+    return bytes([*(0x80 | seven for seven in sevens[:-1]), sevens[-1]])
+
+
+def length_of_value(path: Path, question: str) -> int:
+    with closing(sqlite3.connect(path)) as db:
+        query = "SELECT length(value) FROM answers WHERE key = ?"
+        return int(db.execute(query, (sha256_of(f"{question}:0"),)).fetchone()[0])
+
+
+def test_an_answer_whose_value_reads_as_null_is_not_there(tmp_path: Path) -> None:
+    """The checksum has its bytes: asked again, and no crash; its neighbour is read."""
+    path = tmp_path / "c"
+    store(path, ["q", "r"])
+    length = length_of_value(path, "q")
+    retype(path, "q", [(KEY, 2), (0, 1), (CHECKSUM + 2 * length, 2)])
+    with closing(Answers(path)) as answers:
+        assert answers.read("q", [0]) == {}
+        assert answers.read("r", [0]) == {0: answer("r")}
+
+
+def test_a_row_whose_key_reads_as_a_number_is_not_taken_over(tmp_path: Path) -> None:
+    """It stands in a range with a sound row, which is kept."""
+    path = tmp_path / "c"
+    first, second = _neighbours()
+    store(path, [first, second])
+    length = length_of_value(path, second)
+    retype(path, second, [(1, 1), (12 + 2 * (length + 63), 3), (CHECKSUM, 1)])
+    told = set_damaged_aside(path)
+    assert told is not None
+    assert ", 1 answers taken over" in told
+    assert stored(path, [first, second]) == {first}
+
+
+def _neighbours() -> tuple[str, str]:
+    """Two questions, in the order of their keys, whose keys begin with the same 3 digits."""
+    seen: dict[str, str] = {}
+    for number in count(10):
+        question = f"q{number}"
+        key = sha256_of(f"{question}:0")
+        if (other := seen.setdefault(key[:3], question)) != question:
+            first, second = sorted((question, other), key=lambda q: sha256_of(f"{q}:0"))
+            return first, second
+    raise AssertionError
 
 
 def test_sound_file_stays(tmp_path: Path) -> None:
