@@ -39,7 +39,8 @@ CREATE TABLE IF NOT EXISTS requests (
 )
 """
 """`time` in seconds since 1970; `most_*` is the upper bound, what stands after `state` is the bill.
-Prices that are not known are null. `calls` is more than 1 in what an older manifest knew."""
+Prices that are not known are null. `calls` is more than 1 in what an older manifest knew; its lost
+tokens, whose kind it did not tell, stand in `most_completion`, without a prompt."""
 
 _SUMS: Final = """
 SELECT model, sum(calls), sum(prompt), sum(cached), sum(completion), sum(cache_write),
@@ -126,8 +127,7 @@ class SpendFile(Spend):
                 if state == "settled":
                     price, column = nanodollars(cost(Usage(*counts[:4]), prices)), "nanodollars"
                 else:
-                    price = most_nanodollars(Usage(counts[4], 0, counts[5]), prices)
-                    column = "most_nanodollars"
+                    price, column = _bound(counts[4], counts[5], prices), "most_nanodollars"
                 self._db.execute(f"UPDATE requests SET {column} = ? WHERE id = ?", (price, row))  # noqa: S608
             self._sums = _sums(self._db)
 
@@ -157,7 +157,7 @@ class SpendFile(Spend):
                 if lost.calls:
                     self._db.execute(
                         "INSERT INTO requests (time, model, calls, most_prompt, most_completion,"
-                        " most_nanodollars, state) VALUES (?, ?, ?, ?, 0, ?, 'unaccounted')",
+                        " most_nanodollars, state) VALUES (?, ?, ?, 0, ?, ?, 'unaccounted')",
                         (
                             time.time(),
                             model,
@@ -194,6 +194,14 @@ def read_spend(path: Path) -> dict[str, Totals] | None:
             return {model: each.totals for model, each in _sums(db).items()}
         finally:
             db.close()
+
+
+def _bound(prompt: int, completion: int, prices: Prices) -> int:
+    """The most that a request without a bill can have cost, in billionths of a dollar."""
+    bound = most_nanodollars(Usage(prompt=prompt, completion=completion), prices)
+    if prompt:
+        return bound
+    return max(bound, most_nanodollars(Usage(prompt=completion), prices))  # of either kind
 
 
 def _sums(db: sqlite3.Connection) -> dict[str, Sum]:

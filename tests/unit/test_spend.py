@@ -127,6 +127,20 @@ def test_a_price_that_becomes_known_holds_for_earlier_calls(tmp_path: Path) -> N
     spend.close()
 
 
+@pytest.mark.parametrize(("output", "usd"), [(4.0, 4.0), (0.0, 1.0)])
+def test_lost_tokens_of_an_older_manifest_count_as_the_dearer_kind(
+    tmp_path: Path, output: float, usd: float
+) -> None:
+    """A million of them, prompt at 1 dollar or completion at 4: at most 4; embeddings: 1."""
+    lost = Amount(1, 1_000_000, 0)
+    spend = SpendFile(tmp_path / "s", earlier={"m": Totals(requests=1, unaccounted=lost)})
+    assert spend.totals()["m"].unaccounted == lost
+    prices = Prices(input=1.0, output=output)
+    Budget(BudgetSettings(max_usd=9.0), spend).account("m", prices, Meter())
+    assert spend.totals()["m"].unaccounted == Amount(1, 1_000_000, nanodollars(usd))
+    spend.close()
+
+
 def test_a_file_that_is_no_record_is_told(tmp_path: Path) -> None:
     """With its path and a way on, which leaves no log behind that SQLite would read as its own."""
     (tmp_path / "s").write_text("no database, but long enough to be read as one" * 9)
