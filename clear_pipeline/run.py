@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clear_pipeline.durable import file_sha256
-from clear_pipeline.errors import DamagedRunError, UsageError
+from clear_pipeline.errors import DamagedRunError, UnwritableError, UsageError
 from clear_pipeline.llm.batch.record import read_totals
 from clear_pipeline.llm.budget import spent_words
 from clear_pipeline.llm.meter import Amount, Totals
@@ -74,6 +74,7 @@ class Run:
         self._store = Store(self.path)
         self._verified: set[str] = set()
         self._told = False
+        self._unread: set[Path] = set()
 
     def __repr__(self) -> str:
         fates = ", ".join(f"{n} {fate}" for fate, n in self.manifest.fates.items())
@@ -128,23 +129,37 @@ class Run:
     def usage(self) -> dict[str, Totals]:
         """What each model did and cost, over all resumes; a run that goes on is up to date.
 
-        Open batches are among it as unaccounted, at the most that they can take.
+        Open batches are among it as unaccounted, at the most that they can take. Where a record
+        cannot be read now, its sums are those that the manifest has; a warning says so.
 
         Raises:
-            DamagedRunError: The record of spend, or that of the batches, cannot be read.
+            DamagedRunError: The record of spend, or that of the batches, is damaged.
         """
         counted = {m: Totals.from_json(dict(total)) for m, total in self.manifest.usage.items()}
-        spent = read_spend(self.path / SPEND)
-        live = counted if spent is None else with_spend(counted, spent)
-        return live | read_totals(self.path / BATCHES)
+        spent = self._sums(read_spend, self.path / SPEND)
+        return with_spend(counted, spent) | self._sums(read_totals, self.path / BATCHES)
+
+    def _sums(
+        self, read: Callable[[Path], Mapping[str, Totals] | None], path: Path
+    ) -> dict[str, Totals]:
+        """What a record says; nothing where there is none, or it cannot be read now."""
+        try:
+            return dict(read(path) or {})
+        except UnwritableError as error:
+            if path not in self._unread:
+                self._unread.add(path)
+                logger.warning("%s; until then its sums are those in the manifest", error)
+            return {}
 
     def spent(self) -> Amount:
         """All that counts against the caps, over all resumes, but for open batches.
 
+        Where the record of batches cannot be read now, those that the manifest knows count too.
+
         Raises:
-            DamagedRunError: The record of spend, or that of the batches, cannot be read.
+            DamagedRunError: A record is damaged, see `usage`.
         """
-        batches = sum(read_totals(self.path / BATCHES).values(), Totals())
+        batches = sum(self._sums(read_totals, self.path / BATCHES).values(), Totals())
         return sum(self.usage().values(), Totals()).spent - batches.unaccounted
 
     def spend(self) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from clear_pipeline.cli.console import RunPath, errors, next_command, output
 from clear_pipeline.config import build_config
-from clear_pipeline.errors import ClearPipelineError
+from clear_pipeline.errors import ClearPipelineError, UnwritableError
 from clear_pipeline.llm.batch.batch import Batch
 from clear_pipeline.llm.batch.batches import Batches
 from clear_pipeline.llm.batch.record import RECORD
@@ -47,6 +47,9 @@ def current_batches(run: Run) -> Sequence[Batch]:
     """The open batches of a run, as their provider sees them now or, if it is silent, last did."""
     try:
         return _with_batches(run, Batches.look, read_only=True)
+    except UnwritableError as error:
+        errors.print(Text(f"open batches are not shown: {error}"))
+        return []
     except ClearPipelineError as error:
         errors.print(Text(f"batches as they were last seen: {error}"))
         return _with_batches(run, _as_recorded, read_only=True)

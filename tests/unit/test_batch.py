@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clear_pipeline.errors import CallError, PendingError
+from clear_pipeline.errors import CallError, DamagedRunError, PendingError
 from clear_pipeline.llm.base import OMIT, ChatRequest, Usage
 from clear_pipeline.llm.batch.batch import Batch
 from clear_pipeline.llm.batch.lines import Question, bodies, prompt_tokens, request_line, results
@@ -217,6 +217,15 @@ def test_the_record_survives_its_process(tmp_path: Path) -> None:
     record.finish("score")
     assert record.failure(question(2).id, max_attempts=2) is None
     record.close()
+
+
+def test_a_record_that_is_no_database_is_damaged(tmp_path: Path) -> None:
+    """For a reader and a writer, with its path and what deleting it means."""
+    path = tmp_path / "state.sqlite"
+    path.write_text("no database, but long enough to be read as one" * 9)
+    for use in (lambda: Record(path), lambda: read_totals(tmp_path)):
+        with pytest.raises(DamagedRunError, match=r"state\.sqlite.*damaged.*asked anew"):
+            use()
 
 
 def test_a_final_failure_is_not_tried_again(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from clear_pipeline.errors import CallError, DamagedRunError
+from clear_pipeline.errors import CallError, DamagedRunError, UnwritableError
 from clear_pipeline.llm.batch.batch import Batch, usage_name
 from clear_pipeline.llm.batch.lines import Question
 from clear_pipeline.llm.meter import Amount, Totals
 from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.settings import ModelSettings
-from clear_pipeline.llm.sqlite import transaction
+from clear_pipeline.llm.sqlite import is_broken, transaction
 from clear_pipeline.schema import JSON
 
 RECORD: Final = "state.sqlite"
@@ -59,7 +59,9 @@ class Record:
         read_only: Whether it is only looked at, and must be there.
 
     Raises:
-        DamagedRunError: The file cannot be used.
+        DamagedRunError: The file is no record of batches, or damaged.
+        UnwritableError: It cannot be written; or read, while a writer has it, or as long as a
+            killed one's last step has not been taken back by the next.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -245,10 +247,11 @@ class Record:
         try:
             yield
         except sqlite3.DatabaseError as error:
+            if not is_broken(error):
+                raise UnwritableError(self._path, str(error)) from error
             raise DamagedRunError(
-                f"{self._path}: the record of batches cannot be used ({error}); free the disk if "
-                "it is full. If the file is damaged, delete it, and with it what is known of open "
-                "batches: their questions are asked anew"
+                f"{self._path}: the record of batches is damaged ({error}); restore it, or delete "
+                "it, and with it what is known of open batches: their questions are asked anew"
             ) from error
 
 
@@ -258,7 +261,8 @@ def read_totals(folder: Path) -> dict[str, Totals]:
     Empty where there are none.
 
     Raises:
-        DamagedRunError: The record cannot be used.
+        DamagedRunError: The record is damaged.
+        UnwritableError: It cannot be read now, see `Record`.
     """
     path = folder / RECORD
     if not path.is_file():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -324,3 +326,36 @@ def test_status_without_the_provider(visits: Visits, server: BatchServer) -> Non
     shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     assert "validating" in shown.stdout
     assert shown.stderr.startswith("batches as they were last seen: ")
+
+
+def test_status_after_a_kill_within_a_step(visits: Visits, server: BatchServer) -> None:
+    """The step is still to be taken back: nothing is called damaged, and nothing paid anew."""
+    visits.wait()
+    stop_within_a_step(visits.out / "batches" / RECORD)
+    command = [sys.executable, "-m", "clear_pipeline", "status", str(visits.out), "--json"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    status = json.loads(shown.stdout)
+    assert status["usage"]["stub, batches"]["requests"] == ROWS
+    assert status["batches"] == []
+    assert open_run(visits.out).spent().calls == ROWS
+    assert "open batches are not shown: " in shown.stderr
+    assert "until then its sums are those in the manifest" in shown.stderr
+    assert "delete" not in shown.stderr
+    visits.finish()
+    assert server.answered.total() == ROWS
+
+
+def stop_within_a_step(path: Path) -> None:
+    """Leave a file and its journal as a process does that is killed before it commits."""
+    killed = path.parent / "killed"
+    killed.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA cache_size = 1")  # so that pages are written before the commit
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("UPDATE batches SET tag = hex(zeroblob(100000))")
+        db.execute("UPDATE requests SET question = hex(zeroblob(10000))")
+        for file in path.parent.glob(f"{path.name}*"):
+            shutil.copy(file, killed)
+    for file in killed.iterdir():
+        shutil.move(file, path.parent / file.name)
+    killed.rmdir()
