@@ -80,6 +80,7 @@ class OpenAIChat:
         self._key = read_key(settings)
         self._errors = EndpointErrors(settings, self._key)
         self._silent: set[str] = set()
+        self._spoken: set[str] = set()
         hooks = [] if heard is None else [heard]
         self._client = openai.AsyncOpenAI(
             api_key=self._key or "none",
@@ -228,18 +229,21 @@ class OpenAIChat:
         """What the server answers at a path outside of the API; {} if that is nothing of use.
 
         Such paths are extras: one that is missing or fails tells nothing about the API. One that
-        does not answer in time is not asked again.
+        does not answer in time is not asked again; one that has answered may take as long as a
+        question to the model.
         """
         if path in self._silent:
             return {}
+        patience: Any = {} if path in self._spoken else {"timeout": _EXTRA_SECONDS}
         try:
             reply: Any = await self._client.post(
-                self._root + path, cast_to=object, body=body, options={"timeout": _EXTRA_SECONDS}
+                self._root + path, cast_to=object, body=body, options=patience
             )
         except FAILURES as error:
             if is_late(error):
                 self._silent.add(path)
             return {}
+        self._spoken.add(path)
         return reply if isinstance(reply, dict) else {}
 
     async def close(self) -> None:

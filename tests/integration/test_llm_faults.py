@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from aiohttp import web
 
 import stub_server as stub
 from clear_pipeline.errors import CallError, RunFailedError, UsageError
@@ -136,6 +137,31 @@ def test_a_hanging_extra_holds_nobody_for_the_time_of_an_answer() -> None:
     with StubServer(llama_slots=4, counts=True) as server:
         server.extra_faults.extend([stub.hang] * 3)
         assert use(server.url, work) == [{}, {}]
+
+
+def test_a_busy_server_that_has_counted_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Late, it still counts: counts of a server and guesses by length do not go together."""
+    monkeypatch.setattr("clear_pipeline.llm.openai_chat._EXTRA_SECONDS", 0.5)
+
+    async def late(_: Body) -> web.StreamResponse:
+        await asyncio.sleep(1.0)
+        return web.json_response({"tokens": [1, 2, 3]})
+
+    async def work(client: OpenAIChat) -> list[Body]:
+        return [await client.ask_root("/tokenize", {"content": "a"}) for _ in range(3)]
+
+    with StubServer(llama_slots=4, counts=True) as server:
+        server.extra_faults.extend([late])
+        assert use(server.url, work) == [{}, {}, {}]  # a first answer that is late is none
+    with StubServer(llama_slots=4, counts=True) as server:
+
+        async def busy_later(client: OpenAIChat) -> list[int]:
+            first = await client.ask_root("/tokenize", {"content": "a"})
+            server.extra_faults.append(late)
+            rest = await work(client)
+            return [len(reply["tokens"]) for reply in [first, *rest]]
+
+        assert use(server.url, busy_later) == [1, 3, 1, 1]
 
 
 def test_a_count_beyond_all_measure_leaves_the_request_at_its_bound(tmp_path: Path) -> None:
