@@ -20,15 +20,19 @@ from typing import Any, Final
 from clear_pipeline.durable import DAMAGED, write_atomically, writing
 from clear_pipeline.errors import DamagedRunError, UnwritableError
 from clear_pipeline.llm.base import Choice, Token, Usage
-from clear_pipeline.llm.sqlite import BESIDE, is_broken, transaction
+from clear_pipeline.llm.sqlite import BESIDE, FAILURES, is_broken, transaction
 from clear_pipeline.schema import JSON, canonical_json
 
 logger = logging.getLogger(__name__)
 
-_TABLE: Final = (
-    "CREATE TABLE IF NOT EXISTS answers"
+_SCHEMA: Final = (
+    "CREATE TABLE answers"
     " (key TEXT PRIMARY KEY, value BLOB NOT NULL, checksum TEXT NOT NULL) WITHOUT ROWID"
 )
+_TABLE: Final = _SCHEMA.replace("TABLE", "TABLE IF NOT EXISTS", 1)
+_MAGIC: Final = b"SQLite format 3\0"
+_HEADER: Final = 100
+"""Bytes at the start of an SQLite file, before the schema."""
 _RANGES: Final = 16**3
 """Into so many parts the keys are divided where a damaged file is read."""
 _RESCUED: Final = ".rescued"
@@ -103,7 +107,7 @@ class Answers:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except FAILURES as error:
             if is_broken(error):
                 raise DamagedRunError(
                     f"{self._path}: the cache of model answers is damaged ({error}); the next "
@@ -160,7 +164,10 @@ def _damage(path: Path) -> str | None:
     try:
         with closing(_connected(path)) as db:
             found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
-    except sqlite3.DatabaseError as error:
+            schema = db.execute("SELECT type, name, sql FROM sqlite_schema").fetchall()
+        if found == "ok" and schema not in ([], [("table", "answers", _SCHEMA)]):
+            found = "its schema is another one"
+    except FAILURES as error:
         if not is_broken(error):
             return None  # opening it for use says what is wrong
         found = str(error)
@@ -203,6 +210,7 @@ def _save(damaged: Path, path: Path) -> int:
     costs its own rows and no others.
     """
     _lengthen(damaged)
+    _mend_schema(damaged, path)
     path.unlink(missing_ok=True)
     with closing(_connected(damaged)) as old, closing(_connected(path)) as new:
         new.execute("PRAGMA journal_mode = MEMORY")  # unfinished, it is thrown away: one file
@@ -224,9 +232,22 @@ def _sound(damaged: sqlite3.Connection, begin: str, end: str) -> list[tuple[str,
             (begin, end),
         )
         return [row for row in rows if _is_sound(*row)]
-    except sqlite3.DatabaseError as error:
+    except FAILURES as error:
         logger.debug("answers %s to %s: %s", begin, end, error)
         return []
+
+
+def _mend_schema(damaged: Path, scratch: Path) -> None:
+    """Give the first page the schema of a new file: it is the same in every file of answers."""
+    scratch.unlink(missing_ok=True)
+    with closing(_connected(scratch)) as new:
+        new.execute(_TABLE)
+        size = int(new.execute("PRAGMA page_size").fetchone()[0])
+    first = scratch.read_bytes()[_HEADER:size]
+    with damaged.open("rb+") as file:
+        header = file.read(_HEADER)
+        if header.startswith(_MAGIC) and int.from_bytes(header[16:18], "big") == size:
+            file.write(first)
 
 
 def _lengthen(damaged: Path) -> None:
@@ -234,7 +255,7 @@ def _lengthen(damaged: Path) -> None:
     with damaged.open("rb+") as file:
         header = file.read(32)
         length = int.from_bytes(header[16:18], "big") * int.from_bytes(header[28:32], "big")
-        if header.startswith(b"SQLite format 3\0") and length > damaged.stat().st_size:
+        if header.startswith(_MAGIC) and length > damaged.stat().st_size:
             with suppress(OSError):  # the header itself is damaged: there is no such length
                 file.truncate(length)
 

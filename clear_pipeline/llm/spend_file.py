@@ -19,7 +19,7 @@ from clear_pipeline.llm.meter import Amount, Totals, nanodollars
 from clear_pipeline.llm.pricing import cost
 from clear_pipeline.llm.settings import Prices
 from clear_pipeline.llm.spend import Reservation, Spend, Sum, most_nanodollars
-from clear_pipeline.llm.sqlite import is_broken, transaction
+from clear_pipeline.llm.sqlite import FAILURES, is_broken, transaction
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -216,7 +216,7 @@ def _sums(db: sqlite3.Connection) -> dict[str, Sum]:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except FAILURES as error:
         if not is_broken(error):
             raise UnwritableError(path, str(error)) from error
         raise DamagedRunError(

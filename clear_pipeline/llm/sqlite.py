@@ -10,6 +10,9 @@ from typing import Final
 BESIDE: Final = ("", "-wal", "-shm", "-journal")
 """Appended to a file's name: the file itself, and what SQLite keeps beside it and reads as its own,
 whichever file it was written for."""
+FAILURES: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What the sqlite3 module raises about a file: also that it cannot read SQLite's own message, where
+that repeats a damaged name."""
 _PRIMARY: Final = 0xFF
 """The bits of SQLite's extended error codes that tell the class of the error."""
 _BROKEN: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -32,7 +35,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def is_broken(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file's content is at fault, and not the disk or the leave to write."""
+def is_broken(error: Exception) -> bool:
+    """Of `FAILURES`: whether the content is at fault, and not the disk or the leave to write."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     return code & _PRIMARY in _BROKEN

@@ -222,3 +222,22 @@ def test_sound_file_stays(tmp_path: Path) -> None:
     assert set_damaged_aside(path) is None
     assert path.read_bytes() == before
     assert names(tmp_path) == {"c"}
+
+
+@pytest.mark.parametrize("bit", [0x01, 0x80])
+def test_no_flipped_bit_of_the_schema_loses_an_answer(tmp_path: Path, bit: int) -> None:
+    """Whichever letter it hits, also where SQLite's own message is no text any more."""
+    whole = tmp_path / "whole.sqlite"
+    store(whole, "abc")
+    sound = whole.read_bytes()
+    begin = sound.index(b"CREATE TABLE answers")
+    for place in range(begin, begin + 90):
+        flipped = bytearray(sound)
+        flipped[place] ^= bit
+        path = tmp_path / f"{place}.sqlite"
+        path.write_bytes(flipped)
+        set_damaged_aside(path)
+        assert stored(path, "abc") == set("abc")
+        store(path, "d")
+        assert stored(path, "abcd") == set("abcd")
+        assert check(path) == "ok"

@@ -20,7 +20,7 @@ from clear_pipeline.llm.batch.lines import Question
 from clear_pipeline.llm.meter import Amount, Totals
 from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.settings import ModelSettings
-from clear_pipeline.llm.sqlite import is_broken, transaction
+from clear_pipeline.llm.sqlite import FAILURES, is_broken, transaction
 from clear_pipeline.schema import JSON
 
 RECORD: Final = "state.sqlite"
@@ -246,7 +246,7 @@ class Record:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except FAILURES as error:
             if not is_broken(error):
                 raise UnwritableError(self._path, str(error)) from error
             raise DamagedRunError(
