@@ -59,8 +59,8 @@ async def estimate(
 ) -> Estimate:
     """What these stages will ask; answered calls are left out, and learnt from.
 
-    No call is made that could be paid: a server is asked what it is and to count tokens. A model
-    without a price is asked about a few rows.
+    No call is made that could be paid or counts against a cap: a server is asked what it is and to
+    count tokens. A model without a price is asked about a few rows, where no cap is set.
 
     Args:
         stages: Those left to run, in order.
@@ -80,7 +80,8 @@ async def estimate(
         learnt = await outlook.learnt()
         ends = await outlook.ends()
     pace = tried = None
-    if any(ends[0].values()) and mode == "live" and outlook.is_free:
+    may_try = mode == "live" and outlook.is_free and not pool.budget.is_capped
+    if may_try and any(ends[0].values()):
         pace, tried = await _tried(outlook, pool, effort)
     return await outlook.estimate(ends, learnt, tried, pace, batch=mode == "batch")
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from clear_pipeline.config import EMBEDDER
-from clear_pipeline.errors import BudgetExceededError
 from clear_pipeline.estimate.chain import ENDS, ByRow, rehearse
 from clear_pipeline.estimate.counting import Counting
 from clear_pipeline.estimate.figures import Estimate, ModelNote, Need, Span, StageEstimate
@@ -132,7 +130,8 @@ async def _asked(
 ) -> Endpoint:
     """An endpoint, and whether it scores a given text, if that matters.
 
-    One without a price is asked; of another one it is known only once the run has asked.
+    One without a price is asked, where no cap is set, which that would count against; of another
+    one it is known only once the run has asked.
     """
     endpoint = await pool.endpoint(role)
     known = endpoint.capabilities
@@ -142,9 +141,8 @@ async def _asked(
     able: bool | None = None
     if answers is not None:
         able = await Remembered(endpoint.identity, answers).scored_text()
-    if able is None and _is_free(endpoint):
-        with suppress(BudgetExceededError):  # the run is stopped by it, once this is told
-            able = await scores_text((await pool.open([role]))[role])
+    if able is None and _is_free(endpoint) and not pool.budget.is_capped:
+        able = await scores_text((await pool.open([role]))[role])
     if able is None and not any(set(score.weights) - {"likelihood"} for score in scores):
         able = True  # else the run stops before it has asked anything
     return replace(endpoint, capabilities=replace(known, prompt_logprobs=able))

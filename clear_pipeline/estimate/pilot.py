@@ -14,7 +14,6 @@ from typing import Final
 
 import pyarrow as pa
 
-from clear_pipeline.errors import BudgetExceededError
 from clear_pipeline.estimate.chain import eased, run_stage
 from clear_pipeline.estimate.figures import Need
 from clear_pipeline.llm.base import Capabilities, ChatModel, ChatRequest, Completion
@@ -112,7 +111,7 @@ async def _rate(
                 await run_stage(stage, chunk, ctx)
                 if time.monotonic() > until:
                     break
-    except (TimeoutError, BudgetExceededError):
+    except TimeoutError:
         pass
     tokens = sum(model.fresh for model in models.values())
     return tokens / (time.monotonic() - began) if tokens else None

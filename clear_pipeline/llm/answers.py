@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import operator
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -33,6 +34,8 @@ _TABLE: Final = _SCHEMA.replace("TABLE", "TABLE IF NOT EXISTS", 1)
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER: Final = 100
 """Bytes at the start of an SQLite file, before the schema."""
+_FLIPPED: Final = 8
+"""So many bytes of a schema may be damaged and are mended."""
 _RANGES: Final = 16**3
 """Into so many parts the keys are divided where a damaged file is read."""
 _RESCUED: Final = ".rescued"
@@ -238,15 +241,20 @@ def _sound(damaged: sqlite3.Connection, begin: str, end: str) -> list[tuple[str,
 
 
 def _mend_schema(damaged: Path, scratch: Path) -> None:
-    """Give the first page the schema of a new file: it is the same in every file of answers."""
+    """Give the first page the schema of a new file, which is the same in every file of answers.
+
+    Where more than a few bytes differ, it is not damaged but another one, and is let alone.
+    """
     scratch.unlink(missing_ok=True)
     with closing(_connected(scratch)) as new:
         new.execute(_TABLE)
         size = int(new.execute("PRAGMA page_size").fetchone()[0])
     first = scratch.read_bytes()[_HEADER:size]
     with damaged.open("rb+") as file:
-        header = file.read(_HEADER)
-        if header.startswith(_MAGIC) and int.from_bytes(header[16:18], "big") == size:
+        page = file.read(size)
+        differing = sum(map(operator.ne, page[_HEADER:], first))
+        if page.startswith(_MAGIC) and len(page) == size and differing <= _FLIPPED:
+            file.seek(_HEADER)
             file.write(first)
 
 

@@ -265,6 +265,23 @@ def test_fewer_than_fifty_fresh_calls_tell_nothing(data: Path, tmp_path: Path) -
     assert status_json(open_run(out))["revised_estimate"] is None
 
 
+@pytest.mark.parametrize("priced", [True, False])
+def test_with_a_cap_nothing_is_asked_before_it_is_told(
+    data: Path, tmp_path: Path, *, priced: bool
+) -> None:
+    """Not even of a free model what it can: each call counts, and the first may be one too many."""
+    asked: list[int] = []
+    with StubServer(vllm) as server:
+        capped = config(server.url, priced=priced).model_copy(
+            update={"budget": BudgetSettings(max_calls=2)}
+        )
+        pipeline = Pipeline(capped, before_calls=lambda _: asked.append(len(server.bodies)))
+        with pytest.raises(BudgetExceededError):
+            pipeline.run(data, out=tmp_path / "run")
+        assert len(server.bodies) == 2
+    assert asked == [0]
+
+
 def test_a_run_that_its_cap_will_stop_names_one_that_does(data: Path, tmp_path: Path) -> None:
     """Long before it stops, and in its status; with that cap the same run comes to its end."""
     out, progress = tmp_path / "run", Told()

@@ -241,3 +241,18 @@ def test_no_flipped_bit_of_the_schema_loses_an_answer(tmp_path: Path, bit: int) 
         store(path, "d")
         assert stored(path, "abcd") == set("abcd")
         assert check(path) == "ok"
+
+
+def test_a_file_of_another_program_is_moved_and_not_changed(tmp_path: Path) -> None:
+    """Whoever's it is finds it under the name that is told, with its own table in it."""
+    path = tmp_path / "c"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("CREATE TABLE notes (text TEXT)")
+        db.execute("INSERT INTO notes VALUES ('mine')")
+    before = path.read_bytes()
+    told = set_damaged_aside(path)
+    assert told is not None
+    assert "set aside as c.damaged, 0 answers taken over" in told
+    assert (tmp_path / "c.damaged").read_bytes() == before
+    store(path, "a")
+    assert stored(path, "a") == {"a"}
