@@ -16,6 +16,7 @@ from clear_pipeline.load import LoadedShard, LoadSettings, discover
 from clear_pipeline.schema import examples
 from clear_pipeline.stages.base import Context, Shard, SilentProgress
 from clear_pipeline.stages.dedup import Dedup
+from clear_pipeline.stages.held import HeldShards
 
 
 def load(path: Path) -> list[Shard]:
@@ -28,7 +29,7 @@ def measure(path: Path, *, show: int) -> None:
     """Print one line of figures, then the first `show` removed rows with their keepers."""
     shards, stage, ctx = load(path), Dedup(), Context(progress=SilentProgress())
     start = time.perf_counter()
-    states = stage.combine([stage.summarize(s, [True] * s.rows) for s in shards], ctx)
+    states = stage.survey(HeldShards([(s, [True] * s.rows) for s in shards]), ctx)
     columns = [
         row
         for shard, state in zip(shards, states, strict=True)

@@ -8,8 +8,9 @@ Budget, concurrency, engine and paths are outside every fingerprint.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import pyarrow as pa
@@ -79,10 +80,10 @@ class StageInputs:
         """
         return fingerprint([part.sha256 for _, part in self.parts[key]])
 
-    def tasks(self, states: Sequence[JSON] | None) -> list[ShardTask]:
-        """One task per shard."""
-        given = states or [None] * len(self.keys)
-        return [ShardTask(k, self.parts[k], s) for k, s in zip(self.keys, given, strict=True)]
+    def tasks(self, states: Sequence[JSON] | None) -> Iterator[ShardTask]:
+        """One task per shard; a state is taken when its task is."""
+        given = repeat(None, len(self.keys)) if states is None else states
+        return (ShardTask(k, self.parts[k], s) for k, s in zip(self.keys, given, strict=True))
 
 
 def whole_fingerprint(stage: Stage, models: Mapping[str, str], inputs: StageInputs) -> str:

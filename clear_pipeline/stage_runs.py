@@ -118,20 +118,30 @@ class _Computed:
 
     async def annotate(self, foresight: Foresight) -> None:
         """Keep the parts that still hold, compute the others, enter each in the manifest."""
+        stage, work = self.stage, self.work
+        if not isinstance(stage, DatasetStage):
+            await self._annotate(None, foresight)
+            return
+        ctx = Context(
+            progress=_Noted(work, self.record.notes, None),
+            records=self.inputs.records,
+        )
+        tasks = list(self.inputs.tasks(None))
+        with work.engine.shards(f"{stage.name}, first pass", tasks, work.progress) as shards:
+            await self._annotate(stage.survey(shards, ctx), foresight)
+
+    async def _annotate(self, states: Sequence[JSON] | None, foresight: Foresight) -> None:
         stage, work, record = self.stage, self.work, self.record
-        states = self._combined_states()
         expected = {
-            task.key: (task, part_fingerprint(stage, record.models, self.inputs, task))
+            task.key: part_fingerprint(stage, record.models, self.inputs, task)
             for task in self.inputs.tasks(states)
         }
-        todo = [
-            task for task, fingerprint in expected.values() if not self._keep(task.key, fingerprint)
-        ]
+        todo = {key for key, fingerprint in expected.items() if not self._keep(key, fingerprint)}
 
         def done(key: str, columns: Any) -> None:  # noqa: ANN401  # pyarrow has no types
-            self._enter(key, columns, expected[key][1])
+            self._enter(key, columns, expected[key])
 
-        rows = sum(task.parts[0][1].rows for task in todo)
+        rows = sum(self.inputs.parts[key][0][1].rows for key in todo)
         progress = _Noted(work, record.notes, foresight if stage.roles() else None)
         ctx = Context(
             models=await work.pool.open(stage.roles()) if todo else {},
@@ -141,29 +151,15 @@ class _Computed:
             records=self.inputs.records,
         )
         work.progress.start(stage.name, rows)
+        tasks = (task for task in self.inputs.tasks(states) if task.key in todo)
         try:
-            await work.engine.annotate(stage, todo, ctx, done)
+            await work.engine.annotate(stage, tasks, ctx, done)
         except BudgetExceededError as error:
             raise self._stopped(error, rows - progress.rows) from None
         finally:
             work.progress.finish()
         if states is None and self.old is not None and len(todo) < len(expected):
             record.notes += [note for note in self.old.notes if note not in record.notes]
-
-    def _combined_states(self) -> list[JSON] | None:
-        stage, work = self.stage, self.work
-        if not isinstance(stage, DatasetStage):
-            return None
-        ctx = Context(
-            progress=_Noted(work, self.record.notes, None),
-            records=self.inputs.records,
-        )
-        work.progress.start(f"{stage.name}, first pass", self.inputs.rows)
-        try:
-            partials = work.engine.summarize(stage, self.inputs.tasks(None), ctx)
-            return stage.combine(partials, ctx)
-        finally:
-            work.progress.finish()
 
     def _keep(self, key: str, fingerprint: str) -> bool:
         """Take over the part of the earlier run, if it still holds."""

@@ -139,6 +139,11 @@ class Store:
                 ):
                     path.unlink()
 
+    @property
+    def scratch(self) -> Path:
+        """Where files lie that nobody wants again; not made yet, and swept if it is left behind."""
+        return self.directory / f".scratch.{os.getpid()}{TEMPORARY}"
+
     @contextmanager
     def locked(self, note: Callable[[str], None] = logger.info) -> Iterator[None]:
         """Hold the run for this process.

@@ -1,20 +1,37 @@
-"""The local engine: shards one after the other in this process, rows of a shard in parallel."""
+"""The local engine: shards are annotated one after the other, rows of a shard in parallel.
+
+A survey, which asks no model, looks at as many shards at once as there are cores.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from clear_pipeline.durable import writing
 from clear_pipeline.engine.base import Done, ShardTask
 from clear_pipeline.llm.pending import Independent
-from clear_pipeline.stages.base import Context, DatasetStage, Shard, Stage, alive_rows
+from clear_pipeline.stages.base import Context, Progress, Shard, Stage, alive_rows
 from clear_pipeline.store import Store
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_AHEAD = 2
+"""Results per core that may wait to be taken."""
 
 
 class LocalEngine:
-    """Computes in this process; memory holds one shard at a time.
+    """Computes in this process; memory holds a few shards at a time.
 
     Args:
         store: Where the shards lie.
@@ -23,17 +40,20 @@ class LocalEngine:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def summarize(self, stage: DatasetStage, tasks: Sequence[ShardTask], ctx: Context) -> list[Any]:
-        """Read and summarise every shard, in order."""
-        partials = []
-        for task in tasks:
-            shard = self._store.joined(task.key, task.parts)
-            partials.append(stage.summarize(shard, alive_rows(shard.table)))
-            ctx.progress.advance(shard.rows)
-        return partials
+    @contextmanager
+    def shards(
+        self, label: str, tasks: Sequence[ShardTask], progress: Progress
+    ) -> Iterator[LocalShards]:
+        """All shards, read in threads: what takes the time there leaves other threads running."""
+        with ThreadPoolExecutor(cores()) as pool:
+            try:
+                yield LocalShards(self._store, label, tasks, progress, pool)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+                shutil.rmtree(self._store.scratch, ignore_errors=True)
 
     async def annotate(
-        self, stage: Stage, tasks: Sequence[ShardTask], ctx: Context, done: Done
+        self, stage: Stage, tasks: Iterable[ShardTask], ctx: Context, done: Done
     ) -> None:
         """Annotate every shard and hand its columns to `done`.
 
@@ -46,6 +66,77 @@ class LocalEngine:
                 with independent.part():
                     columns = await stage.annotate(shard, alive_rows(shard.table), task.state, ctx)
                     done(task.key, with_ids(stage, shard, columns))
+
+
+class LocalShards:
+    """See `stages.base.Shards`."""
+
+    def __init__(
+        self,
+        store: Store,
+        label: str,
+        tasks: Sequence[ShardTask],
+        progress: Progress,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._store = store
+        self._label = label
+        self._tasks = tasks
+        self._progress = progress
+        self._pool = pool
+
+    @property
+    def scratch(self) -> Path:
+        """In the run directory; made when it is asked for."""
+        path = self._store.scratch
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def map(self, look: Callable[..., R], *given: Iterable[Any], step: str = "") -> Iterator[R]:
+        """See `Shards`."""
+
+        def at(task: ShardTask, values: Sequence[Any]) -> R:
+            shard = self._store.joined(task.key, task.parts)
+            return look(shard, alive_rows(shard.table), *values)
+
+        values = zip(*given, strict=True) if given else repeat(())
+        results = self._ahead(lambda each: at(*each), zip(self._tasks, values, strict=False))
+        yield from self._told(results, [task.parts[0][1].rows for task in self._tasks], step)
+
+    def spread(self, work: Callable[[T], R], items: Iterable[T], *, step: str = "") -> Iterator[R]:
+        """See `Shards`."""
+        listed = list(items)
+        yield from self._told(self._ahead(work, listed), [1] * len(listed), step)
+
+    def _told(self, results: Iterator[R], sizes: Sequence[int], step: str) -> Iterator[R]:
+        """The results, each told to the progress with its size."""
+        self._progress.start(f"{self._label}, {step}" if step else self._label, sum(sizes))
+        try:
+            for result, size in zip(results, sizes, strict=True):
+                self._progress.advance(size)
+                yield result
+        finally:
+            self._progress.finish()
+
+    def _ahead(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Results in order, computed in the threads, a few before they are taken."""
+        waiting: deque[Future[R]] = deque()
+        rest = iter(items)
+        while True:
+            room = _AHEAD * cores() - len(waiting)
+            waiting.extend(self._pool.submit(work, item) for item in islice(rest, room))
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def with_ids(stage: Stage, shard: Shard, columns: pa.Table) -> pa.Table:

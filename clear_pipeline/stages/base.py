@@ -2,14 +2,15 @@
 
 A stage never drops, adds or reorders rows. `annotate` returns one value per row for exactly the
 columns of `adds()`; rows that are not alive get null and cost no call. A dataset-wise stage also
-turns all shards into one state per shard (`summarize` each, `combine` once) before it annotates.
+looks at all shards (`survey`) and comes to one state per shard before it annotates.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import pyarrow as pa
@@ -150,7 +151,7 @@ class Stage(Protocol):
         Args:
             shard: The rows, with the columns of earlier stages.
             alive: Per row, whether it may still reach the export.
-            state: What `combine` returned for this shard; None for a row-wise stage.
+            state: What `survey` returned for this shard; None for a row-wise stage.
             ctx: Models and progress.
 
         Raises:
@@ -160,16 +161,47 @@ class Stage(Protocol):
         ...
 
 
+class Shards(Protocol):
+    """All shards of a run, wherever an engine reads them.
+
+    What is computed of them comes back in their order, and only a few results ahead of what is
+    taken, so that a survey need not hold them all.
+    """
+
+    @property
+    def scratch(self) -> Path:
+        """A directory for what does not fit into memory; it goes when the stage is through."""
+        ...
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def map(self, look: Callable[..., R], *given: Iterable[Any], step: str = "") -> Iterator[R]:
+        """`look(shard, alive, *values)` of each shard.
+
+        Args:
+            look: Reads one shard and the flags of its alive rows. It may run in another thread,
+                process or machine: a function of a module or a method of a stage, that changes
+                nothing and returns what can be pickled.
+            given: For each further argument of `look` one value per shard, as with `map`.
+            step: What is done, in a word or two, for the progress.
+        """
+        ...
+
+    def spread(self, work: Callable[[T], R], items: Iterable[T], *, step: str = "") -> Iterator[R]:
+        """`work(item)` of each item, for work that reads no shard; `work` as `look` above."""
+        ...
+
+
 @runtime_checkable
 class DatasetStage(Stage, Protocol):
     """A stage that must see the whole dataset before it can annotate one shard."""
 
-    def summarize(self, shard: Shard, alive: Sequence[bool]) -> Any:  # noqa: ANN401
-        """What `combine` needs to know of one shard: small, picklable."""
-        ...
+    def survey(self, shards: Shards, ctx: Context) -> Sequence[JSON]:
+        """One state per shard, in their order. Its hash enters the fingerprint.
 
-    def combine(self, partials: Sequence[Any], ctx: Context) -> list[JSON]:
-        """One state per shard, in the order of `partials`. Its hash enters the fingerprint.
+        A state is asked for when its shard is annotated, and may be made then.
 
         Raises:
             NoSurvivorsError: The stage would leave no row.

@@ -15,7 +15,7 @@ from clear_pipeline.calibration import Calibration
 from clear_pipeline.errors import UsageError
 from clear_pipeline.schema import JSON
 from clear_pipeline.scoring.parts import F64, numbers, parts
-from clear_pipeline.stages.base import Context, Settings, Shard
+from clear_pipeline.stages.base import Context, Settings, Shard, Shards
 from clear_pipeline.stages.confidence import REFINED
 
 
@@ -91,21 +91,21 @@ class Calibrate(Settings):
         """None."""
         return ()
 
-    def summarize(self, shard: Shard, alive: Sequence[bool]) -> dict[str, int]:
+    def _counts(self, shard: Shard, alive: Sequence[bool]) -> dict[str, int]:
         """How many rows are alive, under "", and how many of them have each signal."""
         found = _alive(signals(shard.table), alive)
         return {"": sum(alive)} | {
             name: int(np.isfinite(values).sum()) for name, values in found.items()
         }
 
-    def combine(self, partials: Sequence[Any], ctx: Context) -> list[JSON]:
+    def survey(self, shards: Shards, ctx: Context) -> list[JSON]:
         """Check that the file fits this run. No shard needs a state.
 
         Raises:
             UsageError: The run lacks a signal.
         """
         counts: Counter[str] = Counter()
-        for partial in partials:
+        for partial in shards.map(self._counts):
             counts.update(partial)
         score = ctx.records.get("score")
         if score is not None:
@@ -128,7 +128,7 @@ class Calibrate(Settings):
                 )
         if self.file.kind == "ranking-only":
             ctx.progress.note("calibrate: fitted on corruptions; an order of rows, no probability")
-        return [None] * len(partials)
+        return [None] * len(shards)
 
     def _tell_settings(self, settings: Mapping[str, Any], ctx: Context) -> None:
         fitted = {} if self.file.scored_by is None else self.file.scored_by.settings

@@ -22,7 +22,7 @@ from clear_pipeline.scoring import bsdetector
 from clear_pipeline.scoring.consistency import NoDrawError
 from clear_pipeline.scoring.cross_encoder import load_cross_encoder
 from clear_pipeline.stages.band import Band, band_around, into_band
-from clear_pipeline.stages.base import Context, Shard, map_rows
+from clear_pipeline.stages.base import Context, Shard, Shards, map_rows
 from clear_pipeline.stages.confidence import Key, rank_keys
 from clear_pipeline.stages.filter import AboveMedian, Confidence, Keep, Precision, kept_rows
 from clear_pipeline.stages.sampling import Fraction, Sampling
@@ -139,22 +139,23 @@ class Cascade(Sampling):
         """Draws, then verdicts on them."""
         return self.sampling_rounds
 
-    def summarize(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
+    def _alive_keys(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
         """The keys of the rows that could still be exported."""
         return [key for key, lives in zip(_keys(shard), alive, strict=True) if lives]
 
-    def combine(self, partials: Sequence[Any], ctx: Context) -> list[JSON]:
+    def survey(self, shards: Shards, ctx: Context) -> list[JSON]:
         """The edges of the band, the same for each shard; empty where nothing is to be asked.
 
         Raises:
             NoSurvivorsError: The filter would keep no row.
         """
-        keys: list[Key] = sorted((key for keys in partials for key in keys), reverse=True)
+        found = shards.map(self._alive_keys)
+        keys: list[Key] = sorted((key for keys in found for key in keys), reverse=True)
         kept = kept_rows(self.keep, keys)
         band = band_around(keys, kept=kept, share=self.band)
         if band is None or not self._undecided(band, kept):
             ctx.progress.note(f"cascade asks no row: {_why_none(keys, kept)}")
-            return [{}] * len(partials)
+            return [{}] * len(shards)
         most = "at most " if self.draws_for_some else ""
         ctx.progress.note(
             f"cascade asks {most}{len(band.ranks)} of {len(keys)} rows, those with a confidence "
@@ -162,7 +163,7 @@ class Cascade(Sampling):
         )
         edges = asdict(band)
         del edges["ranks"]
-        return [edges] * len(partials)
+        return [edges] * len(shards)
 
     def _undecided(self, band: Band, kept: int) -> bool:
         """Whether what is asked may decide: a fixed count fills up from above the band first."""
@@ -177,7 +178,7 @@ class Cascade(Sampling):
             TooManyFailuresError: More rows failed than `max_failed_fraction` allows.
         """
         if not isinstance(state, dict):
-            raise TypeError(f"cascade needs the state that combine returned, got {state!r}")
+            raise TypeError(f"cascade needs the state that survey returned, got {state!r}")
 
         async def refine(row: tuple[Example, Key, bool, Tokens]) -> RowCascade:
             example, key, lives, paid = row

@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +20,7 @@ from pydantic import Discriminator, Field, Tag
 
 from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.schema import JSON
-from clear_pipeline.stages.base import Context, Settings, Shard
+from clear_pipeline.stages.base import Context, Settings, Shard, Shards
 from clear_pipeline.stages.confidence import Key, final_confidence
 from clear_pipeline.stages.length import length_note
 
@@ -162,19 +162,20 @@ class Filter(Settings):
         """None."""
         return ()
 
-    def summarize(self, shard: Shard, alive: Sequence[bool]) -> list[tuple[Key, int]]:
+    def _alive_keys(self, shard: Shard, alive: Sequence[bool]) -> list[tuple[Key, int]]:
         """Of the rows that could still be exported, the key and the length of the response."""
         lengths = pc.utf8_length(shard.table["response"]).to_pylist()
         rows = zip(self._keys(shard), lengths, alive, strict=True)
         return [(key, length) for key, length, lives in rows if lives]
 
-    def combine(self, partials: Sequence[Any], ctx: Context) -> list[JSON]:
+    def survey(self, shards: Shards, ctx: Context) -> list[JSON]:
         """The last key that is kept, the same for each shard.
 
         Raises:
             NoSurvivorsError: No row would be kept; shows how the confidences are distributed.
         """
-        ranked: list[tuple[Key, int]] = sorted(itertools.chain(*partials), reverse=True)
+        found = itertools.chain.from_iterable(shards.map(self._alive_keys))
+        ranked: list[tuple[Key, int]] = sorted(found, reverse=True)
         keys = [key for key, _ in ranked]
         rows = kept_rows(self.keep, keys)
         threshold, *last = keys[rows - 1]
@@ -193,14 +194,14 @@ class Filter(Settings):
         if told := length_note([key[0] for key in keys], lengths, kept=rows):
             ctx.progress.note(told)
         state: JSON = {"threshold": threshold, "last": last}
-        return [state] * len(partials)
+        return [state] * len(shards)
 
     async def annotate(
         self, shard: Shard, alive: Sequence[bool], state: JSON, ctx: Context
     ) -> pa.Table:
         """Compare each row with the threshold, and at the threshold with the last key kept."""
         if not isinstance(state, dict):
-            raise TypeError(f"filter needs the state that combine returned, got {state!r}")
+            raise TypeError(f"filter needs the state that survey returned, got {state!r}")
         verdicts = [
             self._verdict(key, state["threshold"], state["last"]) if lives else None
             for key, lives in zip(self._keys(shard), alive, strict=True)

@@ -21,7 +21,7 @@ from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.counted import Counted
 from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring.reflection import reflect
-from clear_pipeline.stages.base import Context, Settings, Shard, map_rows
+from clear_pipeline.stages.base import Context, Settings, Shard, Shards, map_rows
 from clear_pipeline.stages.confidence import REFINED, Key, final_confidence, rank_keys
 from clear_pipeline.stages.usage import USAGE, usage_of
 
@@ -82,21 +82,22 @@ class SecondOpinion(Settings):
         """All questions at once."""
         return 1
 
-    def summarize(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
+    def _alive_keys(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
         """The keys of the rows that could still be exported."""
         return [key for key, lives in zip(_keys(shard), alive, strict=True) if lives]
 
-    def combine(self, partials: Sequence[Any], ctx: Context) -> list[JSON]:
+    def survey(self, shards: Shards, ctx: Context) -> list[JSON]:
         """The key of the last row that is asked, empty without rows, and how the scorer was asked.
 
         The same for each shard.
         """
-        keys: list[Key] = sorted((key for keys in partials for key in keys), reverse=True)
+        found = shards.map(self._alive_keys)
+        keys: list[Key] = sorted((key for keys in found for key in keys), reverse=True)
         rows = math.ceil(Fraction(str(self.fraction)) * len(keys))
         turned = _turned(ctx)
         state: dict[str, JSON] = {"how": dict(_asked_how(ctx)), "turned": bool(turned)}
         if rows == 0:
-            return [{**state, "last": []}] * len(partials)
+            return [{**state, "last": []}] * len(shards)
         last = keys[rows - 1]
         ctx.progress.note(
             f"second opinion on {rows} of {len(keys)} rows, those with a confidence of "
@@ -107,7 +108,7 @@ class SecondOpinion(Settings):
                 f"second opinion: the calibration turned {', '.join(turned)}, so it is compared "
                 "with the calibrated confidence"
             )
-        return [{**state, "last": list(last)}] * len(partials)
+        return [{**state, "last": list(last)}] * len(shards)
 
     async def annotate(
         self, shard: Shard, alive: Sequence[bool], state: JSON, ctx: Context
@@ -118,7 +119,7 @@ class SecondOpinion(Settings):
             TooManyFailuresError: More rows failed than `max_failed_fraction` allows.
         """
         if not isinstance(state, dict):
-            raise TypeError(f"second_opinion needs the state that combine returned, got {state!r}")
+            raise TypeError(f"second_opinion needs the state that survey returned, got {state!r}")
 
         async def ask(row: tuple[Example, bool, float, tuple[str, ...]]) -> RowOpinion:
             example, sure, first, questions = row

@@ -18,6 +18,7 @@ from clear_pipeline.stages.base import Context, Shard
 from clear_pipeline.stages.cascade import Cascade
 from clear_pipeline.stages.confidence import Key
 from clear_pipeline.stages.filter import Filter
+from clear_pipeline.stages.held import HeldShards
 
 unit = st.floats(0, 1)
 Row = tuple[str, float, str, float]
@@ -46,7 +47,7 @@ def edges(rows: list[Row], keep: dict[str, Any], share: float) -> dict[str, Any]
     stage = Cascade.model_validate({"keep": keep, "band": share})
     if stage.keep.rows(sorted(map(key, rows), reverse=True)) == 0:
         return None
-    (state,) = stage.combine([stage.summarize(shard(rows), [True] * len(rows))], Context())
+    (state,) = stage.survey(HeldShards([(shard(rows), [True] * len(rows))]), Context())
     found: dict[str, Any] = json.loads(json.dumps(state))
     return found
 
@@ -83,7 +84,7 @@ def refine(rows: list[Row], state: dict[str, Any]) -> tuple[list[float], set[int
 def kept(keep: dict[str, Any], part: Shard) -> list[bool]:
     stage = Filter.model_validate({"keep": keep})
     alive = [True] * part.rows
-    (state,) = stage.combine([stage.summarize(part, alive)], Context())
+    (state,) = stage.survey(HeldShards([(part, alive)]), Context())
     table = asyncio.run(stage.annotate(part, alive, state, Context()))
     return [bool(value) for value in table["keep"].to_pylist()]
 

@@ -21,6 +21,7 @@ from clear_pipeline.stages.band import around, band_around
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
 from clear_pipeline.stages.cascade import COLUMNS, Cascade
 from clear_pipeline.stages.confidence import Key
+from clear_pipeline.stages.held import HeldShards
 from clear_pipeline.stages.usage import USAGE
 
 FIVE = [0.1, 0.3, 0.5, 0.7, 0.9]
@@ -60,7 +61,7 @@ def run(
 ) -> list[dict[str, Any]]:
     alive = alive or [True] * shard.rows
     ctx = Context({"scorer": model}, notes or SilentProgress(), rows_in_flight=1)
-    (state,) = stage.combine([stage.summarize(shard, alive)], ctx)
+    (state,) = stage.survey(HeldShards([(shard, alive)]), ctx)
     table = asyncio.run(stage.annotate(shard, alive, state, ctx))
     assert table.schema.equals(COLUMNS)
     found: list[dict[str, Any]] = table.to_pylist()
@@ -228,7 +229,7 @@ def test_verdicts_on_pairs_are_read_as_the_score_reads_them() -> None:
         records={"score": StageRecord(kind="score", version=1, settings=settings)},
     )
     stage = Cascade(k=2)
-    (state,) = stage.combine([stage.summarize(shard, [True] * 5)], ctx)
+    (state,) = stage.survey(HeldShards([(shard, [True] * 5)]), ctx)
     asyncio.run(stage.annotate(shard, [True] * 5, state, ctx))
     pairs = [request for request in model.requests if len(request.samples) == 1]
     assert pairs

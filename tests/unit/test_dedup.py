@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from clear_pipeline.schema import Message, rows_table
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
 from clear_pipeline.stages.dedup import Dedup
+from clear_pipeline.stages.held import HeldShards
 from dedup_rows import dedup, row, rows
 
 WORDS = [f"word{i}" for i in range(60)]
@@ -182,7 +183,7 @@ def test_dead_rows_take_no_part() -> None:
     """A row that is out already gets null and removes no other."""
     stage, ctx = Dedup(), Context()
     shard = Shard("s", rows_table(rows([("Hi", "Hello"), ("Hi", "Hello"), ("Hi", "Hello")])))
-    [state] = stage.combine([stage.summarize(shard, [False, True, True])], ctx)
+    [state] = stage.survey(HeldShards([(shard, [False, True, True])]), ctx)
     assert state == {
         "rows": [1, 2],
         "duplicate_of": [None, "a.jsonl:2"],
@@ -199,7 +200,7 @@ def test_a_state_moves_only_with_its_own_rows() -> None:
     b = Shard("b", rows_table(rows([("One", "1"), ("Two", "2")], file="b.jsonl")))
     changed = Shard("c", rows_table(rows([("One", "1"), ("One", "1")], file="b.jsonl")))
     states = [
-        stage.combine([stage.summarize(s, [True] * s.rows) for s in (a, other)], ctx)
+        stage.survey(HeldShards([(s, [True] * s.rows) for s in (a, other)]), ctx)
         for other in (b, changed)
     ]
     assert states[0][0] == states[1][0] == json.loads(json.dumps(states[0][0]))
@@ -209,7 +210,7 @@ def test_a_state_moves_only_with_its_own_rows() -> None:
 def test_no_rows_are_no_error() -> None:
     """Empty shards and no shards give empty columns."""
     assert dedup([]) == []
-    assert Dedup().combine([], Context()) == []
+    assert list(Dedup().survey(HeldShards([]), Context())) == []
 
 
 def test_a_file_that_loses_much_is_reported_with_examples() -> None:

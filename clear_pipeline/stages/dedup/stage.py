@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from clear_pipeline.schema import JSON
-from clear_pipeline.stages.base import Context, Settings, Shard
+from clear_pipeline.stages.base import Context, Settings, Shard, Shards
 from clear_pipeline.stages.dedup.candidates import banding
 from clear_pipeline.stages.dedup.clusters import Edge, keepers
 from clear_pipeline.stages.dedup.near import near_pairs
@@ -101,7 +101,7 @@ class Dedup(Settings):
         """No model is called."""
         return ()
 
-    def summarize(self, shard: Shard, alive: Sequence[bool]) -> Summary:
+    def _summary(self, shard: Shard, alive: Sequence[bool]) -> Summary:
         """Hash the words of the alive rows."""
         positions = np.flatnonzero(np.asarray(alive, bool))
         table = shard.table.take(positions)
@@ -133,12 +133,13 @@ class Dedup(Settings):
             responses=tokenize(responses) if near else None,
         )
 
-    def combine(self, partials: Sequence[Summary], ctx: Context) -> list[JSON]:
+    def survey(self, shards: Shards, ctx: Context) -> list[JSON]:
         """Per shard, the columns of those of its rows that are in a cluster.
 
         A state names only rows of its own shard and their keepers, so that it moves only when
         one of these does.
         """
+        partials = list(shards.map(self._summary))
         rows = pa.concat_tables([p.table for p in partials]) if partials else None
         if rows is None or rows.num_rows == 0:
             return [None] * len(partials)
@@ -210,7 +211,7 @@ class Dedup(Settings):
         shard: Shard,
         alive: Sequence[bool],  # noqa: ARG002 - dead rows are in no state
         state: JSON,
-        ctx: Context,  # noqa: ARG002 - `combine` has reported
+        ctx: Context,  # noqa: ARG002 - `survey` has reported
     ) -> pa.Table:
         """Put this shard's part of the clusters into columns."""
         columns: dict[str, list[Any]] = {name: [None] * shard.rows for name in COLUMNS.names}
