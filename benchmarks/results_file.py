@@ -1,4 +1,8 @@
-"""The results of `benchmarks/confidence.py`: a line per system and row that it was asked about."""
+"""Results of benchmarks that resume: JSON Lines, one line per thing that was measured.
+
+Those of `benchmarks/confidence.py` are read here too: a line per system and row that it was asked
+about.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,12 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from clear_pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +53,20 @@ class Result:
         return self.tokens - self.cached_tokens
 
 
+def read_lines(*paths: Path) -> list[dict[str, Any]]:
+    """The lines of all files that are there, in order; a line that a kill cut is left out."""
+    files = (path.read_bytes() for path in paths if path.exists())
+    whole = (line for file in files for line in file.rpartition(b"\n")[0].splitlines())
+    return [json.loads(line) for line in whole]
+
+
 def read_results(*paths: Path) -> list[Result]:
-    """The last result of each (system, set, row), in order; a line that a kill cut is left out.
+    """The last result of each (system, set, row), in order.
 
     Raises:
         UsageError: They are of several models or splits, which no table may mix.
     """
-    files = (path.read_bytes() for path in paths if path.exists())
-    whole = (line for file in files for line in file.rpartition(b"\n")[0].splitlines())
-    results = [Result(**json.loads(line)) for line in whole]
+    results = [Result(**line) for line in read_lines(*paths)]
     if len(origins := sorted({(r.model, r.split) for r in results})) > 1:
         named = "; ".join(f"{model}, split {split}" for model, split in origins)
         raise UsageError(f"results of one model and one split are needed, these are of {named}")
@@ -68,7 +81,7 @@ class ResultsFile:
         self._file.seek(0)
         self._file.truncate(self._file.read().rfind(b"\n") + 1)  # a line that a kill cut
 
-    def add(self, result: Result) -> None:
+    def add(self, result: DataclassInstance) -> None:
         """Append one."""
         self._file.write(json.dumps(asdict(result)).encode() + b"\n")
         self._file.flush()
