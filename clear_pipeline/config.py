@@ -9,7 +9,14 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from clear_pipeline.config_chain import USUAL_CHAIN, calibrated, chain_of, merged, models_of
+from clear_pipeline.config_chain import (
+    USUAL_CHAIN,
+    calibrated,
+    chain_of,
+    decontaminated,
+    merged,
+    models_of,
+)
 from clear_pipeline.config_errors import explained
 from clear_pipeline.config_keys import leave_behind, require_key_files
 from clear_pipeline.config_values import STAGE_KINDS, assign
@@ -24,6 +31,7 @@ from clear_pipeline.stages.base import Settings
 from clear_pipeline.stages.calibrate import Calibrate
 from clear_pipeline.stages.cascade import Cascade
 from clear_pipeline.stages.confidence import REFINED
+from clear_pipeline.stages.decontaminate import Decontaminate
 from clear_pipeline.stages.dedup import Dedup
 from clear_pipeline.stages.filter import PRECISION_NEEDS, Filter
 from clear_pipeline.stages.rectify import Rectify
@@ -43,7 +51,7 @@ UNSHARED: Mapping[str, str] = {
 }
 """Roles in which the scorer cannot stand in, with what to do where no model is given."""
 StageSettings = Annotated[
-    Dedup | Score | Cascade | Calibrate | SecondOpinion | Filter | Rectify,
+    Decontaminate | Dedup | Score | Cascade | Calibrate | SecondOpinion | Filter | Rectify,
     Field(discriminator="kind"),
 ]
 WHERE_FROM = {"p_good_low": PRECISION_NEEDS}
@@ -159,6 +167,7 @@ def build_config(
     stages: Sequence[str] | None = None,
     preset: str | None = None,
     calibration: Path | None = None,
+    decontaminate: Sequence[Path] = (),
     assignments: Sequence[str] = (),
 ) -> Config:
     """Put a config together: defaults, then the file, then the command line.
@@ -169,6 +178,7 @@ def build_config(
         stages: Kinds of the stages to run, in order; None = the file's, else the usual chain.
         preset: Of the score; `paper` sets filter and rectify as well.
         calibration: File of the stage `calibrate`, which is added to the chain.
+        decontaminate: Files and directories of the stage `decontaminate`, which is added first.
         assignments: `a.b=value`, the value in YAML; stages by kind: `stages.filter.keep.count=9`.
 
     Raises:
@@ -177,7 +187,8 @@ def build_config(
     source = read_yaml(file) if file is not None else YamlSource(Path("command line"), {}, None)
     data = merged(source.data, flags or {})
     data["models"] = models_of(data.get("models"), source)
-    data["stages"] = calibrated(chain_of(data, stages, preset), calibration)
+    chain = decontaminated(chain_of(data, stages, preset), decontaminate)
+    data["stages"] = calibrated(chain, calibration)
     for assignment in assignments:
         assign(data, assignment)
     leave_behind(data["models"], source, flags or {}, assignments)
@@ -218,7 +229,7 @@ def _explained(error: ValidationError, source: YamlSource) -> str:
 def _known_keys() -> Mapping[str, Sequence[str]]:
     """The keys below each place that has some, places as `--set` takes them; the top is ""."""
     stages: tuple[type[BaseModel], ...] = (
-        Dedup, Score, Cascade, Calibrate, SecondOpinion, Filter, Rectify,
+        Decontaminate, Dedup, Score, Cascade, Calibrate, SecondOpinion, Filter, Rectify,
     )  # fmt: skip
     sections: dict[str, type[BaseModel]] = {
         "": Config,

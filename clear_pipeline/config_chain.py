@@ -102,6 +102,16 @@ def _stage(
     return stage
 
 
+def decontaminated(chain: list[dict[str, Any]], files: Sequence[Path]) -> list[dict[str, Any]]:
+    """The chain with the benchmarks of the command line, compared first unless it says when."""
+    if not files:
+        return chain
+    against = {"kind": "decontaminate", "against": [str(file) for file in files]}
+    if any(stage["kind"] == "decontaminate" for stage in chain):
+        return [stage | against if stage["kind"] == "decontaminate" else stage for stage in chain]
+    return [against, *chain]
+
+
 def calibrated(chain: list[dict[str, Any]], file: Path | None) -> list[dict[str, Any]]:
     """The chain with the calibration of the command line, after all stages that score."""
     if file is None:

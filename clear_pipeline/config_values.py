@@ -11,7 +11,10 @@ import yaml
 
 from clear_pipeline.errors import ConfigError
 
-STAGE_KINDS = ("dedup", "score", "cascade", "calibrate", "second_opinion", "filter", "rectify")
+STAGE_KINDS = (
+    *("decontaminate", "dedup", "score", "cascade", "calibrate", "second_opinion"),
+    *("filter", "rectify"),
+)
 """Every stage, in the order of a chain."""
 _PATH = re.compile(r"[\w.-]*")
 """What a message repeats of an assignment: its value may be a key."""

@@ -31,6 +31,8 @@ LEDGER = pa.schema(
         pa.field("fate", pa.string(), nullable=False),
         pa.field("reason", pa.large_string(), nullable=False),
         pa.field("confidence", pa.float64()),
+        pa.field("contaminated_by", pa.string()),
+        pa.field("contamination", pa.float64()),
         pa.field("duplicate_of", pa.string()),
         pa.field("duplicate_kind", pa.string()),
         pa.field("cluster", pa.string()),
@@ -55,6 +57,7 @@ follow in the order in which the stages added them."""
 _INPUT = ("id", "source_id", "file", "line", "format")
 _DECISIVE = (
     "contaminated_by",
+    "contamination_reason",
     "duplicate_of",
     "duplicate_kind",
     "similarity",
@@ -65,7 +68,7 @@ _DECISIVE = (
     "keep",
     "filter_reason",
 )
-_TOLD_OTHERWISE = {*ROWS.names, "filter_reason", "new_target"}
+_TOLD_OTHERWISE = {*ROWS.names, "contamination_reason", "filter_reason", "new_target"}
 """Not copied: texts that stand in the row shards, and what `reason` and `candidate` repeat."""
 
 
@@ -88,7 +91,8 @@ def fates(table: pa.Table) -> tuple[list[Fate], list[str]]:
 
 def _fate(row: Mapping[str, Any]) -> tuple[Fate, str]:
     if row.get("contaminated_by") is not None:
-        return Fate.CONTAMINATED, f"contaminated by {row['contaminated_by']}"
+        said = filter(None, (row["contaminated_by"], row.get("contamination_reason")))
+        return Fate.CONTAMINATED, f"contaminated by {': '.join(said)}"
     if row.get("duplicate_of") is not None:
         return Fate.DUPLICATE, _duplicate_reason(row)
     if "score_status" in row and row["score_status"] != "scored":

@@ -35,6 +35,7 @@ from clear_pipeline.stages.base import (
     SilentProgress,
 )
 from clear_pipeline.stages.calibrate import Calibrate
+from clear_pipeline.stages.decontaminate import Decontaminate
 from clear_pipeline.store import CACHE, CONFIG, Store
 from clear_pipeline.work import Work
 
@@ -122,6 +123,7 @@ class Pipeline:
         self, data: Data, scratch: Path, begun: Path | None, effort: Effort
     ) -> Estimate:
         _refuse_other_scorer(self.config, self._models)
+        _require_benchmarks(self.config)
         answers = (begun or scratch) / CACHE
         with RunLog(scratch) as log:
             store = Store(scratch)
@@ -146,6 +148,7 @@ class Pipeline:
 
     async def _run(self, data: Data, out: Path) -> None:
         _refuse_other_scorer(self.config, self._models)
+        _require_benchmarks(self.config)
         await refuse_without_batches(self.config, self._models)
         listing, store = discover(data), Store(out)
         refuse_strangers(out)
@@ -216,3 +219,14 @@ def _refuse_other_scorer(config: Config, given: Mapping[str, ChatModel]) -> None
     for stage in config.stages:
         if isinstance(stage, Calibrate):
             stage.refuse_other_scorer(identity_of("scorer", config, given))
+
+
+def _require_benchmarks(config: Config) -> None:
+    """Read the benchmarks before DATA is, and before anything is written.
+
+    Raises:
+        UsageError: One cannot be read, or holds no text.
+    """
+    for stage in config.stages:
+        if isinstance(stage, Decontaminate):
+            stage.require_benchmarks()

@@ -37,11 +37,10 @@ def transient_failures(columns: pa.Table) -> int:
 
 
 def settings_of(stage: Stage) -> dict[str, JSON]:
-    """The settings that enter a stage's fingerprint: all of them."""
+    """The settings that enter a stage's fingerprint, see `Settings.identity`."""
     if not isinstance(stage, Settings):
         raise TypeError(f"stage {stage!r} is no Settings model")
-    dumped: dict[str, JSON] = stage.model_dump(mode="json")
-    return dumped
+    return stage.identity()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,10 @@ class ChainOptions(SourceOptions):
     calibration: Annotated[
         Path | None, typer.Option(help="File of `clear-pipeline calibrate`.")
     ] = None
+    decontaminate: Annotated[
+        list[Path] | None,
+        typer.Option(help="Benchmark whose rows are kept out; may be given several times."),
+    ] = None
     mode: Annotated[
         str | None, typer.Option(help="live, batch (half the price) or offline (files).")
     ] = None
@@ -88,6 +92,7 @@ class ChainOptions(SourceOptions):
             stages=self._stages(),
             preset=self.preset,
             calibration=self.calibration,
+            decontaminate=self.decontaminate or (),
             assignments=self.assignments,
         )
 

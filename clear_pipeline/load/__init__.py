@@ -2,6 +2,7 @@
 
 from clear_pipeline.load.events import (
     Event,
+    FileError,
     FileFacts,
     LoadedShard,
     Problem,
@@ -9,6 +10,7 @@ from clear_pipeline.load.events import (
     Skipped,
 )
 from clear_pipeline.load.memory import MemoryTable
+from clear_pipeline.load.records import read_records
 from clear_pipeline.load.settings import LoadSettings
 from clear_pipeline.load.source import Data, DataFile, Listing, discover, nothing_readable
 
@@ -16,6 +18,7 @@ __all__ = [
     "Data",
     "DataFile",
     "Event",
+    "FileError",
     "FileFacts",
     "Listing",
     "LoadSettings",
@@ -26,4 +29,5 @@ __all__ = [
     "Skipped",
     "discover",
     "nothing_readable",
+    "read_records",
 ]

@@ -37,7 +37,7 @@ _FOREIGN = {
 _ARRAY = re.compile(rb"\[\s*(?:[{\[\"\d\-\]]|null\b|true\b|false\b)")
 _WRAPPED = re.compile(rb'\{\s*"[^"\\]*"\s*:\s*\[\s*\{')
 _TURNS = re.compile(rb'\{\s*"(?:messages|conversations?|tools|functions)"')
-_DELIMITERS = ",\t;|"
+DELIMITERS = ",\t;|"
 _TAR_MAGIC = slice(257, 262)
 
 
@@ -142,7 +142,7 @@ def _mostly_objects(text: bytes) -> bool:
 def _delimiter(text: bytes, candidates: Sequence[Format]) -> str | None:
     """The delimiter under which the first line is a header that some format knows."""
     first = _first_line(text)
-    for delimiter in _DELIMITERS:
+    for delimiter in DELIMITERS:
         if _suits(dict.fromkeys(header(first, delimiter), ""), candidates):
             return delimiter
     return None

@@ -65,6 +65,13 @@ def _remedies(run: Run, row: Mapping[str, Any]) -> Iterator[str]:
     match Fate(row["fate"]):
         case Fate.QUARANTINED:
             yield f"mend line {row['line']} of {row['file']} and run again"
+        case Fate.CONTAMINATED:
+            yield f"it stays if {row['contaminated_by']} is taken out of the benchmark"
+            if row["contamination"] is not None and row["contamination"] < 1:
+                yield (
+                    f"a min_coverage above {row['contamination']:.2f}: "
+                    "--set stages.decontaminate.min_coverage=..."
+                )
         case Fate.DUPLICATE:
             yield f"it stays if {row['duplicate_of']} is taken out of the data"
             if row["duplicate_kind"] == "near":
@@ -122,7 +129,8 @@ def _scores_table(row: Mapping[str, Any], *, compared: str) -> RenderableType:
     for name, words in DETAILS.items():
         if row.get(name) is not None:
             table.add_row(words.label, Text(one_line(_plain(row[name]), 80)), words.meaning)
-    return table if row["confidence"] is not None or row.get("similarity") is not None else Text("")
+    shown = ("confidence", "similarity", "contamination")
+    return table if any(row.get(name) is not None for name in shown) else Text("")
 
 
 def _calls_table(steps: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:

@@ -26,7 +26,8 @@ Look: TypeAlias = Literal["run", "status", "evaluate", "report", "rows", "explai
 """What has just been seen of a finished run."""
 
 _TELLING: Final = (
-    Fate.FILTERED, Fate.RECTIFIED, Fate.DUPLICATE, Fate.QUARANTINED, Fate.UNSCORED,
+    Fate.FILTERED, Fate.RECTIFIED, Fate.CONTAMINATED, Fate.DUPLICATE, Fate.QUARANTINED,
+    Fate.UNSCORED,
 )  # fmt: skip
 """Fates of removed and changed rows, those first whose rows tell most about the run."""
 

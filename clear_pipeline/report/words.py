@@ -18,7 +18,7 @@ class Words(NamedTuple):
 
 FATES: Final[Mapping[Fate, Words]] = {
     Fate.QUARANTINED: Words("quarantined", "The row could not be read as a training example."),
-    Fate.CONTAMINATED: Words("contaminated", "The row also occurs in a test set."),
+    Fate.CONTAMINATED: Words("contaminated", "The row overlaps with a benchmark that is kept for testing."),
     Fate.DUPLICATE: Words("duplicate", "Another row teaches the same; that one stands for it."),
     Fate.UNSCORED: Words("unscored", "The model gave no usable answer, so there is no score."),
     Fate.RECTIFIED: Words("rectified", "A better response replaced the one in the dataset."),
@@ -73,6 +73,9 @@ PARTS: Final[Mapping[str, Words]] = {
         "Second opinion", "How surely another model calls the given response correct."
     ),
     "similarity": Words("Similarity", "Likeness of this duplicate to the row that stands for it."),
+    "contamination": Words(
+        "Contamination", "Largest share of a benchmark text's n-grams that the row has."
+    ),
     "preference": Words("Preference", "Confidence of the judge that the candidate is better."),
     "preference_first": Words(
         "… original shown first", "The same, when the judge read the original first."
@@ -83,7 +86,7 @@ PARTS: Final[Mapping[str, Words]] = {
         "Probability that fell on any of the offered answers; below 0.5 the reflection is noise.",
     ),
 }
-"""Ledger columns in [0, 1]; higher is better, but for `p_bad`."""
+"""Ledger columns in [0, 1]; higher is better, but for `p_bad` and `contamination`."""
 
 SCORE_PARTS: Final = (
     *("reflection", "consistency", "entailment", "exact_match", "likelihood"),
