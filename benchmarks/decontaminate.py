@@ -41,7 +41,7 @@ def shares(stage: Decontaminate, shards: Sequence[Shard]) -> NDArray[np.float64]
     found = []
     for shard in shards:
         share = np.zeros(shard.rows)
-        columns = stage.summarize(shard, [True] * shard.rows).columns
+        columns = stage.search(shard, [True] * shard.rows).columns
         share[columns["rows"]] = columns["contamination"]
         found.append(share)
     return np.concatenate(found)
@@ -90,13 +90,14 @@ def main() -> None:
             found = shares(stage, shards)
             speed = len(found) / (time.perf_counter() - start)
             print(f"{path.name:>28} {speed:5,.0f}/s  {cells(found)}")
-            columns = [stage.summarize(s, [True] * s.rows).columns for s in shards[: given.show]]
+            columns = [stage.search(s, [True] * s.rows).columns for s in shards[: given.show]]
             for each in columns:
                 for by, why in zip(
                     each["contaminated_by"], each["contamination_reason"], strict=True
                 ):
                     print(f"    {by}: {why}")
-        firsts = dict(zip(reversed(stage.benchmarks.rows), reversed(stage.benchmarks.texts)))
+        read = stage.benchmarks
+        firsts = dict(zip(reversed(read.rows), reversed(read.texts), strict=True))
         long = [text for text in firsts.values() if len(text.split()) > width]
         for edits in EDITS:
             print(f"{f'{len(long):,} texts, {edits} words replaced':>36}  ", end="")

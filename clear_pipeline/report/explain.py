@@ -65,17 +65,8 @@ def _remedies(run: Run, row: Mapping[str, Any]) -> Iterator[str]:
     match Fate(row["fate"]):
         case Fate.QUARANTINED:
             yield f"mend line {row['line']} of {row['file']} and run again"
-        case Fate.CONTAMINATED:
-            yield f"it stays if {row['contaminated_by']} is taken out of the benchmark"
-            if row["contamination"] is not None and row["contamination"] < 1:
-                yield (
-                    f"a min_coverage above {row['contamination']:.2f}: "
-                    "--set stages.decontaminate.min_coverage=..."
-                )
-        case Fate.DUPLICATE:
-            yield f"it stays if {row['duplicate_of']} is taken out of the data"
-            if row["duplicate_kind"] == "near":
-                yield f"a threshold above {row['similarity']:.2f}: --set stages.dedup.threshold=..."
+        case Fate.CONTAMINATED | Fate.DUPLICATE:
+            yield from _unlike(row)
         case Fate.UNSCORED:
             yield "the same command again, once the model answers; answered calls are not repeated"
             yield "to export it without a score: --set export.on_unscored=keep"
@@ -95,6 +86,19 @@ def _remedies(run: Run, row: Mapping[str, Any]) -> Iterator[str]:
             yield _threshold(run, row, "above")
         case _:
             return
+
+
+def _unlike(row: Mapping[str, Any]) -> Iterator[str]:
+    """What would part a row from the one that it is too much like."""
+    if row["fate"] == Fate.CONTAMINATED:
+        yield f"it stays if {row['contaminated_by']} is taken out of the benchmark"
+        if row["contamination"] < 1:
+            bound = f"a min_coverage above {row['contamination']:.2f}"
+            yield f"{bound}: --set stages.decontaminate.min_coverage=..."
+        return
+    yield f"it stays if {row['duplicate_of']} is taken out of the data"
+    if row["duplicate_kind"] == "near":
+        yield f"a threshold above {row['similarity']:.2f}: --set stages.dedup.threshold=..."
 
 
 def _threshold(run: Run, row: Mapping[str, Any], way: Literal["above", "below"]) -> str:

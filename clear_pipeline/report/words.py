@@ -18,7 +18,9 @@ class Words(NamedTuple):
 
 FATES: Final[Mapping[Fate, Words]] = {
     Fate.QUARANTINED: Words("quarantined", "The row could not be read as a training example."),
-    Fate.CONTAMINATED: Words("contaminated", "The row overlaps with a benchmark that is kept for testing."),
+    Fate.CONTAMINATED: Words(
+        "contaminated", "The row overlaps with a benchmark that is kept for testing."
+    ),
     Fate.DUPLICATE: Words("duplicate", "Another row teaches the same; that one stands for it."),
     Fate.UNSCORED: Words("unscored", "The model gave no usable answer, so there is no score."),
     Fate.RECTIFIED: Words("rectified", "A better response replaced the one in the dataset."),

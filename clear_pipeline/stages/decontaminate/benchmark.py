@@ -11,7 +11,7 @@ from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import NothingReadableError, UsageError
 from clear_pipeline.formats import FORMATS, RowError
 from clear_pipeline.formats.base import shown
-from clear_pipeline.load import FileError, discover, read_records
+from clear_pipeline.load import DataFile, FileError, discover, read_records
 from clear_pipeline.load.files import shown as path_shown
 from clear_pipeline.schema import JSON
 
@@ -95,7 +95,8 @@ def _files(path: Path, left_out: list[str]) -> Iterator[tuple[Path, int]]:
     if not path.is_dir():
         yield path.resolve(), 1
         return
-    data = [file.path for file in listing.inputs if _may_be_data(file.path)]
+    files = [file.path for file in listing.inputs if isinstance(file, DataFile)]
+    data = [file for file in files if _may_be_data(file)]
     if not data:
         raise _unreadable(str(path), f"holds no file of {', '.join(sorted(DATA_SUFFIXES))}")
     left_out += [

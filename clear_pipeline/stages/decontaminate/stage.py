@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from clear_pipeline.schema import JSON
-from clear_pipeline.stages.base import Context, Settings, Shard
+from clear_pipeline.stages.base import Context, Settings, Shard, Shards
 from clear_pipeline.stages.decontaminate.benchmark import (
     BenchmarkFile,
     Benchmarks,
@@ -165,7 +165,7 @@ class Decontaminate(Settings):
         """No model is called."""
         return ()
 
-    def summarize(self, shard: Shard, alive: Sequence[bool]) -> Found:
+    def search(self, shard: Shard, alive: Sequence[bool]) -> Found:
         """Look for the benchmarks in the alive rows of one shard."""
         positions = np.flatnonzero(np.asarray(alive, bool))
         table = shard.table.take(positions)
@@ -190,8 +190,10 @@ class Decontaminate(Settings):
             hit=[read.rows[hit.text] for hit in hits],
         )
 
-    def combine(self, partials: Sequence[Found], ctx: Context) -> list[JSON]:
+    def survey(self, shards: Shards, ctx: Context) -> list[JSON]:
         """Per shard, the columns of those of its rows that share anything with a benchmark."""
+        _ = self.index  # once, before threads ask for it
+        partials = list(shards.map(self.search))
         for note in self._notes(partials):
             ctx.progress.note(f"decontaminate: {note}")
         return [found.columns if found.columns["rows"] else None for found in partials]
@@ -249,7 +251,7 @@ class Decontaminate(Settings):
         shard: Shard,
         alive: Sequence[bool],  # noqa: ARG002 - dead rows are in no state
         state: JSON,
-        ctx: Context,  # noqa: ARG002 - `combine` has reported
+        ctx: Context,  # noqa: ARG002 - `survey` has reported
     ) -> pa.Table:
         """Put what was found in this shard into columns."""
         columns: dict[str, list[Any]] = {name: [None] * shard.rows for name in COLUMNS.names}
