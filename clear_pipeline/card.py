@@ -190,6 +190,11 @@ def _limits(manifest: Manifest) -> list[str]:
         ),
         "The licence and the terms of the source data hold for what is exported of it.",
     ]
+    if "decontaminate" in manifest.chain:
+        limits.append(
+            "Overlap with benchmarks is told by runs of equal words: a benchmark row in other "
+            "words or another language is not found."
+        )
     if manifest.fates.get(Fate.RECTIFIED):
         limits.insert(
             1,

@@ -22,6 +22,8 @@ from clear_pipeline.load import LoadSettings
 from clear_pipeline.schema import Fate
 from clear_pipeline.stages import cascade, second_opinion
 from clear_pipeline.stages.calibrate import Calibrate
+from clear_pipeline.stages.decontaminate import Decontaminate
+from clear_pipeline.stages.decontaminate.stage import COLUMNS as CONTAMINATION
 from clear_pipeline.stages.dedup import Dedup
 from clear_pipeline.stages.filter import Filter
 from clear_pipeline.stages.presets import PRESETS
@@ -35,7 +37,8 @@ PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SETTINGS: list[type[BaseModel]] = [
     Config, BatchSettings, BudgetSettings, ModelSettings, Prices, LoadSettings, Dedup, Score,
-    Calibrate, Filter, Rectify, ExportSettings, cascade.Cascade, second_opinion.SecondOpinion,
+    Calibrate, Decontaminate, Filter, Rectify, ExportSettings, cascade.Cascade,
+    second_opinion.SecondOpinion,
 ]  # fmt: skip
 
 
@@ -63,7 +66,7 @@ def test_every_setting_is_documented(name: str) -> None:
     assert re.search(rf"\b{name.partition('.')[2]}\b", TEXT)
 
 
-REFINING = (*cascade.COLUMNS.names, *second_opinion.COLUMNS.names)
+REFINING = (*cascade.COLUMNS.names, *second_opinion.COLUMNS.names, *CONTAMINATION.names)
 
 
 @pytest.mark.parametrize(

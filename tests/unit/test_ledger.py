@@ -13,6 +13,7 @@ from clear_pipeline.errors import DamagedRunError
 from clear_pipeline.ledger import LEDGER, assert_fates, fates, ledger_table, write_ledger
 from clear_pipeline.schema import Example, Fate, Message, rows_table
 from clear_pipeline.stages.base import Stage
+from clear_pipeline.stages.decontaminate import Decontaminate
 from clear_pipeline.stages.dedup import Dedup
 from clear_pipeline.stages.filter import Filter
 from clear_pipeline.stages.rectify import Rectify
@@ -91,6 +92,13 @@ FILTERED = {
             {"contaminated_by": "test.jsonl:1", "duplicate_of": "x.jsonl:3"},
             (Fate.CONTAMINATED, "contaminated by test.jsonl:1"),
         ),
+        (
+            {
+                "contaminated_by": "test.jsonl:1",
+                "contamination_reason": '3 of 4 13-grams, first "a"',
+            },
+            (Fate.CONTAMINATED, 'contaminated by test.jsonl:1: 3 of 4 13-grams, first "a"'),
+        ),
     ],
 )
 def test_fate_and_reason(columns: dict[str, Any], expected: tuple[Fate, str]) -> None:
@@ -114,7 +122,11 @@ def test_columns_are_stable_and_parts_follow() -> None:
     assert ledger["candidate"].to_pylist() == [None]
 
 
-@pytest.mark.parametrize("stage", [Dedup(), Score(), Filter(), Rectify()], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "stage",
+    [Decontaminate(against=("b",)), Dedup(), Score(), Filter(), Rectify()],
+    ids=lambda s: s.name,
+)
 def test_columns_have_the_types_of_their_stage(stage: Stage) -> None:
     """No value changes on its way into the ledger."""
     shared = [field for field in stage.adds() if field.name in LEDGER.names]
