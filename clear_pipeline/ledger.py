@@ -91,8 +91,8 @@ def fates(table: pa.Table) -> tuple[list[Fate], list[str]]:
 
 def _fate(row: Mapping[str, Any]) -> tuple[Fate, str]:
     if row.get("contaminated_by") is not None:
-        said = filter(None, (row["contaminated_by"], row.get("contamination_reason")))
-        return Fate.CONTAMINATED, f"contaminated by {': '.join(said)}"
+        parts = (row["contaminated_by"], row.get("contamination_reason"))
+        return Fate.CONTAMINATED, f"contaminated by {': '.join(filter(None, parts))}"
     if row.get("duplicate_of") is not None:
         return Fate.DUPLICATE, _duplicate_reason(row)
     if "score_status" in row and row["score_status"] != "scored":

@@ -53,7 +53,7 @@ def data(tmp_path: Path) -> Path:
 def run(server: StubServer, data: Path, against: Path) -> Result:
     """A run whose stages ask the server."""
     model = ["--base-url", server.url, "--model", "stub", "--stages", "dedup,score,filter"]
-    words = ["--out", data.parent / "run", "--decontaminate", against]
+    words = ["--out", str(data.parent / "run"), "--decontaminate", str(against)]
     result = typed("run", data, *words, *model, "--yes")
     assert result.exit_code == 0, result.output
     return result
@@ -108,7 +108,7 @@ def test_an_edited_benchmark_reruns_its_stage_and_asks_only_about_rows_that_come
 def test_the_estimate_leaves_contaminated_rows_out(server: StubServer, data: Path) -> None:
     """Three of four rows are left to ask about."""
     against = questions(data.parent / "evals", ORCHARD)
-    words = ["--decontaminate", against, "--stages", "score,filter", "--json"]
+    words = ["--decontaminate", str(against), "--stages", "score,filter", "--json"]
     result = typed("estimate", data, "--base-url", server.url, "--model", "stub", *words)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["rows"] == 3

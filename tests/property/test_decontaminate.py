@@ -21,8 +21,8 @@ from clear_pipeline.stages.dedup.shingles import tokenize
 from decontaminate_rows import decontaminate, questions, stage
 from dedup_rows import rows
 
-WIDTH, COMMON = 4, 2
-SETTINGS = {"ngram_words": WIDTH, "min_coverage": 0.5, "common_rows": COMMON, "short_words": 2}
+WIDTH, COMMON, SHORT = 4, 2, 2
+SETTINGS = {"ngram_words": WIDTH, "min_coverage": 0.5, "common_rows": COMMON, "short_words": SHORT}
 VOCABULARY = [f"w{n}" for n in range(60)]
 BASES = [random.Random(seed).sample(VOCABULARY, 20) for seed in range(3)]
 
@@ -58,7 +58,7 @@ def ngrams(text: str) -> Ngrams:
 def own_ngrams(benchmark: Sequence[str]) -> list[Ngrams]:
     """Of each text, those that not too many different texts have."""
     different = set(benchmark)
-    most = min(COMMON, Fraction(len(different), 2)) if len(different) >= 3 else COMMON
+    most = min(COMMON, len(different) / 2) if len(different) >= 3 else COMMON
     return [
         {one for one in ngrams(text) if sum(one in ngrams(other) for other in different) <= most}
         for text in benchmark
@@ -70,7 +70,7 @@ def share(prompt: str, response: str, text: str, own: Ngrams) -> Fraction:
     if own:
         return Fraction(len(own & (ngrams(prompt) | ngrams(response))), len(own))
     long = len(text.split()) >= WIDTH
-    asked = text == prompt and len(text.split()) >= SETTINGS["short_words"]
+    asked = text == prompt and len(text.split()) >= SHORT
     return Fraction(asked or (long and text == response))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clear_pipeline.schema import Example, Message, rows_table
+from clear_pipeline.schema import JSON, Example, Message, rows_table
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
 from clear_pipeline.stages.decontaminate import Decontaminate
 from clear_pipeline.stages.decontaminate.index import Index, Postings
@@ -270,7 +270,7 @@ def test_the_words_of_unspaced_scripts(tmp_path: Path) -> None:
 def test_annotate_needs_no_benchmark(tmp_path: Path) -> None:
     """What was found is in the state; the files may be gone by then."""
     given = stage(questions(tmp_path, TWENTY))
-    state = {
+    state: JSON = {
         "rows": [0],
         "contaminated_by": ["t:1"],
         "contamination": [0.5],
