@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_pipeline.load import LoadedShard, LoadSettings, discover
+from benchmarks.dedup_ours import load
 from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.stages.base import Shard
 from clear_pipeline.stages.decontaminate import Decontaminate
@@ -28,12 +28,6 @@ SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 EDITS = (0, 1, 2, 3, 5)
 """Words that are replaced in a text."""
 SEED = 0
-
-
-def load(path: Path) -> list[Shard]:
-    """All rows of a file or directory."""
-    events = (e for f in discover(path).inputs for e in f.load(LoadSettings()))
-    return [Shard(e.key, e.table) for e in events if isinstance(e, LoadedShard)]
 
 
 def shares(stage: Decontaminate, shards: Sequence[Shard]) -> NDArray[np.float64]:
