@@ -65,7 +65,7 @@ def write_atomically(
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 def write_text_atomically(path: Path, text: str, *, previous: Path | None = None) -> None:
@@ -77,7 +77,8 @@ def write_text_atomically(path: Path, text: str, *, previous: Path | None = None
     write_atomically(path, write, previous=previous)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make names that were added to a directory, or changed in it, durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

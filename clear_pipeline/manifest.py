@@ -1,10 +1,13 @@
 """`manifest.json`: what a run directory holds, with the fingerprint and checksum of each part.
 
-The manifest is written after the files that it names, never before, and always as a whole
-(temporary name, fsync, rename). A file that it does not name does not exist for a resumed run.
+The manifest is written after the files that it names, never before. A file that it does not name
+does not exist for a resumed run. It is written as a whole (temporary name, fsync, rename) when a
+step begins or ends; the parts that a stage finishes meanwhile are lines of a journal beside it,
+which the next whole one takes in: so a part costs the same however many there are.
 
-It carries its own checksum, and the one before it stays as `manifest.json.previous`. That one is
-safe to go back to: what changed since does not match the checksums in it and is computed again.
+It carries its own checksum, and the one before it stays as `manifest.json.previous`, with its
+journal. That one is safe to go back to: what changed since does not match the checksums in it and
+is computed again.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from clear_pipeline import journal
 from clear_pipeline.durable import DAMAGED, write_text_atomically
 from clear_pipeline.errors import DamagedRunError, UsageError
 from clear_pipeline.schema import JSON, canonical_json
@@ -25,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 PREVIOUS = "manifest.json.previous"
+_JOURNAL = ".journal"
+"""Added to the name of a manifest for the parts that were finished after it was written."""
 IN_MEMORY = "memory"
 """`Manifest.source` of data that was no file."""
 
@@ -133,6 +140,8 @@ class Manifest(BaseModel):
     outputs: dict[str, str] = Field(default_factory=dict)
     export: dict[str, Any] = Field(default_factory=dict)
     finished: bool = False
+    _written: str = PrivateAttr(default="")
+    """Checksum of the whole one that the journal follows."""
 
     def stage(self, kind: str) -> StageRecord | None:
         """The record of that stage, if it ever ran."""
@@ -175,9 +184,47 @@ class Manifest(BaseModel):
 
     def save(self, directory: Path) -> None:
         """Write it durably into the run directory; the one that was there becomes the previous."""
-        body = self.model_dump(mode="json")
-        text = json.dumps({"sha256": _digest(body), **body}, indent=1, ensure_ascii=False)
-        write_text_atomically(directory / MANIFEST, text + "\n", previous=directory / PREVIOUS)
+        path, previous = directory / MANIFEST, directory / PREVIOUS
+        body = journal.sealed(self.model_dump(mode="json"))
+        text = json.dumps(body, indent=1, ensure_ascii=False)
+        replaces = path.exists()
+        write_text_atomically(path, text + "\n", previous=previous)
+        if replaces and _journal_of(path).exists():
+            _journal_of(path).replace(_journal_of(previous))
+        self._written = body["sha256"]
+
+    def enter(self, directory: Path, record: StageRecord, key: str) -> None:
+        """Enter a part of a stage durably, at a cost that does not grow with the manifest.
+
+        Args:
+            directory: Of the run; `save` has written the manifest there.
+            record: Of the stage; it has the part already.
+            key: Of the part.
+        """
+        begins = self.stage(record.kind) is not record
+        if begins:
+            self.put_stage(record)
+            change: dict[str, Any] = {"record": record.model_dump(mode="json")}
+        else:
+            change = {"kind": record.kind, "key": key, "part": record.parts[key].model_dump()}
+        entry = {"follows": self._written, **change, "usage": self.usage}
+        journal.append(_journal_of(directory / MANIFEST), entry)
+
+    def take_in(
+        self, own: Iterable[Mapping[str, Any]], since: Iterable[Mapping[str, Any]] = ()
+    ) -> None:
+        """Enter what was done after this manifest was written.
+
+        Args:
+            own: Lines of its journal; those that follow another manifest are left out.
+            since: Lines of the journal of a later one, which is lost.
+        """
+        for entry in (*(line for line in own if line["follows"] == self._written), *since):
+            self.usage = entry["usage"]
+            if "record" in entry:
+                self.put_stage(StageRecord.model_validate(entry["record"]))
+            elif (record := self.stage(entry["kind"])) is not None:
+                record.parts[entry["key"]] = Part.model_validate(entry["part"])
 
     @classmethod
     def read(cls, directory: Path) -> Manifest | None:
@@ -187,6 +234,10 @@ class Manifest(BaseModel):
             DamagedRunError: Neither can be used.
             UsageError: Another version of this package wrote it.
         """
+        # Before the manifests: of a run that goes on, these take in what stood in the journals.
+        later, earlier = (
+            journal.entries(_journal_of(directory / name)) for name in (MANIFEST, PREVIOUS)
+        )
         damage: DamagedRunError | None = None
         for name in (MANIFEST, PREVIOUS):
             try:
@@ -197,6 +248,7 @@ class Manifest(BaseModel):
             if manifest is not None:
                 if damage is not None:
                     logger.warning("%s; %s is used instead", damage, PREVIOUS)
+                manifest.take_in(*((later,) if name == MANIFEST else (earlier, later)))
                 return manifest
         if damage is not None:
             raise damage
@@ -205,21 +257,21 @@ class Manifest(BaseModel):
     @classmethod
     def _read_file(cls, path: Path) -> Manifest | None:
         try:
-            body = json.loads(path.read_bytes())
+            body = journal.opened(path.read_bytes())
         except FileNotFoundError:
             return None
-        except ValueError as error:
-            raise DamagedRunError(f"{path}: is cut off or damaged ({error})") from error
-        if not isinstance(body, dict) or body.pop("sha256", None) != _digest(body):
-            raise DamagedRunError(f"{path}: does not match the checksum in it")
+        except DamagedRunError as error:
+            raise DamagedRunError(f"{path}: {error}") from error
         try:
-            return cls.model_validate(body)
+            manifest = cls.model_validate(body)
         except ValidationError as error:
             raise UsageError(
                 f"{path}: written by another version of clear-pipeline ({_first_line(error)}); "
                 "use that version, or give another --out: with llm-cache.sqlite of this directory "
                 "copied into it, no answer is asked for twice"
             ) from error
+        manifest._written = journal.digest(body)  # noqa: SLF001
+        return manifest
 
 
 def set_damaged_aside(directory: Path) -> list[str]:
@@ -248,9 +300,8 @@ def set_damaged_aside(directory: Path) -> list[str]:
     return told
 
 
-def _digest(body: JSON) -> str:
-    """Of the content, whatever the white space."""
-    return hashlib.sha256(canonical_json(body).encode("utf-8", "surrogatepass")).hexdigest()
+def _journal_of(path: Path) -> Path:
+    return path.with_name(path.name + _JOURNAL)
 
 
 def _first_line(error: Exception) -> str:

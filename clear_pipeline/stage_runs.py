@@ -174,8 +174,7 @@ class _Computed:
         failed = transient_failures(columns)
         part = work.store.write(stage, key, columns, fingerprint=fingerprint, failed=failed)
         self.record.parts[key] = part
-        work.manifest.put_stage(self.record)
-        work.save()
+        work.enter(self.record, key)
         work.log.event("shard", stage=stage, key=key, rows=part.rows, failed=part.failed)
 
     def _stopped(self, error: BudgetExceededError, left: int) -> BudgetExceededError:

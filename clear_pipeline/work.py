@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from clear_pipeline.config import Config
 from clear_pipeline.engine.base import Engine
 from clear_pipeline.llm.batch.batches import Batches
-from clear_pipeline.manifest import Manifest
+from clear_pipeline.manifest import Manifest, StageRecord
 from clear_pipeline.model_pool import ModelPool
 from clear_pipeline.run_log import RunLog
 from clear_pipeline.stages.base import Progress
@@ -42,3 +42,8 @@ class Work:
         """Write the manifest, with what was spent so far."""
         self.manifest.usage = self.pool.usage()
         self.manifest.save(self.store.directory)
+
+    def enter(self, record: StageRecord, key: str) -> None:
+        """Enter a finished part of a stage in the manifest, with what was spent so far."""
+        self.manifest.usage = self.pool.usage()
+        self.manifest.enter(self.store.directory, record, key)
