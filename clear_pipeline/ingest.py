@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +19,7 @@ from typing import Any, TypeAlias
 import pyarrow.compute as pc
 
 from clear_pipeline.claim import Claim
-from clear_pipeline.durable import file_sha256, write_atomically
+from clear_pipeline.durable import TEMPORARY, file_sha256, write_atomically
 from clear_pipeline.errors import UsageError
 from clear_pipeline.formats.base import shown as columns_shown
 from clear_pipeline.load import (
@@ -36,6 +39,8 @@ from clear_pipeline.manifest import (
     SkippedFile,
     fingerprint,
 )
+from clear_pipeline.repeats import Repeats
+from clear_pipeline.row_files import JsonLines
 from clear_pipeline.run_log import RunLog
 from clear_pipeline.stages.base import Progress
 from clear_pipeline.store import LEDGER, QUARANTINE, ROWS_FOLDER, Store
@@ -164,31 +169,39 @@ class _Loader:
             rows=0,
             quarantined=0,
         )
-        bad: list[Quarantined] = []
-        ids = _SourceIds()
-        for event in source.load(self._settings, limit=self._remaining):
-            match event:
-                case FileFacts():
-                    record.container, record.format = event.container, event.format
-                case LoadedShard():
-                    self._keep(event, record)
-                    ids.add(event)
-                case Quarantined():
-                    bad.append(event)
-                    self._progress.advance()
-                case Problem():
-                    record.problems.append(event.reason)
-                case Skipped():
-                    self._manifest.skipped.append(SkippedFile(path=event.path, reason=event.reason))
-                    return None
-        record.problems += ids.warning()
-        record.quarantined = len(bad)
-        if bad:
-            path = quarantine_part(self._store, record.path)
-            write_atomically(path, lambda tmp: _write_lines(tmp, bad))
-            record.quarantine_sha256 = file_sha256(path)
-        self.bad += bad[:_TOLD]
+        ids = Repeats()
+        with closing(_Aside(quarantine_part(self._store, record.path))) as aside:
+            for event in source.load(self._settings, limit=self._remaining):
+                match event:
+                    case FileFacts():
+                        record.container, record.format = event.container, event.format
+                    case LoadedShard():
+                        self._keep(event, record)
+                        ids.add(pc.drop_null(event.table["source_id"]))
+                    case Quarantined():
+                        aside.add(event)
+                        self._progress.advance()
+                    case Problem():
+                        record.problems.append(event.reason)
+                    case Skipped():
+                        skipped = SkippedFile(path=event.path, reason=event.reason)
+                        self._manifest.skipped.append(skipped)
+                        return None
+            record.quarantined, record.quarantine_sha256 = aside.rows, aside.publish()
+        record.problems += self._repeated(ids, record)
+        self.bad += aside.first
         return record
+
+    def _repeated(self, ids: Repeats, record: FileRecord) -> list[str]:
+        """What the user must know of ids of the source that stand in a file twice."""
+        repeated = ids.found()
+        if not repeated.size:
+            return []
+        shard, position = ids.place(repeated[0])
+        key = record.shards[shard]
+        table = self._store.read(ROWS_FOLDER, key, self._manifest.shards[key])
+        first = pc.drop_null(table["source_id"])[position].as_py()
+        return [f"{repeated.size} rows repeat an id of this file, the first is {first!r}"]
 
     def _keep(self, shard: LoadedShard, record: FileRecord) -> None:
         self._manifest.shards[shard.key] = self._store.write(
@@ -199,37 +212,53 @@ class _Loader:
         self._progress.advance(shard.table.num_rows)
 
 
-class _SourceIds:
-    """Counts rows whose source id was seen before in the same file."""
+class _Aside:
+    """The bad rows of one input, on their way into a file; it is not there without any.
 
-    def __init__(self) -> None:
-        self._seen: set[int] = set()
-        self._repeated = 0
-        self._example = ""
+    Args:
+        path: Where they are to lie.
+    """
 
-    def add(self, shard: LoadedShard) -> None:
-        for source_id in pc.drop_null(shard.table["source_id"]).to_pylist():
-            if hash(source_id) in self._seen:
-                self._repeated += 1
-                self._example = self._example or source_id
-            self._seen.add(hash(source_id))
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._unfinished = path.with_name(f".{path.name}.rows.{os.getpid()}{TEMPORARY}")
+        self._lines: JsonLines | None = None
+        self.rows = 0
+        self.first: list[Quarantined] = []
 
-    def warning(self) -> list[str]:
-        if not self._repeated:
-            return []
-        return [f"{self._repeated} rows repeat an id of this file, the first is {self._example!r}"]
+    def add(self, row: Quarantined) -> None:
+        """Append a row."""
+        if self._lines is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lines = JsonLines(self._unfinished)
+        self._lines.write(asdict(row))
+        self.rows += 1
+        if len(self.first) < _TOLD:
+            self.first.append(row)
+
+    def publish(self) -> str:
+        """Put the file in its place; its checksum, "" where there is none."""
+        if self._lines is None:
+            return ""
+        self._lines.close()
+
+        def put(temporary: Path) -> None:
+            self._unfinished.replace(temporary)
+
+        write_atomically(self._path, put)
+        return file_sha256(self._path)
+
+    def close(self) -> None:
+        """Leave nothing unfinished."""
+        if self._lines is not None:
+            self._lines.close()
+            self._unfinished.unlink(missing_ok=True)
 
 
 def quarantine_part(store: Store, name: str) -> Path:
     """Where the bad rows of one input are kept; a name from outside is never a path."""
     key = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return store.directory / ROWS_FOLDER / f"quarantine-{key}.jsonl"
-
-
-def _write_lines(path: Path, bad: list[Quarantined]) -> None:
-    with path.open("w", encoding="utf-8") as lines:
-        for row in bad:
-            lines.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
 
 
 def _write_quarantine(manifest: Manifest, store: Store) -> None:
@@ -239,7 +268,8 @@ def _write_quarantine(manifest: Manifest, store: Store) -> None:
         with path.open("wb") as whole:
             for record in manifest.files:
                 if record.quarantined:
-                    whole.write(quarantine_part(store, record.path).read_bytes())
+                    with quarantine_part(store, record.path).open("rb") as part:
+                        shutil.copyfileobj(part, whole)
 
     path = store.directory / QUARANTINE
     write_atomically(path, write)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clear_pipeline.durable import write_atomically
 from clear_pipeline.errors import DamagedRunError
+from clear_pipeline.repeats import Repeats
 from clear_pipeline.schema import ROWS, Fate
 from clear_pipeline.stages.confidence import final_confidence
 
@@ -55,19 +55,8 @@ see `final_confidence`. Further columns that a stage added, such as the parts of
 follow in the order in which the stages added them."""
 
 _INPUT = ("id", "source_id", "file", "line", "format")
-_DECISIVE = (
-    "contaminated_by",
-    "contamination_reason",
-    "duplicate_of",
-    "duplicate_kind",
-    "similarity",
-    "score_status",
-    "score_error",
-    "rectified",
-    "rectify_reason",
-    "keep",
-    "filter_reason",
-)
+ROWS_PER_GROUP: Final = 10_000
+"""Of the Parquet file, whatever the shards were: many small groups would cost more than rows."""
 _TOLD_OTHERWISE = {*ROWS.names, "contamination_reason", "filter_reason", "new_target"}
 """Not copied: texts that stand in the row shards, and what `reason` and `candidate` repeat."""
 
@@ -83,37 +72,58 @@ def fates(table: pa.Table) -> tuple[list[Fate], list[str]]:
         a shard. A row is rectified, filtered or kept exactly if `stages.base.alive_rows` says
         that it is alive.
     """
-    columns = [name for name in _DECISIVE if name in table.column_names]
-    rows = table.select(columns).to_pylist() if columns else [{}] * table.num_rows
-    decided = [_fate(row) for row in rows]
+    columns = [
+        table[name].to_pylist() if name in table.column_names else repeat(None, table.num_rows)
+        for name in _Decisive._fields
+    ]
+    scored = "score_status" in table.column_names
+    decided = [
+        _fate(row, scored=scored) for row in map(_Decisive._make, zip(*columns, strict=True))
+    ]
     return [fate for fate, _ in decided], [reason for _, reason in decided]
 
 
-def _fate(row: Mapping[str, Any]) -> tuple[Fate, str]:
-    if row.get("contaminated_by") is not None:
-        parts = (row["contaminated_by"], row.get("contamination_reason"))
+class _Decisive(NamedTuple):
+    """The columns of a row that its fate hangs on; None where their stage did not run."""
+
+    contaminated_by: str | None
+    contamination_reason: str | None
+    duplicate_of: str | None
+    duplicate_kind: str | None
+    similarity: float | None
+    score_status: str | None
+    score_error: str | None
+    rectified: bool | None
+    rectify_reason: str | None
+    keep: bool | None
+    filter_reason: str | None
+
+
+def _fate(row: _Decisive, *, scored: bool) -> tuple[Fate, str]:
+    if row.contaminated_by is not None:
+        parts = (row.contaminated_by, row.contamination_reason)
         return Fate.CONTAMINATED, f"contaminated by {': '.join(filter(None, parts))}"
-    if row.get("duplicate_of") is not None:
+    if row.duplicate_of is not None:
         return Fate.DUPLICATE, _duplicate_reason(row)
-    if "score_status" in row and row["score_status"] != "scored":
-        return Fate.UNSCORED, f"unscored: {row.get('score_error') or 'no score was recorded'}"
-    said = [text for text in (row.get("rectify_reason"), row.get("filter_reason")) if text]
-    why = "; ".join(said)
-    if row.get("rectified"):
+    if scored and row.score_status != "scored":
+        return Fate.UNSCORED, f"unscored: {row.score_error or 'no score was recorded'}"
+    why = "; ".join(text for text in (row.rectify_reason, row.filter_reason) if text)
+    if row.rectified:
         return Fate.RECTIFIED, f"rectified: {why}"
-    if row.get("keep") is False:
+    if row.keep is False:
         return Fate.FILTERED, why
-    unfiltered = "scored, not filtered" if "score_status" in row else "not scored"
+    unfiltered = "scored, not filtered" if scored else "not scored"
     return Fate.KEPT, why or f"{unfiltered} in this run"
 
 
-def _duplicate_reason(row: Mapping[str, Any]) -> str:
-    kind = row.get("duplicate_kind") or "exact"
-    similarity = row.get("similarity")
+def _duplicate_reason(row: _Decisive) -> str:
+    kind = row.duplicate_kind or "exact"
     detail = (
-        kind if kind == "exact" or similarity is None else f"{kind}, similarity {similarity:.2f}"
+        kind
+        if kind == "exact" or row.similarity is None
+        else f"{kind}, similarity {row.similarity:.2f}"
     )
-    return f"duplicate of {row['duplicate_of']} ({detail})"
+    return f"duplicate of {row.duplicate_of} ({detail})"
 
 
 def ledger_schema(rows: pa.Schema | None) -> pa.Schema:
@@ -157,17 +167,20 @@ def quarantine_part(entries: Sequence[Mapping[str, Any]], schema: pa.Schema) -> 
 
 
 def ledger_parts(
-    tables: Iterable[pa.Table], quarantine: Sequence[Mapping[str, Any]]
+    tables: Iterable[pa.Table], quarantine: Iterable[Mapping[str, Any]]
 ) -> Iterator[pa.Table]:
     """The ledger in parts: one per shard, in order, then the quarantined rows, in order."""
     schema: pa.Schema | None = None
     for table in tables:
         schema = schema or ledger_schema(table.schema)
         yield ledger_part(table, schema)
-    yield quarantine_part(quarantine, schema or ledger_schema(None))
+    schema, rest = schema or ledger_schema(None), iter(quarantine)
+    while entries := list(islice(rest, ROWS_PER_GROUP)):
+        yield quarantine_part(entries, schema)
+    yield quarantine_part((), schema)  # where there is no row at all: the columns
 
 
-def ledger_table(tables: Iterable[pa.Table], quarantine: Sequence[Mapping[str, Any]]) -> pa.Table:
+def ledger_table(tables: Iterable[pa.Table], quarantine: Iterable[Mapping[str, Any]]) -> pa.Table:
     """The whole ledger in memory; see `write_ledger`."""
     return pa.concat_tables(ledger_parts(tables, quarantine))
 
@@ -175,11 +188,13 @@ def ledger_table(tables: Iterable[pa.Table], quarantine: Sequence[Mapping[str, A
 def write_ledger(
     path: Path,
     tables: Iterable[pa.Table],
-    quarantine: Sequence[Mapping[str, Any]],
+    quarantine: Iterable[Mapping[str, Any]],
     *,
     input_rows: int,
 ) -> dict[Fate, int]:
-    """Write the ledger as Parquet, one shard in memory at a time; equal input, equal bytes.
+    """Write the ledger as Parquet, `ROWS_PER_GROUP` rows in memory at a time.
+
+    Equal rows give equal bytes, however they were cut into shards.
 
     Args:
         path: Where; appears only when it is complete and its fates were checked.
@@ -193,23 +208,42 @@ def write_ledger(
     Raises:
         DamagedRunError: See `assert_fates`.
     """
-    counts: Counter[str] = Counter()
+    counts: dict[Fate, int] = {}
 
     def write(temporary: Path) -> None:
         parts = ledger_parts(tables, quarantine)
         first = next(parts)
         with pq.ParquetWriter(temporary, first.schema, compression="zstd") as writer:
-            for part in chain((first,), parts):
-                writer.write_table(part)
-        ledger = pq.read_table(temporary, columns=["id", "fate"])
-        counts.update(assert_fates(ledger, input_rows))
+            for group in _regrouped(chain((first,), parts)):
+                writer.write_table(group)
+        with pq.ParquetFile(temporary) as written:
+            counts.update(assert_fates(written.iter_batches(columns=["id", "fate"]), input_rows))
 
     write_atomically(path, write)
-    return {fate: counts[fate] for fate in Fate}
+    return counts
 
 
-def assert_fates(ledger: pa.Table, input_rows: int) -> dict[Fate, int]:
+def _regrouped(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of `ROWS_PER_GROUP`, the last one of what is left."""
+    waiting: list[pa.Table] = []
+    rows = 0
+    for part in parts:
+        waiting.append(part)
+        rows += part.num_rows
+        while rows >= ROWS_PER_GROUP:
+            whole = pa.concat_tables(waiting)
+            yield whole.slice(0, ROWS_PER_GROUP).combine_chunks()
+            waiting, rows = [whole.slice(ROWS_PER_GROUP)], rows - ROWS_PER_GROUP
+    if rows:
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def assert_fates(parts: Iterable[pa.Table | pa.RecordBatch], input_rows: int) -> dict[Fate, int]:
     """Every input row has exactly one line with one known fate.
+
+    Args:
+        parts: Of a ledger; `id` and `fate` are looked at, one part in memory at a time.
+        input_rows: Rows that were read.
 
     Returns:
         Rows by fate, every fate in order of precedence; they sum to `input_rows`.
@@ -217,7 +251,11 @@ def assert_fates(ledger: pa.Table, input_rows: int) -> dict[Fate, int]:
     Raises:
         DamagedRunError: A row is missing, stands twice, or has no known fate.
     """
-    counts = Counter(ledger["fate"].to_pylist())
+    counts: Counter[str] = Counter()
+    ids = Repeats()
+    for part in parts:
+        counts.update(part["fate"].to_pylist())
+        ids.add(part["id"])
     if unknown := set(counts) - set(Fate):
         raise DamagedRunError(f"ledger: {unknown} is no fate; known are {', '.join(Fate)}")
     if counts.total() != input_rows:
@@ -225,7 +263,6 @@ def assert_fates(ledger: pa.Table, input_rows: int) -> dict[Fate, int]:
             f"ledger: fates sum to {counts.total()}, but {input_rows} rows were read; "
             "run the same command again, or start anew with another --out"
         )
-    distinct = pc.count_distinct(ledger["id"]).as_py()
-    if distinct != ledger.num_rows:
-        raise DamagedRunError(f"ledger: {ledger.num_rows - distinct} rows stand in it twice")
+    if twice := ids.found().size:
+        raise DamagedRunError(f"ledger: {twice} rows stand in it twice")
     return {fate: counts[fate] for fate in Fate}

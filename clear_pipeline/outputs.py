@@ -29,14 +29,13 @@ def write_outputs(config: Config, manifest: Manifest, store: Store, progress: Pr
     """
     manifest.save(store.directory)
     run = Run(store.directory)
-    quarantine = run.quarantine()
     input_rows = sum(record.rows + record.quarantined for record in manifest.files)
     progress.start("ledger", input_rows)
     try:
         manifest.fates = {
             str(fate): count
             for fate, count in write_ledger(
-                store.directory / LEDGER, _tables(run), quarantine, input_rows=input_rows
+                store.directory / LEDGER, _tables(run), run.quarantined(), input_rows=input_rows
             ).items()
         }
         progress.advance(input_rows)
@@ -47,7 +46,7 @@ def write_outputs(config: Config, manifest: Manifest, store: Store, progress: Pr
     try:
         result = export(
             _counted(_tables(run), progress),
-            quarantine,
+            run.quarantined(),
             store.directory / EXPORT,
             config.export,
             own_columns=len(manifest.files) == 1,
@@ -79,7 +78,7 @@ def export_run(run: Run, out: Path, settings: ExportSettings) -> ExportResult:
             "name another directory"
         )
     one_file = len(run.manifest.files) == 1
-    return export(_tables(run), run.quarantine(), out, settings, own_columns=one_file)
+    return export(_tables(run), run.quarantined(), out, settings, own_columns=one_file)
 
 
 def _tables(run: Run) -> Iterator[Any]:

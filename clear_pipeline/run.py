@@ -224,12 +224,21 @@ class Run:
 
     def quarantine(self) -> list[dict[str, Any]]:
         """Rows that could not be used: id, file, line, reason, text (cut)."""
+        return list(self.quarantined())
+
+    def quarantined(self) -> Iterator[dict[str, Any]]:
+        """The same, one in memory at a time.
+
+        Raises:
+            DamagedRunError: The file changed since it was written.
+        """
         path = self.path / QUARANTINE
         if not path.is_file():
-            return []
+            return
         self._verify(QUARANTINE)
         with _explained(path), path.open(encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines]
+            for line in lines:
+                yield json.loads(line)
 
     def _verify(self, name: str) -> None:
         """Compare a file with the checksum that the manifest has of it, once."""

@@ -50,7 +50,7 @@ def test_fates_sum_to_the_input(table: pa.Table, quarantined: int) -> None:
         {"id": f"q:{i}", "file": "q", "line": i, "reason": "bad"} for i in range(quarantined)
     ]
     ledger = ledger_table([table], entries)
-    counts = assert_fates(ledger, table.num_rows + quarantined)
+    counts = assert_fates([ledger], table.num_rows + quarantined)
     assert sum(counts.values()) == table.num_rows + quarantined
     assert counts[Fate.QUARANTINED] == quarantined
 

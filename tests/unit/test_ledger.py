@@ -10,7 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from clear_pipeline.errors import DamagedRunError
-from clear_pipeline.ledger import LEDGER, assert_fates, fates, ledger_table, write_ledger
+from clear_pipeline.ledger import (
+    LEDGER,
+    ROWS_PER_GROUP,
+    assert_fates,
+    fates,
+    ledger_table,
+    write_ledger,
+)
 from clear_pipeline.schema import Example, Fate, Message, rows_table
 from clear_pipeline.stages.base import Stage
 from clear_pipeline.stages.decontaminate import Decontaminate
@@ -162,6 +169,18 @@ def test_written_ledger_is_the_table_and_equal_byte_for_byte(tmp_path: Path) -> 
     assert list(counts) == list(Fate)
 
 
+def test_the_cut_of_the_shards_leaves_no_trace(tmp_path: Path) -> None:
+    """The same rows in other shards are the same file, beyond one group of rows too."""
+    table = rows(ROWS_PER_GROUP + 5, file="y.jsonl")
+    halves = [table.slice(0, 7_000), table.slice(7_000)]
+    for name, tables in (("whole", [table]), ("halves", halves)):
+        write_ledger(tmp_path / name, tables, QUARANTINE, input_rows=ROWS_PER_GROUP + 6)
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "halves").read_bytes()
+    metadata = pq.read_metadata(tmp_path / "whole")
+    groups = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
+    assert groups == [ROWS_PER_GROUP, 6]
+
+
 def test_a_missing_row_is_an_error_and_leaves_no_ledger(tmp_path: Path) -> None:
     """Fates that do not sum to the input are never written."""
     with pytest.raises(DamagedRunError, match="sum to 2, but 3 rows"):
@@ -172,10 +191,10 @@ def test_a_missing_row_is_an_error_and_leaves_no_ledger(tmp_path: Path) -> None:
 def test_a_row_that_stands_twice_is_an_error() -> None:
     """Equal ids cannot both be accounted for."""
     with pytest.raises(DamagedRunError, match="1 rows stand in it twice"):
-        assert_fates(ledger_table([rows(1), rows(1)], []), 2)
+        assert_fates([ledger_table([rows(1), rows(1)], [])], 2)
 
 
 def test_an_unknown_fate_is_an_error() -> None:
     """Only the fates of the schema are counted."""
     with pytest.raises(DamagedRunError, match="lost"):
-        assert_fates(pa.table({"id": ["a"], "fate": ["lost"]}), 1)
+        assert_fates([pa.table({"id": ["a"], "fate": ["lost"]})], 1)
