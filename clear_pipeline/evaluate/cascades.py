@@ -13,6 +13,7 @@ from clear_pipeline.stages.band import band_around, into_band
 from clear_pipeline.stages.cascade import Cascade
 from clear_pipeline.stages.confidence import Key, rank_keys
 from clear_pipeline.stages.filter import Keep, kept_rows
+from clear_pipeline.stages.ranking import Ranking
 
 USUAL_BAND = float(Cascade.model_fields["band"].default)
 
@@ -78,8 +79,9 @@ def cascade_effect(run: Run, bad: Mapping[str, bool], *, resamples: int) -> Casc
 def _cut_to(cheap: Mapping[str, Key], full: Mapping[str, float], keep: Keep) -> dict[str, float]:
     """What a cascade of the usual band makes of the same answers, by row."""
     ranked = sorted(cheap.values(), reverse=True)
+    ranking = Ranking.of_keys(ranked)
     scores = {row: key[0] for row, key in cheap.items()}
-    band = band_around(ranked, kept=kept_rows(keep, ranked), share=USUAL_BAND)
+    band = band_around(ranking, kept=kept_rows(keep, ranking.ranked), share=USUAL_BAND)
     if band is not None:
         for rank in band.ranks:
             row = ranked[rank][2]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pyarrow.compute as pc
@@ -187,7 +188,7 @@ def _cascaded(run: Run) -> bool:
 def _cut(run: Run, rows: list[dict[str, Any]], rule: Keep) -> tuple[set[str], float]:
     """Ids that stay, and the threshold. Texts are hashed into the order only where they decide."""
     keys: list[Key] = sorted(((row["confidence"], "", row["id"]) for row in rows), reverse=True)
-    count = rule.rows(keys)
+    count = rule.rows(np.array([key[0] for key in keys]))
     if count == 0:
         raise NoSurvivorsError(f"{rule}: no row stays; the highest confidence is {keys[0][0]:.3f}")
     if count < len(keys) and keys[count - 1][0] == keys[count][0]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from clear_pipeline.stages.confidence import Key
+from clear_pipeline.stages.ranking import Ranking
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,38 +38,37 @@ def around(kept: int, *, total: int, size: int) -> range:
     return range(start, start + size)
 
 
-def band_around(keys: Sequence[Key], *, kept: int, share: float) -> Band | None:
+def band_around(ranking: Ranking, *, kept: int, share: float) -> Band | None:
     """The band around the border of the `kept` most confident rows.
 
     Rows of equal confidence that the band's edge would part are left out of it: no score lies
     between them.
 
     Args:
-        keys: Of all rows, largest first; at least one.
-        kept: Rows above the threshold, 0 to `len(keys)`.
+        ranking: Of all rows; at least one.
+        kept: Rows above the threshold, 0 to `len(ranking)`.
         share: Rows of the band / all rows, in (0, 1]; rounded up to whole rows.
 
     Returns:
         None where the rows at the border share their confidence with more rows than the band holds.
     """
-    total = len(keys)
+    total, confidences = len(ranking), ranking.ranked
     size = min(math.ceil(Fraction(str(share)) * total), total)
     ranks = around(kept, total=total, size=size)
     start, stop = ranks.start, ranks.stop
-    while 0 < start < stop and keys[start][0] == keys[start - 1][0]:
+    while 0 < start < stop and confidences[start] == confidences[start - 1]:
         start += 1
-    while start < stop < total and keys[stop - 1][0] == keys[stop][0]:
+    while start < stop < total and confidences[stop - 1] == confidences[stop]:
         stop -= 1
     if start == stop or not start <= kept <= stop:
         return None
-    first, last = keys[start], keys[stop - 1]
-    return Band(
-        ranks=range(start, stop),
-        first=first,
-        last=last,
-        low=_between(keys[stop][0], last[0], otherwise=last[0]) if stop < total else 0.0,
-        high=_between(first[0], keys[start - 1][0], otherwise=first[0]) if start > 0 else 1.0,
-    )
+    first, last = ranking.key(start), ranking.key(stop - 1)
+    low, high = 0.0, 1.0
+    if stop < total:
+        low = _between(float(confidences[stop]), last[0], otherwise=last[0])
+    if start > 0:
+        high = _between(first[0], float(confidences[start - 1]), otherwise=first[0])
+    return Band(ranks=range(start, stop), first=first, last=last, low=low, high=high)
 
 
 def _between(below: float, above: float, *, otherwise: float) -> float:

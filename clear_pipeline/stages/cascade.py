@@ -25,6 +25,7 @@ from clear_pipeline.stages.band import Band, band_around, into_band
 from clear_pipeline.stages.base import Context, Shard, Shards, map_rows
 from clear_pipeline.stages.confidence import Key, rank_keys
 from clear_pipeline.stages.filter import AboveMedian, Confidence, Keep, Precision, kept_rows
+from clear_pipeline.stages.ranking import Ranking, ranking_of
 from clear_pipeline.stages.sampling import Fraction, Sampling
 from clear_pipeline.stages.usage import TOKENS, USAGE
 
@@ -139,26 +140,21 @@ class Cascade(Sampling):
         """Draws, then verdicts on them."""
         return self.sampling_rounds
 
-    def _alive_keys(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
-        """The keys of the rows that could still be exported."""
-        return [key for key, lives in zip(_keys(shard), alive, strict=True) if lives]
-
     def survey(self, shards: Shards, ctx: Context) -> list[JSON]:
         """The edges of the band, the same for each shard; empty where nothing is to be asked.
 
         Raises:
             NoSurvivorsError: The filter would keep no row.
         """
-        found = shards.map(self._alive_keys)
-        keys: list[Key] = sorted((key for keys in found for key in keys), reverse=True)
-        kept = kept_rows(self.keep, keys)
-        band = band_around(keys, kept=kept, share=self.band)
+        ranking = ranking_of(shards, cheap_confidence)
+        kept = kept_rows(self.keep, ranking.ranked)
+        band = band_around(ranking, kept=kept, share=self.band)
         if band is None or not self._undecided(band, kept):
-            ctx.progress.note(f"cascade asks no row: {_why_none(keys, kept)}")
+            ctx.progress.note(f"cascade asks no row: {_why_none(ranking, kept)}")
             return [{}] * len(shards)
         most = "at most " if self.draws_for_some else ""
         ctx.progress.note(
-            f"cascade asks {most}{len(band.ranks)} of {len(keys)} rows, those with a confidence "
+            f"cascade asks {most}{len(band.ranks)} of {len(ranking)} rows, those with a confidence "
             f"from {band.last[0]:.3f} to {band.first[0]:.3f}, around the threshold ({self.keep})"
         )
         edges = asdict(band)
@@ -248,8 +244,13 @@ def _via(ctx: Context) -> Literal["logprobs", "text"]:
     return "text" if scored and scored.settings.get("reflection_via") == "text" else "logprobs"
 
 
+def cheap_confidence(table: pa.Table) -> pa.ChunkedArray:
+    """What the band goes by: the score's own, however it was refined since."""
+    return table["confidence"]
+
+
 def _keys(shard: Shard) -> list[Key]:
-    return rank_keys(shard.table, shard.table["confidence"])
+    return rank_keys(shard.table, cheap_confidence(shard.table))
 
 
 def _paid(shard: Shard) -> list[Tokens]:
@@ -259,13 +260,13 @@ def _paid(shard: Shard) -> list[Tokens]:
     return [used or {} for used in shard.table["consistency_usage"].to_pylist()]
 
 
-def _why_none(keys: Sequence[Key], kept: int) -> str:
-    if kept == len(keys):
+def _why_none(ranking: Ranking, kept: int) -> str:
+    if kept == len(ranking):
         return "the filter keeps them all"
-    confidence = keys[max(kept - 1, 0)][0]
-    tied = sum(key[0] == confidence for key in keys)
+    confidence = float(ranking.ranked[max(kept - 1, 0)])
+    tied = ranking.with_just(confidence)
     return (
-        f"{tied} of {len(keys)} rows have a confidence of {confidence:.3f}, the threshold's, too "
-        "many for the band; a score read from log-probabilities has finer steps, and a larger "
+        f"{tied} of {len(ranking)} rows have a confidence of {confidence:.3f}, the threshold's, "
+        "too many for the band; a score read from log-probabilities has finer steps, and a larger "
         "band holds more: --set stages.cascade.band=1"
     )

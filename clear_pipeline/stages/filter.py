@@ -7,15 +7,16 @@ exactly so many of the first are kept.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Annotated, ClassVar, Final, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag
 
 from clear_pipeline.errors import NoSurvivorsError, UsageError
@@ -23,6 +24,13 @@ from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Context, Settings, Shard, Shards
 from clear_pipeline.stages.confidence import Key, final_confidence
 from clear_pipeline.stages.length import length_note
+from clear_pipeline.stages.ranking import (
+    By,
+    Confidences,
+    Ranking,
+    alive_confidences,
+    alive_values,
+)
 
 
 class AboveMedian(Settings):
@@ -30,9 +38,9 @@ class AboveMedian(Settings):
 
     above: Literal["median"] = "median"
 
-    def rows(self, keys: Sequence[Key]) -> int:
+    def rows(self, confidences: Confidences) -> int:
         """How many of the alive rows stay."""
-        return math.ceil(len(keys) / 2)
+        return math.ceil(len(confidences) / 2)
 
     def __str__(self) -> str:
         return "median"
@@ -43,9 +51,9 @@ class Quantile(Settings):
 
     quantile: float = Field(ge=0, lt=1)
 
-    def rows(self, keys: Sequence[Key]) -> int:
+    def rows(self, confidences: Confidences) -> int:
         """How many of the alive rows stay; exact, as (1 - 0.7) * 10 is 3.0000000000000004."""
-        return math.ceil((1 - Fraction(str(self.quantile))) * len(keys))
+        return math.ceil((1 - Fraction(str(self.quantile))) * len(confidences))
 
     def __str__(self) -> str:
         return f"quantile {self.quantile:g}"
@@ -56,9 +64,9 @@ class Confidence(Settings):
 
     confidence: float = Field(ge=0, le=1)
 
-    def rows(self, keys: Sequence[Key]) -> int:
+    def rows(self, confidences: Confidences) -> int:
         """How many of the alive rows stay."""
-        return sum(confidence > self.confidence for confidence, _, _ in keys)
+        return int(np.count_nonzero(confidences > self.confidence))
 
     def __str__(self) -> str:
         return "set threshold"
@@ -69,9 +77,9 @@ class Count(Settings):
 
     count: int = Field(ge=1)
 
-    def rows(self, keys: Sequence[Key]) -> int:
+    def rows(self, confidences: Confidences) -> int:
         """How many of the alive rows stay."""
-        return min(self.count, len(keys))
+        return min(self.count, len(confidences))
 
     def __str__(self) -> str:
         return f"best {self.count}"
@@ -86,11 +94,11 @@ class Precision(Settings):
 
     precision: float = Field(gt=0, lt=1)
 
-    def rows(self, keys: Sequence[Key]) -> int:
+    def rows(self, confidences: Confidences) -> int:
         """How many of the alive rows stay."""
-        running = itertools.accumulate(key[0] for key in sorted(keys, reverse=True))
-        enough = (n for n, total in enumerate(running, 1) if total >= self.precision * n)
-        return max(enough, default=0)
+        totals = np.cumsum(np.sort(confidences)[::-1])
+        enough = np.flatnonzero(totals >= self.precision * np.arange(1, len(totals) + 1))
+        return int(enough[-1]) + 1 if enough.size else 0
 
     def __str__(self) -> str:
         return f"precision {self.precision:g}"
@@ -162,36 +170,32 @@ class Filter(Settings):
         """None."""
         return ()
 
-    def _alive_keys(self, shard: Shard, alive: Sequence[bool]) -> list[tuple[Key, int]]:
-        """Of the rows that could still be exported, the key and the length of the response."""
-        lengths = pc.utf8_length(shard.table["response"]).to_pylist()
-        rows = zip(self._keys(shard), lengths, alive, strict=True)
-        return [(key, length) for key, length, lives in rows if lives]
-
     def survey(self, shards: Shards, ctx: Context) -> list[JSON]:
         """The last key that is kept, the same for each shard.
 
         Raises:
             NoSurvivorsError: No row would be kept; shows how the confidences are distributed.
         """
-        found = itertools.chain.from_iterable(shards.map(self._alive_keys))
-        ranked: list[tuple[Key, int]] = sorted(found, reverse=True)
-        keys = [key for key, _ in ranked]
-        rows = kept_rows(self.keep, keys)
-        threshold, *last = keys[rows - 1]
+        by = partial(ranked_by, self.keep)
+        found = list(shards.map(partial(_confidences_and_lengths, by=by)))
+        confidences, lengths = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        ranking = Ranking.of_shards(shards, confidences, by)
+        rows = kept_rows(self.keep, ranking.ranked)
+        threshold, last = float(ranking.ranked[rows - 1]), list[str]()
         if isinstance(self.keep, Confidence):
             # Only what the settings say: rows of other files cannot move it.
-            threshold, last = self.keep.confidence, []
+            threshold = self.keep.confidence
+        else:
+            _, *last = ranking.key(rows - 1)
         ctx.progress.note(
-            f"filter keeps {rows} of {len(keys)} rows, threshold {threshold:.3f} ({self.keep})"
+            f"filter keeps {rows} of {len(ranking)} rows, threshold {threshold:.3f} ({self.keep})"
         )
-        if last and (tied := sum(key[0] == threshold for key in keys[rows:])):
+        if last and (tied := ranking.above(threshold) + ranking.with_just(threshold) - rows):
             ctx.progress.note(
                 f"filter: {tied} rows that are not kept have a confidence of {threshold:.3f} too, "
                 "like the last one kept; the content hash decided between them"
             )
-        lengths = [length for _, length in ranked]
-        if told := length_note([key[0] for key in keys], lengths, kept=rows):
+        if told := length_note(confidences, lengths, kept=ranking.first(rows)):
             ctx.progress.note(told)
         state: JSON = {"threshold": threshold, "last": last}
         return [state] * len(shards)
@@ -239,6 +243,14 @@ class Filter(Settings):
         return keep, f"{what} {confidence:.3f} {sign} {threshold:.3f} ({note})"
 
 
+def _confidences_and_lengths(
+    shard: Shard, alive: Sequence[bool], *, by: By
+) -> tuple[Confidences, NDArray[np.int32]]:
+    """Of the rows that could still be exported."""
+    lengths = alive_values(pc.utf8_length(shard.table["response"]), alive)
+    return alive_confidences(shard, alive, by=by), lengths.astype(np.int32)
+
+
 def ranked_by(keep: Settings, table: pa.Table) -> pa.ChunkedArray:
     """The column that a rule ranks rows by: the final confidence, or the bounds of P(good).
 
@@ -257,20 +269,24 @@ def ledger_column(keep: Settings) -> str:
     return LOWER_BOUND if isinstance(keep, Precision) else "confidence"
 
 
-def kept_rows(keep: Keep, keys: Sequence[Key]) -> int:
+def kept_rows(keep: Keep, confidences: Confidences) -> int:
     """How many of the alive rows stay, at least one.
+
+    Args:
+        keep: The rule.
+        confidences: Of the alive rows.
 
     Raises:
         NoSurvivorsError: No row would be kept; shows how the confidences are distributed.
     """
-    rows = keep.rows(keys)
+    rows = keep.rows(confidences)
     if rows == 0:
-        raise NoSurvivorsError(_no_survivors(keep, [key[0] for key in keys]))
+        raise NoSurvivorsError(_no_survivors(keep, confidences))
     return rows
 
 
-def _no_survivors(keep: Settings, confidences: Sequence[float]) -> str:
-    if not confidences:
+def _no_survivors(keep: Settings, confidences: Confidences) -> str:
+    if not len(confidences):
         return (
             "filter keeps no row: none has a confidence, for every row is a duplicate or could "
             "not be scored; mend what keeps the model from answering and run the same command again"
@@ -288,12 +304,11 @@ def _no_survivors(keep: Settings, confidences: Sequence[float]) -> str:
     )
 
 
-def histogram(values: Sequence[float], *, width: int = 40) -> str:
+def histogram(values: Confidences, *, width: int = 40) -> str:
     """Ten bars of text over [0, 1], each with its count; the largest is `width` wide."""
-    counts = Counter(min(int(value * 10), 9) for value in values)
-    largest = max(counts.values(), default=1)
+    counts = np.bincount(np.minimum((values * 10).astype(np.int64), 9), minlength=10).tolist()
+    largest = max(*counts, 1)
     return "\n".join(
-        f"{bin_ / 10:.1f}-{(bin_ + 1) / 10:.1f} {'#' * math.ceil(counts[bin_] / largest * width)}"
-        f" {counts[bin_]}"
-        for bin_ in range(10)
+        f"{bin_ / 10:.1f}-{(bin_ + 1) / 10:.1f} {'#' * math.ceil(count / largest * width)} {count}"
+        for bin_, count in enumerate(counts)
     )

@@ -23,6 +23,7 @@ from clear_pipeline.schema import JSON, Example, examples
 from clear_pipeline.scoring.reflection import reflect
 from clear_pipeline.stages.base import Context, Settings, Shard, Shards, map_rows
 from clear_pipeline.stages.confidence import REFINED, Key, final_confidence, rank_keys
+from clear_pipeline.stages.ranking import ranking_of
 from clear_pipeline.stages.usage import USAGE, usage_of
 
 COLUMNS: Final = pa.schema(
@@ -82,25 +83,20 @@ class SecondOpinion(Settings):
         """All questions at once."""
         return 1
 
-    def _alive_keys(self, shard: Shard, alive: Sequence[bool]) -> list[Key]:
-        """The keys of the rows that could still be exported."""
-        return [key for key, lives in zip(_keys(shard), alive, strict=True) if lives]
-
     def survey(self, shards: Shards, ctx: Context) -> list[JSON]:
         """The key of the last row that is asked, empty without rows, and how the scorer was asked.
 
         The same for each shard.
         """
-        found = shards.map(self._alive_keys)
-        keys: list[Key] = sorted((key for keys in found for key in keys), reverse=True)
-        rows = math.ceil(Fraction(str(self.fraction)) * len(keys))
+        ranking = ranking_of(shards, final_confidence)
+        rows = math.ceil(Fraction(str(self.fraction)) * len(ranking))
         turned = _turned(ctx)
         state: dict[str, JSON] = {"how": dict(_asked_how(ctx)), "turned": bool(turned)}
         if rows == 0:
             return [{**state, "last": []}] * len(shards)
-        last = keys[rows - 1]
+        last = ranking.key(rows - 1)
         ctx.progress.note(
-            f"second opinion on {rows} of {len(keys)} rows, those with a confidence of "
+            f"second opinion on {rows} of {len(ranking)} rows, those with a confidence of "
             f"{last[0]:.3f} or more"
         )
         if turned:

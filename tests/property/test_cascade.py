@@ -9,6 +9,7 @@ import random
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from clear_pipeline.stages.cascade import Cascade
 from clear_pipeline.stages.confidence import Key
 from clear_pipeline.stages.filter import Filter
 from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.ranking import Ranking
 
 unit = st.floats(0, 1)
 Row = tuple[str, float, str, float]
@@ -45,7 +47,7 @@ def key(row: Row) -> Key:
 def edges(rows: list[Row], keep: dict[str, Any], share: float) -> dict[str, Any] | None:
     """The state of the stage, carried as JSON; None where the filter would keep nothing."""
     stage = Cascade.model_validate({"keep": keep, "band": share})
-    if stage.keep.rows(sorted(map(key, rows), reverse=True)) == 0:
+    if stage.keep.rows(np.array([row[1] for row in rows])) == 0:
         return None
     (state,) = stage.survey(HeldShards([(shard(rows), [True] * len(rows))]), Context())
     found: dict[str, Any] = json.loads(json.dumps(state))
@@ -128,8 +130,8 @@ def test_a_band_holds_no_more_than_its_share(
     rows: list[Row], share: float, shuffler: random.Random
 ) -> None:
     """The bill is bounded by the setting, and the order of the rows moves no edge."""
-    keys = sorted(map(key, rows), reverse=True)
-    band = band_around(keys, kept=math.ceil(len(rows) / 2), share=share)
+    ranking = Ranking.of_keys(map(key, rows))
+    band = band_around(ranking, kept=math.ceil(len(rows) / 2), share=share)
     if band is not None:
         assert 1 <= len(band.ranks) <= math.ceil(Fraction(str(share)) * len(rows))
         assert band.low <= band.last[0] <= band.first[0] <= band.high

@@ -20,8 +20,8 @@ from clear_pipeline.schema import Example, Message, examples, rows_table
 from clear_pipeline.stages.band import around, band_around
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
 from clear_pipeline.stages.cascade import COLUMNS, Cascade
-from clear_pipeline.stages.confidence import Key
 from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.ranking import Ranking
 from clear_pipeline.stages.usage import USAGE
 
 FIVE = [0.1, 0.3, 0.5, 0.7, 0.9]
@@ -68,9 +68,9 @@ def run(
     return found
 
 
-def keys(confidences: Sequence[float]) -> list[Key]:
-    """Sorted, the largest first; the id alone parts equal confidences."""
-    return sorted(((c, "", f"{n:02d}") for n, c in enumerate(confidences)), reverse=True)
+def ranking(confidences: Sequence[float]) -> Ranking:
+    """The id alone parts equal confidences."""
+    return Ranking.of_keys((c, "", f"{n:02d}") for n, c in enumerate(confidences))
 
 
 TEN = [0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95]
@@ -99,7 +99,7 @@ def test_a_band_lies_around_the_threshold_and_shifts_at_an_end(kept: int, ranks:
 
 def test_the_room_of_a_band_ends_half_way_to_its_neighbours() -> None:
     """The rows 0.35 to 0.65 lie between 0.25 and 0.75."""
-    band = band_around(keys(TEN), kept=5, share=0.4)
+    band = band_around(ranking(TEN), kept=5, share=0.4)
     assert band is not None
     assert (band.first[0], band.last[0]) == (0.65, 0.35)
     assert [band.low, band.high] == pytest.approx([0.3, 0.7])
@@ -107,14 +107,14 @@ def test_the_room_of_a_band_ends_half_way_to_its_neighbours() -> None:
 
 def test_a_band_of_all_rows_has_all_the_room() -> None:
     """With no row outside, the sampled confidence stands unchanged."""
-    band = band_around(keys(TEN), kept=5, share=1.0)
+    band = band_around(ranking(TEN), kept=5, share=1.0)
     assert band is not None
     assert (band.low, band.high, len(band.ranks)) == (0.0, 1.0, 10)
 
 
 def test_equal_confidences_that_the_edge_would_part_are_left_out() -> None:
     """0.7 is in the band once and outside once: no number lies between the two."""
-    band = band_around(keys([0.1, 0.3, 0.5, 0.6, 0.7, 0.7]), kept=3, share=0.5)
+    band = band_around(ranking([0.1, 0.3, 0.5, 0.6, 0.7, 0.7]), kept=3, share=0.5)
     assert band is not None
     assert (band.first[0], band.last[0]) == (0.6, 0.5)
     assert [band.low, band.high] == pytest.approx([0.4, 0.65])
