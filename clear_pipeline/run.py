@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import DamagedRunError, UnwritableError, UsageError
+from clear_pipeline.ledger import ROWS_PER_GROUP
 from clear_pipeline.llm.batch.record import read_totals
 from clear_pipeline.llm.budget import spent_words
 from clear_pipeline.llm.meter import Amount, Totals
@@ -93,17 +94,32 @@ class Run:
         Raises:
             UsageError: No run on these rows has finished, or a column or fate does not exist.
         """
-        known, path = self.ledger_columns(), self.path / LEDGER
-        unknown = [c for c in columns or () if c not in known]
-        if unknown:
-            raise UsageError(f"no column {', '.join(unknown)}; there are {', '.join(known)}")
         if fate is not None and fate not in set(Fate):
             raise UsageError(f"no fate {fate!r}; there are {', '.join(Fate)}")
         condition = None if fate is None else pc.field("fate") == fate
+        return self._ledger(columns, condition)
+
+    def _ledger(self, columns: Sequence[str] | None, condition: pc.Expression | None) -> pa.Table:
+        wanted, path = self._known(columns), self.path / LEDGER
         with _explained(path):
-            return pq.read_table(
-                path, columns=None if columns is None else list(columns), filters=condition
-            )
+            return pq.read_table(path, columns=wanted, filters=condition)
+
+    def ledger_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The ledger in parts, one in memory at a time; see `ledger`."""
+        wanted, path = self._known(columns), self.path / LEDGER
+        with _explained(path), pq.ParquetFile(path) as file:
+            yield from file.iter_batches(columns=wanted, batch_size=ROWS_PER_GROUP)
+
+    def _known(self, columns: Sequence[str] | None) -> list[str] | None:
+        """The columns as a list; None for all.
+
+        Raises:
+            UsageError: As `ledger`.
+        """
+        known = self.ledger_columns()
+        if unknown := [c for c in columns or () if c not in known]:
+            raise UsageError(f"no column {', '.join(unknown)}; there are {', '.join(known)}")
+        return None if columns is None else list(columns)
 
     def ledger_columns(self) -> list[str]:
         """Names of the ledger's columns.
@@ -169,11 +185,16 @@ class Run:
         caps = BudgetSettings.model_validate(self.manifest.budget)
         return spent_words(usage.values(), caps) if total.requests or total.cached_samples else ""
 
-    def shards(self) -> Iterator[Shard]:
-        """Row shards with all stage columns, in input order; one in memory at a time."""
+    def shards(self, *, only: Collection[str] | None = None) -> Iterator[Shard]:
+        """Row shards with all stage columns, in input order; one in memory at a time.
+
+        Args:
+            only: The stages whose columns are read, where they ran; None = all.
+        """
         for key in self.manifest.shard_keys():
-            parts = [(ROWS_FOLDER, self.manifest.shards[key]), *self.manifest.chain_parts(key)]
-            yield self._store.joined(key, parts)
+            stages = self.manifest.chain_parts(key)
+            wanted = [part for part in stages if only is None or part[0] in only]
+            yield self._store.joined(key, [(ROWS_FOLDER, self.manifest.shards[key]), *wanted])
 
     def content_hashes(self, column: str = "id") -> dict[str, str]:
         """Hash of what a row teaches (`schema.content_hash`) by `id`, or by `source_id`."""
@@ -191,9 +212,9 @@ class Run:
         """Prompt and responses of the given rows, by id; quarantined and unknown ids are absent."""
         wanted = set(ids)
         found: dict[str, RowText] = {}
-        for shard in self.shards():
-            mask = pc.is_in(shard.table["id"], pa.array(sorted(wanted), pa.string()))
-            table = shard.table.filter(mask)
+        sought = pa.array(sorted(wanted), pa.string())
+        for shard in self.shards(only=("rectify",)):
+            table = shard.table.filter(pc.is_in(shard.table["id"], sought))
             for example, new in zip(examples(table), _new_targets(table), strict=True):
                 found[example.id] = RowText(
                     id=example.id,
@@ -212,11 +233,11 @@ class Run:
         Raises:
             UsageError: No such row.
         """
-        table = self.ledger().filter(pc.field("id") == row_id)
+        table = self._ledger(None, pc.field("id") == row_id)
         if table.num_rows == 0:
             raise UsageError(
                 f"no row {row_id!r} in {self.path}; ids look like "
-                f"{self.ledger(['id'])['id'][0].as_py()!r}: "
+                f"{next(self.ledger_batches(['id']))['id'][0].as_py()!r}: "
                 f"clear-pipeline rows {self.path} lists them"
             )
         row: dict[str, Any] = table.slice(0, 1).to_pylist(maps_as_pydicts="lossy")[0]

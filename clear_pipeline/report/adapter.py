@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
+from numpy.typing import NDArray
 
 from clear_pipeline.llm.batch.batch import usage_name
 from clear_pipeline.llm.budget import count_of, dollars
@@ -44,7 +47,6 @@ def report_data(run: Run) -> ReportData:
     Raises:
         UsageError: The run has no ledger yet.
     """
-    ledger = run.ledger()
     fates = fate_counts(run)
     compared = compared_column(run)
     here = run.path.name  # the report may be handed on: it does not tell where the run lies
@@ -53,20 +55,20 @@ def report_data(run: Run) -> ReportData:
         title=run.manifest.dataset,
         version=run.manifest.package_version,
         fates=fates,
-        rows=_shown_rows(run, ledger),
+        rows=_shown_rows(run),
         removed=sum(rows for fate, rows in fates.items() if fate is not Fate.KEPT),
-        confidences=score_histogram(ledger, compared),
+        confidences=score_histogram(run.ledger(["fate", compared]), compared),
         compared=compared,
-        threshold=threshold_of(ledger),
+        threshold=threshold_of(run.ledger(["threshold"])),
         calibration=None if calibration is None else shown(calibration),
-        parts=tuple(_parts(ledger)),
-        reasons=_reasons(ledger),
-        files=_files(run, ledger),
+        parts=tuple(_parts(run)),
+        reasons=_reasons(run),
+        files=_files(run),
         skipped=tuple((file.path, file.reason) for file in run.manifest.skipped),
         stages=tuple(_stages(run)),
         models=tuple(_models(run)),
         spend=run.spend(),
-        tokens=part_tokens(ledger),
+        tokens=tuple(tokens_of(run)),
         notes=(*notes_of(run), *cascade_lines(run), *filter(None, [opinion_line(run, where=here)])),
         commands=next_commands(run, where=here),
     )
@@ -83,7 +85,7 @@ def score_histogram(ledger: pa.Table, column: str) -> Histogram | None:
         return None
     there = ledger.filter(pc.is_valid(ledger[column]))
     return histogram(
-        {fate: there.filter(pc.equal(there["fate"], fate))[column].to_pylist() for fate in Fate}
+        {fate: there.filter(pc.equal(there["fate"], fate))[column].to_numpy() for fate in Fate}
     )
 
 
@@ -99,29 +101,33 @@ def _chain(run: Run) -> Iterator[Any]:
             yield record
 
 
-def _parts(ledger: pa.Table) -> Iterator[Part]:
-    for name in SCORE_PARTS:
+def _parts(run: Run) -> Iterator[Part]:
+    there = run.ledger_columns()
+    for name in (part for part in SCORE_PARTS if part in there):
+        ledger = run.ledger(["fate", name])
         drawn = score_histogram(ledger, name)
         if drawn is not None:
             yield Part(name=name, histogram=drawn, mean=pc.mean(ledger[name]).as_py())
 
 
-def _reasons(ledger: pa.Table) -> tuple[Reason, ...]:
+def _reasons(run: Run) -> tuple[Reason, ...]:
     """Kinds of reasons of all rows that are not kept, most rows first."""
-    changed = ledger.filter(pc.not_equal(ledger["fate"], Fate.KEPT))
     found: dict[tuple[Fate, str], list[Any]] = {}
-    columns = (changed[name].to_pylist() for name in ("fate", "reason", "id"))
-    for fate, reason, row_id in zip(*columns, strict=True):
-        found.setdefault((Fate(fate), reason_kind(reason)), [0, row_id])[0] += 1
+    names = ("fate", "reason", "id")
+    for batch in run.ledger_batches(names):
+        changed = batch.filter(pc.not_equal(batch["fate"], Fate.KEPT))
+        for fate, reason, row_id in zip(*(changed[n].to_pylist() for n in names), strict=True):
+            found.setdefault((Fate(fate), reason_kind(reason)), [0, row_id])[0] += 1
     ordered = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
     return tuple(Reason(fate, kind, rows, row_id) for (fate, kind), (rows, row_id) in ordered)
 
 
-def _files(run: Run, ledger: pa.Table) -> tuple[InputFile, ...]:
-    counts: dict[str, dict[Fate, int]] = {}
-    grouped = ledger.group_by(["file", "fate"], use_threads=False).aggregate([("fate", "count")])
-    for line in grouped.to_pylist():
-        counts.setdefault(line["file"], {})[Fate(line["fate"])] = line["fate_count"]
+def _files(run: Run) -> tuple[InputFile, ...]:
+    counts: dict[str, Counter[Fate]] = {}
+    for batch in run.ledger_batches(["file", "fate"]):
+        rows = pa.Table.from_batches([batch]).group_by(["file", "fate"], use_threads=False)
+        for line in rows.aggregate([("fate", "count")]).to_pylist():
+            counts.setdefault(line["file"], Counter())[Fate(line["fate"])] += line["fate_count"]
     return tuple(
         InputFile(
             path=file.path,
@@ -151,6 +157,18 @@ def _models(run: Run) -> Iterator[ModelUse]:
             endpoint=record.endpoint,
             usage=usage_lines(sum(found, Totals())) if found else {},
         )
+
+
+def tokens_of(run: Run) -> Iterator[PartTokens]:
+    """Tokens by part of the score, one column in memory at a time.
+
+    Raises:
+        UsageError: The run has no ledger yet.
+    """
+    there = run.ledger_columns()
+    for column in USAGE_COLUMNS:
+        if column in there:
+            yield from part_tokens(run.ledger([column]))
 
 
 def part_tokens(ledger: pa.Table) -> tuple[PartTokens, ...]:
@@ -188,12 +206,12 @@ def usage_lines(totals: Totals) -> dict[str, str]:
     return shown
 
 
-def _shown_rows(run: Run, ledger: pa.Table) -> tuple[ShownRow, ...]:
+def _shown_rows(run: Run) -> tuple[ShownRow, ...]:
     """Removed and rectified rows in input order; of too many, the least confident of each fate."""
-    lines = _chosen(ledger)
+    lines = _chosen(run)
     wanted = [line["id"] for line in lines if line["fate"] != Fate.QUARANTINED]
     texts = run.texts([*wanted, *filter(None, (line["duplicate_of"] for line in lines))])
-    raw = {entry["id"]: entry["text"] for entry in run.quarantine()}
+    raw = raw_texts(run, {line["id"] for line in lines})
     rows = []
     for line in lines:
         text, keeper = texts.get(line["id"]), texts.get(line["duplicate_of"] or "")
@@ -219,15 +237,35 @@ def scores(line: Mapping[str, Any]) -> dict[str, float]:
     return {name: line[name] for name in PARTS if line.get(name) is not None}
 
 
-def _chosen(ledger: pa.Table) -> list[dict[str, Any]]:
-    position = pa.array(range(ledger.num_rows), pa.int64())
-    keys = ledger.select(["fate", "confidence"]).append_column("position", position)
-    keys = keys.filter(pc.not_equal(keys["fate"], Fate.KEPT))
-    by_fate = {fate: keys.filter(pc.equal(keys["fate"], fate)) for fate in Fate}
-    shares = fair_shares({fate: rows.num_rows for fate, rows in by_fate.items()}, MAX_ROWS)
-    taken: list[int] = []
-    for fate, rows in by_fate.items():
-        ordered = rows.sort_by([("confidence", "ascending"), ("position", "ascending")])
-        taken += ordered["position"].slice(0, shares[fate]).to_pylist()
-    lines: list[dict[str, Any]] = ledger.take(pa.array(sorted(taken), pa.int64())).to_pylist()
+def raw_texts(run: Run, ids: Collection[str]) -> dict[str, str]:
+    """What stands in the files for those of the rows that could not be read, by id."""
+    return {entry["id"]: entry["text"] for entry in run.quarantined() if entry["id"] in ids}
+
+
+def _chosen(run: Run) -> list[dict[str, Any]]:
+    ledger = run.ledger(["fate", "confidence"])
+    fates = [pc.equal(ledger["fate"], fate).to_numpy() for fate in Fate]
+    confidences = ledger["confidence"].to_numpy()  # a missing one is NaN, which sorts last
+    removed = {
+        fate: np.flatnonzero(mask)
+        for fate, mask in zip(Fate, fates, strict=True)
+        if fate is not Fate.KEPT
+    }
+    shares = fair_shares({fate: rows.size for fate, rows in removed.items()}, MAX_ROWS)
+    taken = [
+        rows[np.argsort(confidences[rows], kind="stable")[: shares[fate]]]
+        for fate, rows in removed.items()
+    ]
+    return _lines(run, np.sort(np.concatenate(taken)))
+
+
+def _lines(run: Run, numbers: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """The ledger lines of these numbers, which ascend."""
+    lines: list[dict[str, Any]] = []
+    start = 0
+    for batch in run.ledger_batches():
+        here = numbers[np.searchsorted(numbers, start) :]
+        here = here[: np.searchsorted(here, start + batch.num_rows)]
+        lines += batch.take(pa.array(here - start)).to_pylist()
+        start += batch.num_rows
     return lines

@@ -9,6 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clear_pipeline.report.calibration import CalibrationShown
 from clear_pipeline.report.words import EXPORTED, FATES
 from clear_pipeline.schema import Fate
@@ -90,7 +93,9 @@ class Histogram:
         return max((sum(column) for column in zip(*self.counts.values(), strict=True)), default=0)
 
 
-def histogram(values: Mapping[Fate, Sequence[float]], *, bins: int = BINS) -> Histogram | None:
+def histogram(
+    values: Mapping[Fate, Sequence[float] | NDArray[np.float64]], *, bins: int = BINS
+) -> Histogram | None:
     """Count scores in equal bins over the smallest range, in steps of 0.05, that holds them all.
 
     Args:
@@ -100,18 +105,18 @@ def histogram(values: Mapping[Fate, Sequence[float]], *, bins: int = BINS) -> Hi
     Returns:
         None where there is no value.
     """
-    everything = [value for group in values.values() for value in group]
-    if not everything:
+    groups = {fate: np.asarray(values.get(fate, ()), np.float64) for fate in Fate}
+    there = [group for group in groups.values() if group.size]
+    if not there:
         return None
-    low = min(math.floor(min(everything) * 20 + 1e-9), 19) / 20
-    high = max(math.ceil(max(everything) * 20 - 1e-9) / 20, low + 0.05)
+    least, most = (float(end) for end in (min(map(np.min, there)), max(map(np.max, there))))
+    low = min(math.floor(least * 20 + 1e-9), 19) / 20
+    high = max(math.ceil(most * 20 - 1e-9) / 20, low + 0.05)
     counts = {}
-    for fate in Fate:
-        column = [0] * bins
-        for value in values.get(fate, ()):
-            column[min(int((value - low) / (high - low) * bins), bins - 1)] += 1
-        if any(column):
-            counts[fate] = tuple(column)
+    for fate, group in groups.items():
+        if group.size:
+            bars = np.minimum(((group - low) / (high - low) * bins).astype(np.int64), bins - 1)
+            counts[fate] = tuple(np.bincount(bars, minlength=bins).tolist())
     return Histogram(low=low, high=high, counts=counts)
 
 

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from clear_pipeline.report.adapter import raw_texts
 from clear_pipeline.report.diff import Segment, word_diff
 from clear_pipeline.report.row_calls import row_calls
 from clear_pipeline.report.text import cut, number, one_line, visible
@@ -48,13 +49,12 @@ def explanation_json(run: Run, row_id: str) -> dict[str, Any]:
     """The same as plain values: the ledger's line, the texts, the calls, what would change it."""
     row = run.row(row_id)
     text = run.texts([row_id]).get(row_id)
-    quarantined = [entry for entry in run.quarantine() if entry["id"] == row_id]
     return {
         "row": row,
         "prompt": None if text is None else text.prompt,
         "response": None if text is None else text.response,
         "new_response": None if text is None else text.new_response,
-        "raw": quarantined[0]["text"] if quarantined else None,
+        "raw": raw_texts(run, {row_id}).get(row_id),
         "what_would_change_it": list(_remedies(run, row)),
         "calls": [step.to_json() for step in row_calls(run, row)],
     }
@@ -177,8 +177,8 @@ def _texts(run: Run, row: Mapping[str, Any]) -> Iterator[RenderableType]:
     texts = run.texts(wanted)
     text = texts.get(row["id"])
     if text is None:
-        raw = [entry["text"] for entry in run.quarantine() if entry["id"] == row["id"]]
-        yield from (_panel("the row as it stands in the file", entry) for entry in raw)
+        raw = raw_texts(run, {row["id"]})
+        yield from (_panel("the row as it stands in the file", entry) for entry in raw.values())
         return
     yield _panel("prompt", text.prompt)
     yield from _responses(text, row)

@@ -14,6 +14,8 @@ from itertools import chain, starmap
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+import pyarrow.compute as pc
+
 from clear_pipeline.export import PARQUET
 from clear_pipeline.llm.caps import cap_words
 from clear_pipeline.manifest import IN_MEMORY
@@ -121,5 +123,8 @@ def _telling(run: Run) -> list[Fate]:
 
 
 def _first_id(run: Run, fate: Fate | None) -> str | None:
-    ids = run.ledger(["id"], fate=fate)["id"]
-    return str(ids[0].as_py()) if len(ids) else None
+    for batch in run.ledger_batches(["id", "fate"]):
+        ids = batch["id"] if fate is None else batch["id"].filter(pc.equal(batch["fate"], fate))
+        if len(ids):
+            return str(ids[0].as_py())
+    return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import Final
 
+import pyarrow.compute as pc
+
 from clear_pipeline.run import Run
 
 LARGE: Final = 0.5
@@ -23,8 +25,8 @@ def opinion_line(run: Run, *, where: str | None = None) -> str | None:
     """
     if "second_opinion" not in run.manifest.chain:
         return None
-    found = run.ledger(["disagreement"])["disagreement"].drop_null().to_pylist()
-    large = sum(value > LARGE for value in found)
+    found = run.ledger(["disagreement"])["disagreement"].drop_null()
+    large = pc.sum(pc.greater(found, LARGE)).as_py() or 0
     command = f"clear-pipeline rows {shlex.quote(where or str(run.path))} --sort disagreement"
     return (
         f"second opinion: of {len(found):,} rows that the scorer is sure of, {large:,} are "

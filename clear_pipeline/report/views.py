@@ -19,7 +19,8 @@ from clear_pipeline.errors import UsageError
 from clear_pipeline.report.adapter import (
     fate_counts,
     notes_of,
-    part_tokens,
+    raw_texts,
+    tokens_of,
     usage_lines,
 )
 from clear_pipeline.report.cascade import cascade_table, cascade_use, moved_warning
@@ -27,7 +28,7 @@ from clear_pipeline.report.data import TOKEN_HEADS
 from clear_pipeline.report.next_commands import from_here, next_commands
 from clear_pipeline.report.opinion import opinion_line
 from clear_pipeline.report.text import number, one_line, visible
-from clear_pipeline.report.words import FATES, USAGE_COLUMNS
+from clear_pipeline.report.words import FATES
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
 from clear_pipeline.store import holder_of
@@ -161,7 +162,7 @@ def rows_json(
         ledger = _largest_first(ledger, sort)
     found: list[dict[str, Any]] = ledger.slice(0, limit).to_pylist()
     texts = run.texts([row["id"] for row in found])
-    raw = {entry["id"]: entry["text"] for entry in run.quarantine()}
+    raw = raw_texts(run, {row["id"] for row in found})
     for row in found:
         text = texts.get(row["id"])
         row["prompt"] = "" if text is None else text.prompt
@@ -236,9 +237,7 @@ def _usage_tables(run: Run) -> Iterator[RenderableType]:
 
 
 def _token_tables(run: Run) -> Iterator[Table]:
-    there = [column for column in run.ledger_columns() if column in USAGE_COLUMNS]
-    tokens = part_tokens(run.ledger(there)) if there else ()
-    if tokens:
+    if tokens := tuple(tokens_of(run)):
         table = Table(title="tokens of the score", title_justify="left")
         for head in TOKEN_HEADS:
             table.add_column(head, justify="left" if head == TOKEN_HEADS[0] else "right")
