@@ -81,7 +81,7 @@ def figures(scored: Scored, marks: int, seed: int, precision: float) -> dict[str
     bad, good = scored.bad[rest], fitted.calibrated(parts)
     found = reliability(1 - good, bad, np.ones(len(rest)), seed=seed)
     bounds = fitted.lower_bound(parts)
-    kept = Precision(precision=precision).rows([(value, "", "") for value in bounds.tolist()])
+    kept = Precision(precision=precision).rows(bounds)
     best = np.argsort(-bounds, kind="stable")[:kept]
     right = int((~bad[best]).sum())
     low, high = wilson(right / kept, kept) if kept else (np.nan, np.nan)

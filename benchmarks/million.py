@@ -14,8 +14,10 @@ import argparse
 import cProfile
 import io
 import math
+import os
 import pstats
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -129,10 +131,30 @@ def reply(request: ChatRequest, sample: int) -> Choice:
     return Choice(best[0], "stop", (Token(best[0], best[1], top),))
 
 
-def run(data: Path, out: Path, *, shard_rows: int | None = None, profile: bool = False) -> Steps:
-    """The whole chain on a directory; a run that is there goes on."""
+def run(
+    data: Path,
+    out: Path,
+    *,
+    shard_rows: int | None = None,
+    profile: bool = False,
+    kill_after: int | None = None,
+) -> Steps:
+    """The whole chain on a directory; a run that is there goes on.
+
+    Args:
+        data: The directory.
+        out: The run directory.
+        shard_rows: `load.shard_rows`, if not the default.
+        profile: Whether to print where the time of each step went.
+        kill_after: This process ends with SIGKILL in place of the call after so many.
+    """
+    calls = 0
 
     def script(request: ChatRequest, sample: int) -> Choice:
+        nonlocal calls
+        if calls == kill_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        calls += 1
         model.requests.clear()  # kept for tests, one a row
         return reply(request, sample)
 
@@ -187,11 +209,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a run directory to keep; else a scratch one")
     parser.add_argument("--shard-rows", type=int)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--kill-after", type=int, metavar="CALLS", help="end with SIGKILL")
     args = parser.parse_args()
     data = written(args.rows, args.cache)
     out = args.out or Path(tempfile.mkdtemp(prefix="million-", dir=args.cache)) / "run"
     try:
-        steps = run(data, out, shard_rows=args.shard_rows, profile=args.profile)
+        steps = run(
+            data,
+            out,
+            shard_rows=args.shard_rows,
+            profile=args.profile,
+            kill_after=args.kill_after,
+        )
         fates = check(out, args.rows)
     finally:
         if args.out is None:
