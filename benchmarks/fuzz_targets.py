@@ -15,7 +15,7 @@ from clear_pipeline.errors import CallError, NoSurvivorsError
 from clear_pipeline.export import EXPORT_FORMATS, PARQUET, ExportSettings, export
 from clear_pipeline.formats import FORMATS, Record, RowError, parse
 from clear_pipeline.llm.base import ChatRequest, Choice
-from clear_pipeline.llm.wire import parse_completion, parse_embedding, parse_usage, thought_tokens
+from clear_pipeline.llm.wire import parse_completion, parse_embeddings, parse_usage, thought_tokens
 from clear_pipeline.load import FileFacts, LoadedShard, LoadSettings, Quarantined, Skipped, discover
 from clear_pipeline.load.events import Raw, Source
 from clear_pipeline.load.rows import load_rows
@@ -239,7 +239,7 @@ def _parsed(text: str) -> tuple[Choice, ...]:
     try:
         usage = parse_usage(reply, per_choice=False)
         thought_tokens(reply)
-        parse_embedding(reply, usage)
+        parse_embeddings(reply, usage, ["a text"])
     except CallError:
         pass
     try:

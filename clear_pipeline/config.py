@@ -33,6 +33,7 @@ from clear_pipeline.stages.cascade import Cascade
 from clear_pipeline.stages.confidence import REFINED
 from clear_pipeline.stages.decontaminate import Decontaminate
 from clear_pipeline.stages.dedup import Dedup
+from clear_pipeline.stages.embed import Embed
 from clear_pipeline.stages.filter import PRECISION_NEEDS, Filter
 from clear_pipeline.stages.rectify import Rectify
 from clear_pipeline.stages.score import Score
@@ -44,14 +45,14 @@ ROLES: tuple[Role, ...] = get_args(Role)
 EMBEDDER: Role = "embedder"
 """The role that is asked for embeddings."""
 UNSHARED: Mapping[str, str] = {
-    "embedder": "similarity: embeddings needs a model that embeds: "
+    "embedder": "embeddings of an endpoint need a model that embeds: "
     "models.embedder: {model: NAME, base_url: URL}",
     "second": "the second opinion needs another model: --set models.second.model=NAME "
     "(and models.second.base_url=URL)",
 }
 """Roles in which the scorer cannot stand in, with what to do where no model is given."""
 StageSettings = Annotated[
-    Decontaminate | Dedup | Score | Cascade | Calibrate | SecondOpinion | Filter | Rectify,
+    Decontaminate | Embed | Dedup | Score | Cascade | Calibrate | SecondOpinion | Filter | Rectify,
     Field(discriminator="kind"),
 ]
 WHERE_FROM = {"p_good_low": PRECISION_NEEDS}
@@ -63,7 +64,8 @@ class Config(Settings):
 
     models: dict[Role, ModelSettings] = Field(default_factory=dict)
     """By role. `candidate` and `judge` are the scorer where they are not given; `embedder` is
-    needed with `similarity: embeddings` alone, `second` with the stage `second_opinion`."""
+    needed with `similarity: embeddings` and `embed.via: endpoint` alone, `second` with the stage
+    `second_opinion`."""
     mode: Mode = "live"
     """How questions are asked: each at once, or through batches. Outside every fingerprint."""
     batch: BatchSettings = BatchSettings()
@@ -229,7 +231,7 @@ def _explained(error: ValidationError, source: YamlSource) -> str:
 def _known_keys() -> Mapping[str, Sequence[str]]:
     """The keys below each place that has some, places as `--set` takes them; the top is ""."""
     stages: tuple[type[BaseModel], ...] = (
-        Decontaminate, Dedup, Score, Cascade, Calibrate, SecondOpinion, Filter, Rectify,
+        Decontaminate, Embed, Dedup, Score, Cascade, Calibrate, SecondOpinion, Filter, Rectify,
     )  # fmt: skip
     sections: dict[str, type[BaseModel]] = {
         "": Config,

@@ -12,7 +12,7 @@ import yaml
 from clear_pipeline.errors import ConfigError
 
 STAGE_KINDS = (
-    *("decontaminate", "dedup", "score", "cascade", "calibrate", "second_opinion"),
+    *("decontaminate", "embed", "dedup", "score", "cascade", "calibrate", "second_opinion"),
     *("filter", "rectify"),
 )
 """Every stage, in the order of a chain."""

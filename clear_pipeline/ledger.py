@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from clear_pipeline.durable import write_atomically
 from clear_pipeline.errors import DamagedRunError
 from clear_pipeline.repeats import Repeats
-from clear_pipeline.schema import ROWS, Fate
+from clear_pipeline.schema import ROWS, Fate, is_working
 from clear_pipeline.stages.confidence import final_confidence
 
 LEDGER = pa.schema(
@@ -52,7 +52,7 @@ LEDGER = pa.schema(
 )
 """Columns of every ledger, null where their stage did not run. `confidence` is the one that counts,
 see `final_confidence`. Further columns that a stage added, such as the parts of the confidence,
-follow in the order in which the stages added them."""
+follow in the order in which the stages added them, but for those that are `schema.working`."""
 
 _INPUT = ("id", "source_id", "file", "line", "format")
 ROWS_PER_GROUP: Final = 10_000
@@ -129,7 +129,7 @@ def _duplicate_reason(row: _Decisive) -> str:
 def ledger_schema(rows: pa.Schema | None) -> pa.Schema:
     """Columns of the ledger of a run whose shards have the schema `rows`; None = no shards."""
     known = {*LEDGER.names, *_TOLD_OTHERWISE}
-    extra = [] if rows is None else [field for field in rows if field.name not in known]
+    extra = [f for f in rows or () if f.name not in known and not is_working(f)]
     return pa.schema([*LEDGER, *(field.with_nullable(True).remove_metadata() for field in extra)])
 
 

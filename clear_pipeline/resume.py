@@ -29,7 +29,7 @@ _TRANSIENT = rf"(^|: )({'|'.join(TRANSIENT_KINDS)}): "
 def transient_failures(columns: pa.Table) -> int:
     """Rows whose call failed in a way that a later try may mend (see `errors.CallError`)."""
     failed = 0
-    for name in ("score_error", "cascade_error", "second_error", "rectify_reason"):
+    for name in ("embed_error", "score_error", "cascade_error", "second_error", "rectify_reason"):
         if name in columns.column_names:
             hits = pc.match_substring_regex(columns[name], _TRANSIENT)
             failed += pc.sum(pc.fill_null(hits, fill_value=False)).as_py() or 0

@@ -52,6 +52,19 @@ the target; `response` = the target's text, or its tool calls as JSON; `original
 JSON; `unscorable` = why a model cannot be asked about this row (`image`), else null."""
 
 
+_WORKING = {b"clear_pipeline": b"working"}
+
+
+def working(field: pa.Field) -> pa.Field:
+    """A column that stages hand on to later ones and nobody reads: the ledger leaves it out."""
+    return field.with_metadata(_WORKING)
+
+
+def is_working(field: pa.Field) -> bool:
+    """Whether a column was declared `working`; files of a run keep that."""
+    return _WORKING.items() <= (field.metadata or {}).items()
+
+
 class Role(StrEnum):
     """Who speaks. The names are OpenAI's; formats translate theirs at the edge."""
 

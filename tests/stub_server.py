@@ -121,8 +121,10 @@ class StubServer(LoopbackServer):
         self.embedded.append(body)
         if self.faults:
             return await self.faults.popleft()(body)
-        data = [{"index": 0, "embedding": [float(len(body["input"])), 1.0]}]
-        usage = {"prompt_tokens": 3, "total_tokens": 3}
+        given = body["input"]
+        texts = [given] if isinstance(given, str) else given
+        data = [{"index": n, "embedding": [float(len(text)), 1.0]} for n, text in enumerate(texts)]
+        usage = {"prompt_tokens": 3 * len(texts), "total_tokens": 3 * len(texts)}
         return web.json_response({"data": data, "model": "stub-2026", "usage": usage})
 
     async def _models(self, _: web.Request) -> web.StreamResponse:

@@ -6,7 +6,7 @@ Every failure is one of this package's errors, see `openai_errors`: no other mod
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ import httpx2
 import openai
 
 from clear_pipeline.errors import (
+    CallError,
     ClearPipelineError,
     UnreachableError,
     UsageError,
@@ -36,7 +37,7 @@ from clear_pipeline.llm.wire import (
     Body,
     NoAnswerError,
     parse_completion,
-    parse_embedding,
+    parse_embeddings,
     parse_usage,
     thought_tokens,
     usage_bound,
@@ -205,15 +206,16 @@ class OpenAIChat:
             if not self._dialect.learn_from_reply(asked, body, completion, thought=thought):
                 return completion
 
-    async def embed(self, text: str) -> Completion:
-        """The embedding of `text`, as one choice whose text is a JSON list.
+    async def embed(self, texts: Sequence[str]) -> list[Completion | CallError]:
+        """The embeddings of `texts` in one request, see `wire.parse_embeddings`.
 
         Raises:
             CallError: No usable answer.
             RunFailedError: This endpoint answers nothing: refused key, no quota.
             UsageError: The endpoint does not know the model, gives no embeddings, or is no API.
         """
-        body = {"model": self._settings.model, "input": text, "encoding_format": "float"}
+        given = texts[0] if len(texts) == 1 else list(texts)
+        body = {"model": self._settings.model, "input": given, "encoding_format": "float"}
         try:
             reply, usage = await self._post(body, path="/embeddings")
         except openai.NotFoundError as error:
@@ -221,7 +223,7 @@ class OpenAIChat:
         except FAILURES as error:
             raise self._errors.translated(error) from None
         try:
-            return parse_embedding(reply, usage)
+            return parse_embeddings(reply, usage, texts)
         except NoAnswerError as error:
             raise self._errors.no_answer(reply, wanted="embedding") from error
 

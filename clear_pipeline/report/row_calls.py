@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from clear_pipeline.config import Config
+from clear_pipeline.config import EMBEDDER, Config
 from clear_pipeline.errors import ConfigError
 from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.open import model_identity
@@ -20,6 +20,7 @@ from clear_pipeline.stages.usage import TOKENS
 from clear_pipeline.store import CONFIG
 
 _ASKED: Final[Mapping[str, tuple[str, str]]] = {
+    "embed_usage": ("embedding", EMBEDDER),
     **{column: (part, "scorer") for column, part in USAGE_COLUMNS.items()},
     "cascade_cost": ("cascade", "scorer"),
     "second_usage": ("second opinion", "second"),
@@ -34,8 +35,8 @@ class StepCalls:
     """The calls of one step about one row.
 
     Attributes:
-        step: `reflection`, `consistency`, `likelihood`, `cascade`, `second opinion`, `candidate`
-            or `verdicts`.
+        step: `embedding`, `reflection`, `consistency`, `likelihood`, `cascade`, `second opinion`,
+            `candidate` or `verdicts`.
         calls: Questions asked; None in a ledger from before they were counted.
         prompt: Tokens sent, those that the server had cached included.
         cached: Tokens among them that the server had cached.
@@ -87,7 +88,7 @@ def role_prices(run: Run, config: Config | None, role: str) -> Prices | None:
         run: Its manifest tells which model that was.
         config: What `config_of` reads of it. It has no price of a ready model that was given in
             Python, whatever model it names for the role.
-        role: `scorer`, `second`, `candidate` or `judge`.
+        role: `embedder`, `scorer`, `second`, `candidate` or `judge`.
     """
     used = run.manifest.models.get(role)
     if config is None or used is None:
@@ -96,7 +97,8 @@ def role_prices(run: Run, config: Config | None, role: str) -> Prices | None:
         settings = config.model_for(role)
     except ConfigError:  # none is named
         return None
-    return prices(settings) if used.identity == model_identity(settings) else None
+    identity = model_identity(settings, embeds=role == EMBEDDER)
+    return prices(settings) if used.identity == identity else None
 
 
 def _step(step: str, used: Mapping[str, int], known: Prices | None, *, by_batch: bool) -> StepCalls:

@@ -109,6 +109,7 @@ DETAILS: Final[Mapping[str, Words]] = {
     "logp_given_prompt": Words("log p(response | prompt)", "Natural logarithm, sum over tokens."),
     "logp_alone": Words("log p(response)", "The same without the prompt."),
     "response_tokens": Words("Response tokens", "As the model counts them."),
+    "embed_error": Words("Embedding error", "Why there is no vector of this row."),
     "score_error": Words("Scoring error", "What the model or its server said."),
     "cascade_step": Words(
         "Cascade", "sampled: the confidence counts the model's own samples; cheap: it does not."

@@ -43,7 +43,7 @@ async def embedded_agreement(model: ChatModel, example: Example, other: str) -> 
 
 async def _embedded(model: ChatModel, parts: list[Passage]) -> npt.NDArray[np.float64]:
     """One row of length 1 per passage; a zero vector, which has no direction, stays zero."""
-    rows = [await _embedding(model, part.text) for part in parts]
+    rows = [await embedding(model, part.text) for part in parts]
     if len({len(row) for row in rows}) > 1:
         raise CallError("bad_reply", "embeddings of different lengths", transient=False)
     vectors = np.array(rows, dtype=np.float64)
@@ -52,7 +52,12 @@ async def _embedded(model: ChatModel, parts: list[Passage]) -> npt.NDArray[np.fl
     return unit
 
 
-async def _embedding(model: ChatModel, text: str) -> list[float]:
+async def embedding(model: ChatModel, text: str) -> list[float]:
+    """The vector that a model of the role `embedder` gives a text, of any length.
+
+    Raises:
+        CallError: The call failed, or what came is no vector (`bad_reply`).
+    """
     request = ChatRequest((Message(Role.USER, text),), max_output_tokens=1, temperature=OMIT)
     said = (await model.complete(request)).text
     try:

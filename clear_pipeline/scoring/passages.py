@@ -68,6 +68,29 @@ def sentences(text: str) -> list[str]:
     return [text[start:end] for start, end in _spans(text)]
 
 
+def windows(text: str, most: int) -> list[str]:
+    """`text` in pieces of at most `most` characters, each as long as can be.
+
+    Together they hold all of `text` but white space. They end at sentences; one that is longer by
+    itself may be cut after each word, and a longer word where it must be.
+
+    Args:
+        text: Any.
+        most: Characters, at least 1.
+    """
+    words = re.compile(rf"\S{{1,{most}}}")
+    pieces: list[tuple[int, int]] = []
+    for sentence in _spans(text):
+        fits = sentence[1] - sentence[0] <= most
+        spans = [sentence] if fits else [word.span() for word in words.finditer(text, *sentence)]
+        for start, end in spans:
+            if pieces and end - pieces[-1][0] <= most:
+                pieces[-1] = (pieces[-1][0], end)
+            else:
+                pieces.append((start, end))
+    return [text[start:end] for start, end in pieces]
+
+
 def _spans(text: str) -> Iterator[tuple[int, int]]:
     start = 0
     for boundary in _BOUNDARY.finditer(text):

@@ -9,7 +9,7 @@ import pytest
 
 import stub_server as stub
 from clear_pipeline.errors import CallError, UsageError
-from clear_pipeline.llm.base import OMIT, ChatRequest, Usage
+from clear_pipeline.llm.base import OMIT, ChatRequest, Completion, Usage
 from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import model_identity, open_model
 from clear_pipeline.llm.settings import ModelSettings
@@ -45,6 +45,63 @@ def test_a_vector_is_asked_for_once_and_its_tokens_are_counted(tmp_path: Path) -
     assert server.embedded == [body, body]
     assert (first.requests, first.retries, first.usage) == (2, 1, Usage(prompt=3))
     assert (second.requests, second.cached_samples) == (0, 1)
+
+
+async def ask_all(server: StubServer, texts: list[str]) -> list[Completion | BaseException]:
+    model = await open_model(settings(server), cache_path=None, meter=Meter(), embeds=True)
+    try:
+        requests = [ChatRequest((Message("user", text),), 1, OMIT) for text in texts]
+        asked = [model.complete(request) for request in requests]
+        return await asyncio.gather(*asked, return_exceptions=True)
+    finally:
+        await model.close()
+
+
+def test_texts_that_are_asked_at_once_share_a_request() -> None:
+    """Each has its own vector, and its share of the tokens."""
+    with StubServer() as server:
+        found = asyncio.run(ask_all(server, ["a", "bb", "cccc"]))
+    assert [body["input"] for body in server.embedded] == [["a", "bb", "cccc"]]
+    said = [each for each in found if isinstance(each, Completion)]
+    assert [each.text for each in said] == ["[1.0,1.0]", "[2.0,1.0]", "[4.0,1.0]"]
+    assert sum(each.usage.prompt for each in said) == 9
+
+
+def test_a_text_that_is_refused_takes_no_other_with_it() -> None:
+    """A request that is refused is halved, down to the text that is to blame."""
+    too_long = stub.status(400, message="maximum context length is 512 tokens")
+    with StubServer() as server:
+        server.faults += [too_long, too_long]
+        found = asyncio.run(ask_all(server, ["a", "bb", "cccc"]))
+    sent = [body["input"] for body in server.embedded]
+    assert sent == [["a", "bb", "cccc"], ["a", "bb"], "a", "bb", "cccc"]
+    assert all(isinstance(each, Completion) for each in found)
+    with StubServer() as server:
+        server.faults += [too_long] * 3
+        failed, *others = asyncio.run(ask_all(server, ["a", "bb", "cccc"]))
+    assert isinstance(failed, CallError)
+    assert failed.kind == "context"
+    assert all(isinstance(each, Completion) for each in others)
+
+
+def test_an_endpoint_that_takes_fewer_texts_is_sent_fewer() -> None:
+    """After one refusal of four texts, two go in a request."""
+    too_many = stub.status(400, message="batch size 4 > maximum allowed batch size 2")
+    with StubServer() as server:
+        server.faults.append(too_many)
+
+        async def twice() -> None:
+            model = await open_model(settings(server), cache_path=None, meter=Meter(), embeds=True)
+            try:
+                for letters in ("abcd", "efgh"):
+                    asked = [ChatRequest((Message("user", each),), 1, OMIT) for each in letters]
+                    await asyncio.gather(*map(model.complete, asked))
+            finally:
+                await model.close()
+
+        asyncio.run(twice())
+    sizes = [len(body["input"]) for body in server.embedded]
+    assert sizes == [4, 2, 2, 2, 2]
 
 
 def test_a_text_that_is_too_long_is_that_rows_failure() -> None:

@@ -111,7 +111,7 @@ def test_errors_name_their_place(tmp_path: Path, text: str, expected: str) -> No
         ("score=3", r"as in --set score\.KEY=VALUE"),
         ("cascade.k=2", r"to have it: --stages dedup,score,cascade,filter$"),
         ("stages.filtre.keep=1", r"did you mean 'filter'\?"),
-        ("stages.wash.k=1", r"there are decontaminate, dedup, score, .*, rectify$"),
+        ("stages.wash.k=1", r"there are decontaminate, embed, dedup, score, .*, rectify$"),
     ],
 )
 def test_an_unknown_key_is_an_error_with_a_way_out(assignment: str, way_out: str) -> None:
@@ -129,7 +129,9 @@ def test_a_suggested_key_is_taken() -> None:
 
 def test_unknown_stage_on_the_command_line() -> None:
     """`--stages` with an unknown name lists the known ones."""
-    with pytest.raises(ConfigError, match=r"no stage 'wash'; there are load, decontaminate, dedup"):
+    with pytest.raises(
+        ConfigError, match=r"no stage 'wash'; there are load, decontaminate, embed, dedup"
+    ):
         build_config(stages=["load", "wash"])
 
 

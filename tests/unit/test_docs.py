@@ -25,6 +25,8 @@ from clear_pipeline.stages.calibrate import Calibrate
 from clear_pipeline.stages.decontaminate import Decontaminate
 from clear_pipeline.stages.decontaminate.stage import COLUMNS as CONTAMINATION
 from clear_pipeline.stages.dedup import Dedup
+from clear_pipeline.stages.embed import COLUMNS as EMBED_COLUMNS
+from clear_pipeline.stages.embed import Embed
 from clear_pipeline.stages.filter import Filter
 from clear_pipeline.stages.presets import PRESETS
 from clear_pipeline.stages.rectify import Rectify
@@ -36,7 +38,7 @@ TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SETTINGS: list[type[BaseModel]] = [
-    Config, BatchSettings, BudgetSettings, ModelSettings, Prices, LoadSettings, Dedup, Score,
+    Config, BatchSettings, BudgetSettings, ModelSettings, Prices, LoadSettings, Embed, Dedup, Score,
     Calibrate, Decontaminate, Filter, Rectify, ExportSettings, cascade.Cascade,
     second_opinion.SecondOpinion,
 ]  # fmt: skip
@@ -66,7 +68,10 @@ def test_every_setting_is_documented(name: str) -> None:
     assert re.search(rf"\b{name.partition('.')[2]}\b", TEXT)
 
 
-REFINING = (*cascade.COLUMNS.names, *second_opinion.COLUMNS.names, *CONTAMINATION.names)
+REFINING = (
+    *EMBED_COLUMNS.names, *cascade.COLUMNS.names, *second_opinion.COLUMNS.names,
+    *CONTAMINATION.names,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

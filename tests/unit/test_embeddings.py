@@ -8,13 +8,13 @@ import pytest
 
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import CallError, ConfigError, UsageError
-from clear_pipeline.llm.base import Usage
+from clear_pipeline.llm.base import Completion, Usage
 from clear_pipeline.llm.catalog import DEFAULT_MODEL
 from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.llm.settings import ModelSettings
-from clear_pipeline.llm.wire import parse_embedding
+from clear_pipeline.llm.wire import parse_embeddings
 from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.scoring.embedding import embedded_agreement
 from clear_pipeline.stages.base import Context, Shard
@@ -76,16 +76,30 @@ def test_what_is_no_vector_of_the_same_length_is_an_error(said: str) -> None:
         asyncio.run(embedded_agreement(model, row("cat"), "dog"))
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [{}, {"data": []}, {"data": [{}]}, {"data": [{"embedding": []}]},
-     {"data": [{"embedding": [float("nan")]}]}, {"data": [{"embedding": ["x"]}]}],
-)  # fmt: skip
-def test_a_reply_without_a_vector_is_asked_for_again(reply: dict[str, object]) -> None:
+@pytest.mark.parametrize("data", [None, [], [{}], [{"embedding": []}], [{"embedding": [1.0]}] * 3])
+def test_a_reply_without_a_vector_for_each_text_is_asked_for_again(data: object) -> None:
     """`garbled`, transient."""
     with pytest.raises(CallError) as failure:
-        parse_embedding(reply, Usage())
+        parse_embeddings({"data": data}, Usage(), ["a", "b"])
     assert (failure.value.kind, failure.value.transient) == ("garbled", True)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), "x", None])
+def test_a_vector_that_is_no_numbers_fails_its_own_text(broken: object) -> None:
+    """The others of its request have their answers, in the order of the texts."""
+    data = [{"index": 1, "embedding": [broken]}, {"index": 0, "embedding": [1.0]}]
+    fine, failed = parse_embeddings({"data": data}, Usage(), ["a", "b"])
+    assert isinstance(fine, Completion)
+    assert fine.text == "[1.0]"
+    assert isinstance(failed, CallError)
+    assert (failed.kind, failed.transient) == ("garbled", True)
+
+
+def test_texts_share_the_tokens_of_a_request_by_their_lengths() -> None:
+    """10 tokens on 1, 2 and 4 characters end at 10/7, 30/7 and 70/7: 1, 3 and 6 of them."""
+    data = [{"index": n, "embedding": [1.0]} for n in range(3)]
+    found = parse_embeddings({"data": data}, Usage(prompt=10), ["a", "bb", "cccc"])
+    assert [said.usage.prompt for said in found if isinstance(said, Completion)] == [1, 3, 6]
 
 
 def test_the_stage_asks_the_embedder_and_only_where_draws_are_compared() -> None:
