@@ -1,0 +1,277 @@
+"""Pairs of rows with nearly the same vector: every pair that is found is verified exactly.
+
+The search is exact too. A rotation puts most of what tells vectors apart into their first few
+numbers; what the others could add to a cosine is at most the product of their lengths. So the
+product of two shortened vectors, each with the length of its rest as one more number, is a bound:
+pairs below it are left out unseen, and the others are computed from the vectors themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+R = TypeVar("R")
+F16 = NDArray[np.float16]
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+VECTORS: Final = "vectors"
+"""The file in the scratch directory."""
+MARGIN: Final = 1e-4
+"""The bound is computed in 32 bits; it may be off by less than this."""
+
+_SAMPLE: Final = 8192
+"""Rows that a rotation is fitted to."""
+_PROBES: Final = 2048
+"""Rows whose pairs tell how many a bound lets through."""
+_LENGTHS: Final = (16, 32, 48, 64, 96, 128, 192, 256)
+"""Numbers that a shortened vector may have."""
+_VERIFYING: Final = 40
+"""A pair that is verified takes as long as so many times its numbers in the bound."""
+_ROWS: Final = 512
+_COLUMNS: Final = 4096
+"""Rows whose bounds are computed at once."""
+_PAIRS: Final = 4096
+"""Pairs that are verified at once."""
+
+
+class Pairs(NamedTuple):
+    """Verified pairs of rows, in order.
+
+    Attributes:
+        first: The earlier row of each.
+        second: The later one.
+        similarity: Of their vectors, in (0, 1].
+    """
+
+    first: I64
+    second: I64
+    similarity: F64
+
+
+class Spread(Protocol):
+    """As `map` of one iterable; may work on several items at once. See `Shards.spread`."""
+
+    def __call__(self, work: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
+        """The results, in order."""
+        ...
+
+
+def similar_pairs(
+    vectors: Iterable[F16],
+    groups: I64,
+    *,
+    threshold: float,
+    neighbours: int,
+    scratch: Path,
+    parts: int = 1,
+    spread: Spread = map,
+) -> Pairs:
+    """Find rows of nearly the same direction.
+
+    Each row is paired with the first `neighbours` of the earlier rows that are similar to it, so
+    that many rows of one meaning take no quadratic number of pairs; equal vectors, with the first
+    of them alone. Vectors lie in files; memory holds a few thousand of them.
+
+    Args:
+        vectors: The rows in order, in parts of any size; of one length, none of them zero.
+        groups: Per row a number; rows of different numbers are no pair.
+        threshold: Least similarity, in (0, 1].
+        neighbours: At least 1.
+        scratch: A directory, for files that nobody needs afterwards.
+        parts: A vector is so many vectors of equal length, one after the other, and the similarity
+            of two rows is the least cosine of these; an empty (zero) one is similar to an empty
+            one alone.
+        spread: Computes blocks of rows.
+
+    Returns:
+        Pairs by their first row, then by their second.
+
+    Raises:
+        ValueError: The vectors differ in length, or there are not as many as `groups`.
+    """
+    size, content = _spilled(vectors, groups, scratch / VECTORS)
+    _, first_of = np.unique(content, return_index=True)
+    again = np.flatnonzero(first_of[content] != np.arange(len(content)))
+    found = [Pairs(first_of[content[again]], again, np.ones(len(again)))]
+    if len(first_of) > 1:
+        search = _Search(scratch, size, threshold, neighbours, parts)
+        rows = first_of[np.argsort(groups[first_of], kind="stable")]
+        search.prepare(rows, groups[rows])
+        found += spread(search.pairs, search.blocks())
+    first, second, similarity = _together(found)
+    order = np.lexsort((second, first))
+    return Pairs(first[order], second[order], similarity[order])
+
+
+def _spilled(vectors: Iterable[F16], groups: I64, path: Path) -> tuple[int, I64]:
+    """Write the vectors to a file, one after the other.
+
+    Returns:
+        Their length, and per row the number of its vector and group, equal for equal ones; they
+        are numbered as they appear.
+
+    Raises:
+        ValueError: They differ in length, or there are not as many as `groups`.
+    """
+    size = 0
+    digests: list[bytes] = []
+    with path.open("wb") as file:
+        for chunk in vectors:
+            if len(chunk) == 0:
+                continue
+            size = size or chunk.shape[1]
+            if chunk.shape[1] != size:
+                raise ValueError(f"vectors of {chunk.shape[1]} numbers after some of {size}")
+            plain = np.ascontiguousarray(chunk, np.float16)
+            file.write(plain.data)
+            for row, group in zip(plain, groups[len(digests) :], strict=False):
+                digests.append(hashlib.blake2b(row.data, key=group.tobytes()).digest())
+    if len(digests) != len(groups):
+        raise ValueError(f"{len(digests)} vectors of {len(groups)} rows")
+    content = pa.array(digests, pa.binary()).dictionary_encode().indices
+    return size, content.to_numpy().astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Vectors and their bounds, in files.
+
+    Attributes:
+        folder: Of the files.
+        size: Numbers of a vector.
+        threshold: Least similarity.
+        neighbours: Pairs per row, at most.
+        parts: See `similar_pairs`.
+    """
+
+    folder: Path
+    size: int
+    threshold: float
+    neighbours: int
+    parts: int
+
+    def prepare(self, rows: I64, groups: I64) -> None:
+        """Write the bounds of `rows`, which stand group by group, and in order within each."""
+        vectors = self._vectors()
+        shown = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(np.int64)]
+        sample = _unit(vectors[shown])
+        _, axes = np.linalg.eigh(sample.T @ sample)
+        axes = axes[:, ::-1]
+        probes = sample[:: -(-len(sample) // _PROBES)]
+        axes = axes[:, : _shortened(probes @ axes, self.threshold)]
+        np.save(self.folder / "rows.npy", rows)
+        np.save(self.folder / "groups.npy", groups)
+        shape = (len(rows), axes.shape[1] + 1)
+        bounds = np.lib.format.open_memmap(self._bounds, "w+", np.float32, shape)
+        for start in range(0, len(rows), _PAIRS):
+            at = slice(start, start + _PAIRS)
+            bounds[at] = _with_rest(_unit(vectors[rows[at]]) @ axes)
+        bounds.flush()
+
+    def blocks(self) -> list[tuple[int, int, int]]:
+        """Work for `pairs`: rows from, rows to, and where the group of the first of them begins."""
+        groups = np.load(self.folder / "groups.npy")
+        starts = np.arange(0, len(groups), _ROWS)
+        begin = np.searchsorted(groups, groups[starts])
+        return [
+            (start, min(start + _ROWS, len(groups)), first)
+            for start, first in zip(starts.tolist(), begin.tolist(), strict=True)
+        ]
+
+    def pairs(self, block: tuple[int, int, int]) -> Pairs:
+        """Pairs whose later row is in the block."""
+        start, stop, begin = block
+        rows, groups, bounds = (
+            np.load(self.folder / name, mmap_mode="r")
+            for name in ("rows.npy", "groups.npy", "bounds.npy")
+        )
+        vectors, room = self._vectors(), np.full(stop - start, self.neighbours)
+        found = [Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
+        for left in range(begin, stop, _COLUMNS):
+            right = min(left + _COLUMNS, stop)
+            near = bounds[start:stop] @ bounds[left:right].T >= self.threshold - MARGIN
+            later, earlier = np.nonzero(near & (room > 0)[:, None])
+            fits = (earlier + left < later + start) & (
+                groups[earlier + left] == groups[later + start]
+            )
+            later, earlier = later[fits], earlier[fits] + left
+            while len(later):
+                # As many as a row still has room for, the earliest ones first.
+                rank = np.arange(len(later)) - np.searchsorted(later, later)
+                now = rank < room[later]
+                one, other = rows[earlier[now]], rows[later[now] + start]
+                similarity = self._similarity(vectors, one, other)
+                alike = similarity >= self.threshold
+                found.append(Pairs(one[alike], other[alike], similarity[alike]))
+                room -= np.bincount(later[now][alike], minlength=len(room))
+                rest = ~now & (room > 0)[later]
+                later, earlier = later[rest], earlier[rest]
+        return _together(found)
+
+    def _similarity(self, vectors: F16, first: I64, second: I64) -> F64:
+        """Exact, in 64 bits: the least cosine of the parts."""
+        least = [np.empty(0)]
+        for start in range(0, len(first), _PAIRS):
+            at = slice(start, start + _PAIRS)
+            one, other = (
+                vectors[side[at]]
+                .astype(np.float64)
+                .reshape(-1, self.parts, self.size // self.parts)
+                for side in (first, second)
+            )
+            products = np.einsum("ijk,ijk->ij", one, other)
+            lengths = [np.sqrt(np.einsum("ijk,ijk->ij", side, side)) for side in (one, other)]
+            both = lengths[0] * lengths[1]
+            cosines = products / np.where(both > 0, both, 1)
+            cosines[(lengths[0] == 0) & (lengths[1] == 0)] = 1
+            least.append(cosines.min(axis=1))
+        return np.minimum(np.concatenate(least), 1)
+
+    @property
+    def _bounds(self) -> Path:
+        return self.folder / "bounds.npy"
+
+    def _vectors(self) -> F16:
+        vectors: F16 = np.memmap(self.folder / VECTORS, np.float16, "r")
+        return vectors.reshape(-1, self.size)
+
+
+def _shortened(turned: F64, threshold: float) -> int:
+    """How many numbers of the turned vectors make bounds for the least work in all."""
+    size = turned.shape[1]
+    upper = np.triu_indices(len(turned), 1)
+
+    def work(length: int) -> float:
+        bounds = _with_rest(turned[:, :length])
+        through = float(np.mean((bounds @ bounds.T)[upper] >= threshold - MARGIN))
+        return float(length + through * _VERIFYING * size)
+
+    lengths = [length for length in _LENGTHS if length < size]
+    return int(min([*lengths, size], key=work))
+
+
+def _with_rest(shortened: F64) -> F32:
+    """Shortened unit vectors, each with the length of what was left out of it."""
+    rest = np.sqrt(np.maximum(1 - np.einsum("ij,ij->i", shortened, shortened), 0))
+    return np.column_stack([shortened, rest]).astype(np.float32)
+
+
+def _unit(vectors: F16) -> F64:
+    wide = vectors.astype(np.float64)
+    unit: F64 = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+    return unit
+
+
+def _together(found: Sequence[Pairs]) -> Pairs:
+    return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
