@@ -346,10 +346,18 @@ class Served:
 
 
 @contextmanager
-def serving(scratch: Path, *options: str) -> Iterator[Served]:
-    """Start the server with these options; it ends with the block."""
+def serving(
+    scratch: Path, *options: str, server: str = "benchmarks.faulty_server"
+) -> Iterator[Served]:
+    """Start the server with these options; it ends with the block.
+
+    Args:
+        scratch: A directory for the file with its port.
+        options: Of its command line.
+        server: Another module whose command line takes --port-file.
+    """
     port_file = scratch / f"port-{time.monotonic_ns()}"
-    command = [sys.executable, "-m", "benchmarks.faulty_server", "--port-file", str(port_file)]
+    command = [sys.executable, "-m", server, "--port-file", str(port_file)]
     process = subprocess.Popen([*command, *options])
     try:
         while not port_file.exists():

@@ -49,7 +49,7 @@ class EmbeddedChat:
         """
         _require_xllamacpp()
         path = await asyncio.to_thread(obtain, model, note=note)
-        server = await asyncio.to_thread(_serve, path, model.name)
+        server = await asyncio.to_thread(serve, path, model.name)
         local = settings.model_copy(update={"base_url": f"{server.listening_address}/v1"})
         client = OpenAIChat(local, account=account, identity=model.identity)
         await client.probe()
@@ -89,7 +89,7 @@ def _require_xllamacpp() -> None:
         ) from error
 
 
-def _serve(weights: Path, name: str) -> Any:  # noqa: ANN401 -- xllamacpp is untyped
+def serve(weights: Path, name: str) -> Any:  # noqa: ANN401 -- xllamacpp is untyped
     """Start llama.cpp on a free loopback port; it stops when the object is collected."""
     import xllamacpp
 
