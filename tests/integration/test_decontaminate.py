@@ -126,6 +126,23 @@ def test_a_bad_benchmark_is_told_before_anything_is_read(data: Path) -> None:
     assert not out.exists()
 
 
+def test_a_partial_overlap_says_which_setting_would_keep_the_row(data: Path) -> None:
+    """The first 21 of 30 words are 9 of 18 n-grams."""
+    out, part = data.parent / "run", " ".join(ORCHARD.split()[:21])
+    rows = ({"prompt": prompt, "completion": "?"} for prompt in (part, "Name a pear."))
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    against = questions(data.parent / "evals", ORCHARD)
+    words = ["--decontaminate", str(against), "--stages", "decontaminate"]
+    assert typed("run", data, "--out", out, *words).exit_code == 0
+    told = typed("explain", out, "rows.jsonl:1").stdout
+    assert "contaminated by test.jsonl:1: 9 of 18 13-grams" in told
+    assert "a min_coverage above 0.50: --set stages.decontaminate.min_coverage=..." in told
+    higher = ["--set", "decontaminate.min_coverage=0.51"]
+    assert typed("run", data, "--out", out, *words, *higher).exit_code == 0
+    row = json.loads(typed("explain", out, "rows.jsonl:1", "--json").stdout)["row"]
+    assert (row["fate"], row["contamination"]) == ("kept", 0.5)
+
+
 def test_stages_and_settings_alone_are_enough(data: Path) -> None:
     """`--stages` and `--set` do what the option does, with several files and other settings."""
     folder = data.parent / "evals"

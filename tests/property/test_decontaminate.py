@@ -52,7 +52,8 @@ def against(benchmark: Sequence[str]) -> Iterator[Decontaminate]:
 
 def ngrams(text: str) -> Ngrams:
     told = text.split()
-    return {tuple(told[at : at + WIDTH]) for at in range(len(told) - WIDTH + 1)}
+    found = {tuple(told[at : at + WIDTH]) for at in range(len(told) - WIDTH + 1)}
+    return {ngram for ngram in found if 3 * len(set(ngram)) >= WIDTH}
 
 
 def own_ngrams(benchmark: Sequence[str]) -> list[Ngrams]:

@@ -13,7 +13,7 @@ from clear_pipeline.schema import JSON, Example, Message, rows_table
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
 from clear_pipeline.stages.decontaminate import Decontaminate
 from clear_pipeline.stages.decontaminate.index import Index, Postings
-from clear_pipeline.stages.decontaminate.ngrams import ngram_hashes, words
+from clear_pipeline.stages.decontaminate.ngrams import different_words, ngram_hashes, words
 from clear_pipeline.stages.decontaminate.search import RowTexts, search
 from clear_pipeline.stages.dedup.shingles import tokenize
 from decontaminate_rows import benchmark, decontaminate, questions, stage
@@ -242,6 +242,35 @@ def test_ngram_hashes_are_those_of_the_words_alone() -> None:
     ab, bc, cd, xb, _, _, cb, _, _ = hashes.tolist()
     assert hashes.tolist() == [ab, bc, cd, xb, bc, cd, cb, bc, cb]
     assert len({ab, bc, cd, xb, cb}) == 5
+
+
+def test_the_words_of_an_ngram_that_differ() -> None:
+    """Counted within the n-gram alone, whatever stood before it."""
+    counts = different_words(tokenize(["a a a b c a", "a b", "c c c"]), 3)
+    assert counts.tolist() == [1, 2, 3, 3, 1]
+
+
+def test_the_ruled_line_of_a_table_is_no_evidence(tmp_path: Path) -> None:
+    """Fewer than a third of 13 words differ; what stands beside the line still counts."""
+    line = " | ".join(["-" * 3] * 30)
+    against = questions(tmp_path, f"{line} {TWENTY}")
+    given = rows([(f"Fill this in: {line} please", "no"), (f"{line} {TWENTY}", "no")])
+    found = decontaminate(given, stage(against))
+    assert [columns["contamination"] for columns in found] == [None, 1.0]
+    # All n-grams of the twenty words, and those that have at least the first three of them.
+    assert found[1]["shared_ngrams"] == 8 + 10
+
+
+def test_one_stage_reads_an_edited_benchmark_anew(tmp_path: Path) -> None:
+    """A config that runs twice in one process compares with what is there then."""
+    given = stage(questions(tmp_path, TWENTY))
+    given.require_benchmarks()
+    before = given.identity()
+    assert hits([row(TWENTY, "a")], given) == ["test.jsonl:1"]
+    questions(tmp_path, "something else")
+    given.require_benchmarks()
+    assert given.identity() != before
+    assert hits([row(TWENTY, "a")], given) == [None]
 
 
 def test_a_collision_of_hashes_removes_no_row(tmp_path: Path) -> None:

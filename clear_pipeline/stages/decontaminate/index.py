@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_pipeline.stages.decontaminate.ngrams import ngram_hashes
+from clear_pipeline.stages.decontaminate.ngrams import different_words, ngram_hashes
 from clear_pipeline.stages.dedup.shingles import I64, U64, Tokens, expand, tokenize, unique
 
 LEAST_ROWS: Final = 3
 """A benchmark file of fewer different rows has no n-grams that are common in it."""
+LEAST_DIFFERENT: Final = Fraction(1, 3)
+"""Share of the words of an n-gram that must differ. Those of the ruled lines of tables, of runs of
+zeros and of repetition loops do not, and say nothing."""
 _TEXTS_AT_ONCE: Final = 1 << 12
 
 
@@ -121,6 +125,7 @@ def build(
 
     An n-gram that more than `common_rows` different rows of one file have, or more than half of
     them, is a template and no evidence: it is left out, for all files. Rows of equal words are one.
+    So is an n-gram in which fewer than `LEAST_DIFFERENT` of the words differ.
 
     Args:
         texts: In the order of their rows.
@@ -145,10 +150,14 @@ def build(
 
 
 def _hashed(texts: Sequence[str], start: int, width: int) -> tuple[U64, I64, U64, I64]:
-    """Of a batch: per text its hash and how many words; per n-gram its hash and its text."""
+    """Of a batch: per text its hash and how many words; per n-gram its hash and its text.
+
+    N-grams of too few different words are left out.
+    """
     tokens = tokenize(texts)
     hashes, owners = ngram_hashes(tokens, width)
-    return tokens.whole(), tokens.lengths, hashes, owners + start
+    telling = different_words(tokens, width) >= width * LEAST_DIFFERENT
+    return tokens.whole(), tokens.lengths, hashes[telling], owners[telling] + start
 
 
 def _contents(whole: U64, rows: I64, files: I64) -> tuple[I64, I64]:

@@ -62,10 +62,10 @@ class Found:
     hit: list[int]
 
 
-def _paths(value: object) -> object:
-    """One path may stand without a list around it."""
+def _listed(value: object) -> object:
+    """One path or name may stand without a list around it."""
     given = [value] if isinstance(value, str | Path) else value
-    return [str(path) for path in given] if isinstance(given, list | tuple) else given
+    return [str(each) for each in given] if isinstance(given, list | tuple) else given
 
 
 def _some(paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -89,9 +89,9 @@ class Decontaminate(Settings):
     version: ClassVar[int] = 1
 
     kind: Literal["decontaminate"] = "decontaminate"
-    against: Annotated[tuple[str, ...], BeforeValidator(_paths), AfterValidator(_some)] = ()
+    against: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_some)] = ()
     """Benchmark files, and directories of them. Their content enters the fingerprint."""
-    columns: tuple[str, ...] = ()
+    columns: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     """Columns of the benchmark files whose texts are compared; none = all that hold text."""
     compare: Side = "both"
     """What of a row is compared: the turns before the target, the response, or both."""
@@ -108,15 +108,15 @@ class Decontaminate(Settings):
 
     @cached_property
     def files(self) -> tuple[BenchmarkFile, ...]:
-        """The benchmark files, as they are when this is first asked.
+        """The benchmark files, as they are when a run begins.
 
         Raises:
             UsageError: One is not there or cannot be opened.
         """
-        return self._listed[0]
+        return self._sources[0]
 
     @cached_property
-    def _listed(self) -> tuple[tuple[BenchmarkFile, ...], tuple[str, ...]]:
+    def _sources(self) -> tuple[tuple[BenchmarkFile, ...], tuple[str, ...]]:
         return benchmark_files(self.against)
 
     @cached_property
@@ -142,11 +142,13 @@ class Decontaminate(Settings):
         )
 
     def require_benchmarks(self) -> None:
-        """Read the benchmark files, so that what is wrong with one is known before any work.
+        """Read the benchmark files anew, so that what is wrong with one is known before any work.
 
         Raises:
             UsageError: A file is not there, cannot be read or holds no text; one line.
         """
+        for name in ("_sources", "files", "benchmarks", "index"):  # of an earlier run
+            self.__dict__.pop(name, None)
         _ = self.benchmarks
 
     def identity(self) -> dict[str, JSON]:
@@ -201,7 +203,7 @@ class Decontaminate(Settings):
     def _notes(self, partials: Sequence[Found]) -> Iterator[str]:
         """What a user must know: what was not compared, what was found, which files lose much."""
         read = self.benchmarks
-        yield from (f"left out {reason}" for reason in self._listed[1])
+        yield from (f"left out {reason}" for reason in self._sources[1])
         uncompared = np.array(read.files)[~self._compared()]
         for file, rows in zip(*np.unique(uncompared, return_counts=True), strict=True):
             yield (

@@ -45,6 +45,7 @@ def test_every_text_of_a_row_is_read(tmp_path: Path) -> None:
 def test_only_the_named_columns_are_read(tmp_path: Path, columns: tuple[str, ...]) -> None:
     """Each where it is there."""
     found = read(benchmark(tmp_path, ROWS), *columns)
+    assert stage(tmp_path, columns="more").columns == ("more",)
     assert [text for _, text in found] == ["two", "three"]
 
 
