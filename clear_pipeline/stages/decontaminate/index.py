@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -15,9 +14,9 @@ from clear_pipeline.stages.dedup.shingles import I64, U64, Tokens, expand, token
 
 LEAST_ROWS: Final = 3
 """A benchmark file of fewer different rows has no n-grams that are common in it."""
-LEAST_DIFFERENT: Final = Fraction(1, 3)
-"""Share of the words of an n-gram that must differ. Those of the ruled lines of tables, of runs of
-zeros and of repetition loops do not, and say nothing."""
+WORDS_PER_DIFFERENT: Final = 3
+"""Of an n-gram, at most. Ruled lines of tables, runs of zeros and repetition loops have more words
+for each that is different, and say nothing."""
 _TEXTS_AT_ONCE: Final = 1 << 12
 
 
@@ -125,7 +124,7 @@ def build(
 
     An n-gram that more than `common_rows` different rows of one file have, or more than half of
     them, is a template and no evidence: it is left out, for all files. Rows of equal words are one.
-    So is an n-gram in which fewer than `LEAST_DIFFERENT` of the words differ.
+    So is an n-gram of more than `WORDS_PER_DIFFERENT` words for each that is different.
 
     Args:
         texts: In the order of their rows.
@@ -156,7 +155,7 @@ def _hashed(texts: Sequence[str], start: int, width: int) -> tuple[U64, I64, U64
     """
     tokens = tokenize(texts)
     hashes, owners = ngram_hashes(tokens, width)
-    telling = different_words(tokens, width) >= width * LEAST_DIFFERENT
+    telling = different_words(tokens, width) * WORDS_PER_DIFFERENT >= width
     return tokens.whole(), tokens.lengths, hashes[telling], owners[telling] + start
 
 
