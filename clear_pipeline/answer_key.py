@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clear_pipeline.errors import UsageError
+from clear_pipeline.remote import is_remote, local_path
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
 
@@ -42,9 +43,11 @@ class KeyReport:
     absent: int
 
 
-def key_beside(data: Path) -> Path | None:
-    """The answer key of a dataset, if it has one."""
-    whole = data.resolve()  # "." has no name
+def key_beside(data: str | Path) -> Path | None:
+    """The answer key of a dataset of this machine, if it has one."""
+    if is_remote(data):
+        return None
+    whole = local_path(data).resolve()  # "." has no name
     path = whole.parent / f"{whole.name}.key.csv"
     return path if path.is_file() else None
 

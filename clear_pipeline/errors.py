@@ -15,6 +15,7 @@ Each message names what happened, where, and what to do about it::
     │   ├── NoSurvivorsError  a filter would keep nothing
     │   ├── DamagedRunError   a file of the run directory does not match its checksum
     │   ├── RunLockedError    another process works on this run
+    │   ├── RemoteError       a file elsewhere cannot be fetched or written
     │   ├── UnwritableError   a full disk, a file or directory that may not be written
     │   └── WeightsError      model weights could not be fetched or verified
     ├── BudgetExceededError   a cap was reached, stopped cleanly; exit code 3
@@ -85,6 +86,10 @@ class DamagedRunError(RunFailedError):
 
 class RunLockedError(RunFailedError):
     """Another process works on this run directory."""
+
+
+class RemoteError(RunFailedError):
+    """A file of an object store could not be listed, fetched or written."""
 
 
 class UnwritableError(RunFailedError):

@@ -12,14 +12,13 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from clear_pipeline.durable import write_atomically, writing
+from clear_pipeline.durable import writing
 from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.formats import FORMATS, RowError
 from clear_pipeline.ledger import fates
@@ -27,6 +26,7 @@ from clear_pipeline.row_files import JsonLines, Parquet
 from clear_pipeline.schema import Example, Fate, Message, examples
 from clear_pipeline.settings import Settings
 from clear_pipeline.stages.confidence import final_confidence
+from clear_pipeline.target import Directory, Target
 
 Split: TypeAlias = Literal["train", "valid"]
 
@@ -34,7 +34,9 @@ PARQUET: Final = "parquet"
 EXPORT_FORMATS: Final = (*FORMATS, PARQUET)
 REMOVED: Final = "removed.jsonl"
 RECTIFIED: Final = "rectified.jsonl"
-_STAGING: Final = ".export.tmp"
+_TRAINING_FILES: Final = tuple(
+    f"{split}{kind.suffix}" for split in get_args(Split) for kind in (JsonLines, Parquet)
+)
 
 
 class ExportSettings(Settings):
@@ -83,7 +85,7 @@ class ExportResult:
 def export(
     tables: Iterable[pa.Table],
     quarantine: Iterable[Mapping[str, Any]],
-    out: Path,
+    out: Path | Target,
     settings: ExportSettings,
     *,
     own_columns: bool = True,
@@ -97,7 +99,7 @@ def export(
     Args:
         tables: Row shards with all stage columns, in input order.
         quarantine: Entries of `quarantine.jsonl`.
-        out: The directory; created if needed.
+        out: The directory, created if needed, or a place elsewhere.
         settings: See `ExportSettings`.
         own_columns: Whether rows that have the wanted format already keep the names of their
             columns (`question` for `prompt`). False for rows of several files, so that all rows
@@ -108,12 +110,14 @@ def export(
         UsageError: Training files lie there that no export wrote.
         NoSurvivorsError: No row can be exported; nothing was written.
         UnwritableError: The disk is full, or the directory may not be written.
+        RemoteError: A place elsewhere cannot be written.
     """
+    target = Directory(out) if isinstance(out, Path) else out
     if not own_directory:
-        _refuse_foreign_files(out)
-    staging = out / _STAGING
+        _refuse_foreign_files(target)
+    staging = target.staging
     shutil.rmtree(staging, ignore_errors=True)
-    with writing(out):
+    with writing(staging):
         staging.mkdir(parents=True)
     try:
         with ExitStack() as stack:
@@ -124,7 +128,7 @@ def export(
                 files.add_quarantined(entry)
         if files.result.train + files.result.valid == 0:
             raise NoSurvivorsError(_nothing_exported(files.result))
-        _publish(staging, out)
+        _publish(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return files.result
@@ -257,25 +261,24 @@ def _parquet_row(row: _Row, *, original: str | None) -> dict[str, Any]:
     }
 
 
-def _refuse_foreign_files(out: Path) -> None:
+def _refuse_foreign_files(target: Target) -> None:
     """An export marks its directory by `removed.jsonl`; other people's data is not replaced."""
-    found = [out / f"{s}{k.suffix}" for s in get_args(Split) for k in (JsonLines, Parquet)]
-    if not (out / REMOVED).exists() and (foreign := [path for path in found if path.exists()]):
-        raise UsageError(f"{foreign[0]}: no export wrote this file; give an empty or new --out")
+    if target.holds(REMOVED):
+        return
+    for name in _TRAINING_FILES:
+        if target.holds(name):
+            raise UsageError(
+                f"{target.shown(name)}: no export wrote this file; give an empty or new --out"
+            )
 
 
-def _publish(staging: Path, out: Path) -> None:
+def _publish(staging: Path, target: Target) -> None:
     written = sorted(path.name for path in staging.iterdir())
     for name in written:
-        write_atomically(out / name, partial(_move, staging / name))
-    for split in get_args(Split):
-        for suffix in (JsonLines.suffix, Parquet.suffix):
-            if (name := f"{split}{suffix}") not in written:
-                (out / name).unlink(missing_ok=True)
-
-
-def _move(source: Path, target: Path) -> None:
-    source.replace(target)
+        target.take(staging / name)
+    for name in _TRAINING_FILES:
+        if name not in written:
+            target.drop(name)
 
 
 def _nothing_exported(result: ExportResult) -> str:

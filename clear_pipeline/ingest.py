@@ -6,25 +6,24 @@ A file whose bytes and settings are those of an earlier run is not read again.
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shutil
-from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import asdict
-from hashlib import sha256
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Final
 
 import pyarrow.compute as pc
 
+from clear_pipeline.aside import Aside
 from clear_pipeline.claim import Claim
-from clear_pipeline.durable import TEMPORARY, file_sha256, write_atomically
-from clear_pipeline.errors import UsageError
+from clear_pipeline.durable import file_sha256, write_atomically
+from clear_pipeline.earlier import Earlier
+from clear_pipeline.errors import UnwritableError, UsageError
 from clear_pipeline.formats.base import shown as columns_shown
 from clear_pipeline.load import (
     DataFile,
     FileFacts,
+    Input,
     LoadedShard,
     LoadSettings,
     MemoryTable,
@@ -40,14 +39,14 @@ from clear_pipeline.manifest import (
     fingerprint,
 )
 from clear_pipeline.repeats import Repeats
-from clear_pipeline.row_files import JsonLines
 from clear_pipeline.run_log import RunLog
 from clear_pipeline.stages.base import Progress
-from clear_pipeline.store import LEDGER, QUARANTINE, ROWS_FOLDER, Store
+from clear_pipeline.store import QUARANTINE, ROWS_FOLDER, Store
 
-Input: TypeAlias = DataFile | MemoryTable
 _TOLD = 5
-"""Bad rows that an error may name."""
+"""Files that an error may name."""
+_SAVE_AFTER: Final = 64 << 20
+"""Fetched bytes after which the manifest is saved, so that a killed run fetches no more again."""
 
 
 def ingest(
@@ -63,16 +62,13 @@ def ingest(
         UsageError: No file has the columns that are mapped.
     """
     listing, manifest = claim.listing, claim.manifest
-    before = manifest.row_parts()
-    old = {record.path: record for record in manifest.files}
-    shards = dict(manifest.shards)
-    loader = _Loader(settings, store, progress, log, manifest, old)
+    earlier = Earlier(manifest.model_copy(), store, progress, log)
+    loader = _Loader(settings, store, progress, manifest, earlier)
     manifest.skipped = [SkippedFile(path=s.path, reason=s.reason) for s in listing.skipped]
-    manifest.files, manifest.shards = [], {}
+    manifest.files, manifest.shards, manifest.finished = [], {}, False
     progress.start("load", 0)
     try:
-        for source in listing.inputs:
-            loader.bring(source, claim.digests[source.name], shards)
+        loader.bring_all(listing.inputs, claim.digests)
     finally:
         progress.finish()
     for record in manifest.files:
@@ -83,18 +79,15 @@ def ingest(
     _require_rows(claim, loader)
     _require_mapped(settings, manifest, store)
     _write_quarantine(manifest, store)
-    if manifest.row_parts() != before:  # then an earlier ledger is of other rows
-        (store.directory / LEDGER).unlink(missing_ok=True)
-    manifest.finished = False
     manifest.forget_other_shards()
-    manifest.save(store.directory)
+    earlier.save(manifest)
     store.sweep(_named(manifest, store))
     return manifest
 
 
 def _named(manifest: Manifest, store: Store) -> dict[str, set[str]]:
     """The files of each folder that the manifest knows."""
-    aside = {quarantine_part(store, f.path).name for f in manifest.files if f.quarantined}
+    aside = {store.quarantine_path(f.path).name for f in manifest.files if f.quarantined}
     named = {ROWS_FOLDER: {store.path(ROWS_FOLDER, k).name for k in manifest.shards} | aside}
     for record in manifest.stages:
         named[record.kind] = {store.path(record.kind, key).name for key in record.parts}
@@ -109,68 +102,91 @@ class _Loader:
         settings: LoadSettings,
         store: Store,
         progress: Progress,
-        log: RunLog,
         manifest: Manifest,
-        old: Mapping[str, FileRecord],
+        earlier: Earlier,
     ) -> None:
         self._settings = settings
         self._remaining = settings.limit
         self._store = store
         self._progress = progress
-        self._log = log
         self._manifest = manifest
-        self._old = old
+        self._earlier = earlier
+        self._unsaved = 0
         self.bad: list[Quarantined] = []
 
-    def bring(self, source: Input, digest: str, shards: Mapping[str, Any]) -> None:
+    def bring_all(self, inputs: Sequence[Input], digests: Mapping[str, str]) -> None:
+        """Bring the inputs in turn. If that is stopped, little that was fetched is fetched again.
+
+        Args:
+            inputs: Of the run.
+            digests: SHA-256 by name; of a file elsewhere only if it is as it was.
+        """
+        for position, source in enumerate(inputs):
+            try:
+                self._bring(source, digests.get(source.name))
+            except BaseException:
+                if self._unsaved:
+                    with suppress(UnwritableError):  # the error that stopped the run is told
+                        self._earlier.save_with(self._manifest, inputs[position:])
+                raise
+            if self._unsaved > _SAVE_AFTER:
+                self._earlier.save_with(self._manifest, inputs[position + 1 :])
+                self._unsaved = 0
+
+    def _bring(self, source: Input, digest: str | None) -> None:
         """Take an input over from the earlier run, or read it."""
-        if self._remaining == 0:
+        if self._remaining == 0 or (digest and self._taken_over(source.name, digest)):
             return
+        with source.here(self._store.directory) as file:
+            if file is source and digest:
+                self._read(file, digest)
+                return
+            self._unsaved += file.size()
+            found = file.digest()
+            if found == digest or not self._taken_over(file.name, found, file.stamp):
+                self._read(file, found)
+
+    def _taken_over(self, name: str, digest: str, stamp: str = "") -> bool:
+        """Whether what an earlier run made of an input holds, and is now this run's.
+
+        Args:
+            name: Of the input.
+            digest: SHA-256 of its bytes.
+            stamp: With which it was just fetched.
+        """
+        record = self._earlier.record(name, self._fingerprint(name, digest))
+        if record is None:
+            return False
+        record.stamp = stamp or record.stamp
+        if isinstance(record, SkippedFile):
+            self._manifest.skipped.append(record)
+            return True
+        self._manifest.shards |= self._earlier.shards_of(record)
+        self._progress.advance(record.rows + record.quarantined)
+        self._enter(record)
+        return True
+
+    def _fingerprint(self, name: str, digest: str) -> str:
         dumped = self._settings.model_dump(mode="json", exclude={"limit"})
-        expected = fingerprint(
-            "load", self._settings.version, dumped, source.name, digest, self._remaining
-        )
-        record = self._old.get(source.name)
-        if record is None or record.fingerprint != expected or self._damaged(record, shards):
-            record = self._read(source, digest, expected)
-        else:
-            self._manifest.shards |= {key: shards[key] for key in record.shards}
-            self._progress.advance(record.rows + record.quarantined)
-        if record is not None:
-            self._manifest.files.append(record)
-            if self._remaining is not None:
-                self._remaining -= record.rows + record.quarantined
+        return fingerprint("load", self._settings.version, dumped, name, digest, self._remaining)
 
-    def _damaged(self, record: FileRecord, shards: Mapping[str, Any]) -> bool:
-        """Whether files that were made of an input are gone or changed; told if so."""
-        damaged = sum(
-            key not in shards or not self._store.intact(ROWS_FOLDER, key, shards[key])
-            for key in record.shards
-        )
-        bad_rows = quarantine_part(self._store, record.path)
-        if record.quarantined and (
-            not bad_rows.is_file() or file_sha256(bad_rows) != record.quarantine_sha256
-        ):
-            damaged += 1
-        if damaged:
-            self._progress.note(
-                f"{record.path}: {damaged} of its files in {ROWS_FOLDER}/ are missing or damaged; "
-                "it is read again"
-            )
-            self._log.event("damaged", logging.WARNING, stage="load", files=damaged)
-        return damaged > 0
+    def _enter(self, record: FileRecord) -> None:
+        self._manifest.files.append(record)
+        if self._remaining is not None:
+            self._remaining -= record.rows + record.quarantined
 
-    def _read(self, source: Input, digest: str, expected: str) -> FileRecord | None:
+    def _read(self, source: DataFile | MemoryTable, digest: str) -> None:
         record = FileRecord(
             path=source.name,
             sha256=digest,
             bytes=source.size(),
-            fingerprint=expected,
+            stamp=source.stamp,
+            fingerprint=self._fingerprint(source.name, digest),
             rows=0,
             quarantined=0,
         )
         ids = Repeats()
-        with closing(_Aside(quarantine_part(self._store, record.path))) as aside:
+        with closing(Aside(self._store.quarantine_path(record.path))) as aside:
             for event in source.load(self._settings, limit=self._remaining):
                 match event:
                     case FileFacts():
@@ -184,13 +200,12 @@ class _Loader:
                     case Problem():
                         record.problems.append(event.reason)
                     case Skipped():
-                        skipped = SkippedFile(path=event.path, reason=event.reason)
-                        self._manifest.skipped.append(skipped)
-                        return None
+                        self._manifest.skipped.append(_skipped(record, event.reason))
+                        return
             record.quarantined, record.quarantine_sha256 = aside.rows, aside.publish()
         record.problems += self._repeated(ids, record)
         self.bad += aside.first
-        return record
+        self._enter(record)
 
     def _repeated(self, ids: Repeats, record: FileRecord) -> list[str]:
         """What the user must know of ids of the source that stand in a file twice."""
@@ -212,53 +227,11 @@ class _Loader:
         self._progress.advance(shard.table.num_rows)
 
 
-class _Aside:
-    """The bad rows of one input, on their way into a file; it is not there without any.
-
-    Args:
-        path: Where they are to lie.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._unfinished = path.with_name(f".{path.name}.rows.{os.getpid()}{TEMPORARY}")
-        self._lines: JsonLines | None = None
-        self.rows = 0
-        self.first: list[Quarantined] = []
-
-    def add(self, row: Quarantined) -> None:
-        """Append a row."""
-        if self._lines is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lines = JsonLines(self._unfinished)
-        self._lines.write(asdict(row))
-        self.rows += 1
-        if len(self.first) < _TOLD:
-            self.first.append(row)
-
-    def publish(self) -> str:
-        """Put the file in its place; its checksum, "" where there is none."""
-        if self._lines is None:
-            return ""
-        self._lines.close()
-
-        def put(temporary: Path) -> None:
-            self._unfinished.replace(temporary)
-
-        write_atomically(self._path, put)
-        return file_sha256(self._path)
-
-    def close(self) -> None:
-        """Leave nothing unfinished."""
-        if self._lines is not None:
-            self._lines.close()
-            self._unfinished.unlink(missing_ok=True)
-
-
-def quarantine_part(store: Store, name: str) -> Path:
-    """Where the bad rows of one input are kept; a name from outside is never a path."""
-    key = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return store.directory / ROWS_FOLDER / f"quarantine-{key}.jsonl"
+def _skipped(record: FileRecord, reason: str) -> SkippedFile:
+    if not record.stamp:  # to look at it again costs little, and the reason may pass
+        return SkippedFile(path=record.path, reason=reason)
+    seen = record.model_dump(include={"path", "sha256", "bytes", "stamp", "fingerprint"})
+    return SkippedFile(**seen, reason=reason)
 
 
 def _write_quarantine(manifest: Manifest, store: Store) -> None:
@@ -268,7 +241,7 @@ def _write_quarantine(manifest: Manifest, store: Store) -> None:
         with path.open("wb") as whole:
             for record in manifest.files:
                 if record.quarantined:
-                    with quarantine_part(store, record.path).open("rb") as part:
+                    with store.quarantine_path(record.path).open("rb") as part:
                         shutil.copyfileobj(part, whole)
 
     path = store.directory / QUARANTINE

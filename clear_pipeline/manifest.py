@@ -56,13 +56,19 @@ class Part(BaseModel):
 
 
 class FileRecord(BaseModel):
-    """One input file: what it is, and the row shards that were cut from it, in order."""
+    """One input file: what it is, and the row shards that were cut from it, in order.
+
+    Attributes:
+        stamp: What the service that it was fetched from told of it, which changes with its bytes:
+            while it and `bytes` hold, `sha256` does.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     path: str
     sha256: str
     bytes: int
+    stamp: str = ""
     container: str = ""
     format: str = ""
     fingerprint: str
@@ -74,12 +80,20 @@ class FileRecord(BaseModel):
 
 
 class SkippedFile(BaseModel):
-    """A file of the directory that is no data, and why."""
+    """A file of the directory that is no data, and why.
+
+    Attributes:
+        fingerprint: As in `FileRecord`, with the others; empty but for a file that was fetched.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     path: str
     reason: str
+    sha256: str = ""
+    bytes: int = 0
+    stamp: str = ""
+    fingerprint: str = ""
 
 
 class StageRecord(BaseModel):
@@ -110,7 +124,8 @@ class Manifest(BaseModel):
     """The whole file.
 
     Attributes:
-        source: Path of DATA from the run directory, which may be copied; or `IN_MEMORY`.
+        source: Path of DATA from the run directory, which may be copied; its address, if it is
+            elsewhere; or `IN_MEMORY`.
         outputs: SHA-256 by name of the files that are read back: ledger and quarantine.
         usage: By model, over all resumes; what was spent is repeated from `spend.sqlite`.
         budget: The caps of the last run.
@@ -167,6 +182,10 @@ class Manifest(BaseModel):
             (file.path, file.quarantined, [(key, self.shards.get(key)) for key in file.shards])
             for file in self.files
         ]
+
+    def records(self) -> dict[str, FileRecord | SkippedFile]:
+        """By name, what is known of each file, read or left out."""
+        return {file.path: file for file in self.files} | {s.path: s for s in self.skipped}
 
     def shard_keys(self) -> list[str]:
         """Keys of all row shards in input order."""

@@ -14,10 +14,12 @@ from clear_pipeline.errors import UsageError
 from clear_pipeline.export import ExportResult, ExportSettings, export
 from clear_pipeline.ledger import write_ledger
 from clear_pipeline.manifest import Manifest
+from clear_pipeline.remote import is_remote, local_path, place_at
 from clear_pipeline.report import write_report
 from clear_pipeline.run import Run
 from clear_pipeline.stages.base import Progress
 from clear_pipeline.store import CARD, EXPORT, LEDGER, Store
+from clear_pipeline.target import Directory, RemoteDirectory, Target
 
 
 def write_outputs(config: Config, manifest: Manifest, store: Store, progress: Progress) -> None:
@@ -61,15 +63,33 @@ def write_outputs(config: Config, manifest: Manifest, store: Store, progress: Pr
     write_report(Run(store.directory))
 
 
-def export_run(run: Run, out: Path, settings: ExportSettings) -> ExportResult:
+def export_run(run: Run, out: str | Path, settings: ExportSettings) -> ExportResult:
     """Write the training files of a finished run into another directory.
+
+    Args:
+        run: The run.
+        out: The directory, or its address, such as `s3://bucket/dir`.
+        settings: See `ExportSettings`.
 
     Raises:
         UsageError: The run has not finished, or `out` is its own directory or a file.
         NoSurvivorsError: Nothing can be exported.
+        RemoteError: A place elsewhere cannot be written.
     """
     if not run.manifest.finished:
         raise UsageError(f"{run.path}: not finished; run the same command again, then export")
+    target = _target(run, out)
+    one_file = len(run.manifest.files) == 1
+    return export(_tables(run), run.quarantined(), target, settings, own_columns=one_file)
+
+
+def _target(run: Run, out: str | Path) -> Target:
+    if isinstance(out, str) and is_remote(out):
+        place = place_at(out)
+        if place.is_file():
+            raise UsageError(f"{place}: is a file, name a directory")
+        return RemoteDirectory(place, run.path)
+    out = local_path(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file, name a directory")
     if out.resolve() == run.path.resolve():
@@ -77,8 +97,7 @@ def export_run(run: Run, out: Path, settings: ExportSettings) -> ExportResult:
             f"{out}: is the run directory, whose own training files are in {run.path / EXPORT}; "
             "name another directory"
         )
-    one_file = len(run.manifest.files) == 1
-    return export(_tables(run), run.quarantined(), out, settings, own_columns=one_file)
+    return Directory(out)
 
 
 def _tables(run: Run) -> Iterator[Any]:

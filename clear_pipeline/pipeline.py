@@ -25,6 +25,7 @@ from clear_pipeline.manifest import MANIFEST, Manifest
 from clear_pipeline.model_pool import ModelPool, identity_of
 from clear_pipeline.outputs import write_outputs
 from clear_pipeline.own_loop import in_own_loop
+from clear_pipeline.remote import local_directory
 from clear_pipeline.resume import is_done
 from clear_pipeline.rounds import batches_of, refuse_without_batches
 from clear_pipeline.run import Run
@@ -77,9 +78,11 @@ class Pipeline:
         """Run the chain, or resume it; works inside a running event loop (Jupyter) too.
 
         Args:
-            data: A file, a directory, a pandas DataFrame or a Hugging Face Dataset.
-            out: The run directory. If it holds a run of the same data, that run is resumed:
-                what still holds is kept, what a changed setting touches is computed anew.
+            data: A file, a directory, an address such as `s3://bucket/dir`, a pandas DataFrame or
+                a Hugging Face Dataset.
+            out: The run directory, on this machine. If it holds a run of the same data, that run
+                is resumed: what still holds is kept, what a changed setting touches is computed
+                anew.
 
         Raises:
             UsageError: Wrong input or config, or `out` holds a run of other data.
@@ -87,8 +90,9 @@ class Pipeline:
             BudgetExceededError: A cap was reached; the same call with a higher one goes on.
             BatchPendingError: Batches have yet to answer; the same call goes on when they have.
         """
-        in_own_loop(self._run(data, Path(out)))
-        return Run(out)
+        directory = local_directory(out)
+        in_own_loop(self._run(data, directory))
+        return Run(directory)
 
     def estimate(
         self, data: Data, *, out: str | Path | None = None, effort: Effort = THOROUGH
@@ -106,7 +110,7 @@ class Pipeline:
             UsageError: Wrong input or config.
             UnreachableError: A server does not answer.
         """
-        begun = None if out is None else Path(out)
+        begun = None if out is None else local_directory(out)
         uncapped = Pipeline(
             _uncapped(self.config),  # no call is paid, and no cap keeps one back
             models=self._models,

@@ -6,6 +6,7 @@ name it. Reading checks the checksum.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -43,7 +44,7 @@ _LOCK = ".lock"
 _HOLDER = ".lock-holder"
 
 _PART = re.compile(r"(part-[0-9a-f]{16}\.parquet|quarantine-[0-9a-f]{16}\.jsonl)")
-_LEFT_BEHIND = re.compile(rf"\.(.+\.\d+|export){re.escape(TEMPORARY)}")
+_LEFT_BEHIND = re.compile(rf"\.(.+\.\d+|export|fetched){re.escape(TEMPORARY)}")
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -65,6 +66,11 @@ class Store:
     def path(self, folder: str, key: str) -> Path:
         """Where the shard `key` of a stage (or of `rows`) lies."""
         return self.directory / folder / f"part-{key}.parquet"
+
+    def quarantine_path(self, name: str) -> Path:
+        """Where the bad rows of one input are kept; a name from outside is never a path."""
+        key = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return self.directory / ROWS_FOLDER / f"quarantine-{key}.jsonl"
 
     def write(
         self, folder: str, key: str, table: pa.Table, *, fingerprint: str, failed: int = 0

@@ -24,6 +24,7 @@ from clear_pipeline.estimate import THOROUGH, words
 from clear_pipeline.estimate.figures import Estimate, Need, Span
 from clear_pipeline.estimate.revised import ShortCap
 from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.remote import local_directory
 
 
 @grouped
@@ -31,7 +32,10 @@ def estimate(
     data: Data,
     *,
     out: Annotated[
-        Path | None, typer.Option(help="A run that has begun: what is left of it.")
+        Path | None,
+        typer.Option(
+            parser=local_directory, metavar="PATH", help="A run that has begun: what is left of it."
+        ),
     ] = None,
     chain: ChainOptions,
     caps: CapOptions,

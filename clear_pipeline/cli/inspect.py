@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,9 +13,11 @@ from clear_pipeline.cli.console import Json, RunPath, next_command, output, prin
 from clear_pipeline.config import export_settings
 from clear_pipeline.export import EXPORT_FORMATS
 from clear_pipeline.outputs import export_run
+from clear_pipeline.remote import is_remote, local_path
 from clear_pipeline.report import views, write_report
 from clear_pipeline.report.explain import explanation, explanation_json
 from clear_pipeline.report.next_commands import first_rows, from_here, next_after
+from clear_pipeline.report.text import visible
 from clear_pipeline.run import open_run
 
 
@@ -77,7 +78,9 @@ def report(run: RunPath) -> None:
 
 def export(
     run: RunPath,
-    out: Annotated[Path, typer.Option(help="Directory for the training files.")],
+    out: Annotated[
+        str, typer.Option(help="Directory for the training files, here or at s3://, gs://, hf://.")
+    ],
     *,
     format_: Annotated[
         str, typer.Option("--format", help=f"One of {', '.join(EXPORT_FORMATS)}.")
@@ -96,7 +99,10 @@ def export(
         extra_columns=extra_columns,
     )
     result = export_run(open_run(run), out, settings)
-    table = Table(title=f"Exported as {result.format}", title_justify="left", show_header=False)
+    where = f" to {visible(out)}" if is_remote(out) else ""
+    table = Table(
+        title=Text(f"Exported as {result.format}{where}"), title_justify="left", show_header=False
+    )
     for name, count in (
         ("train", result.train),
         ("valid", result.valid),
@@ -106,7 +112,8 @@ def export(
     ):
         table.add_row(name, f"{count:,}")
     output.print(table)
-    next_command(first_rows(out, result.format))
+    if not is_remote(out):
+        next_command(first_rows(local_path(out), result.format))
 
 
 def register(app: typer.Typer) -> None:

@@ -11,7 +11,9 @@ import typer
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import UsageError
 
-Data = Annotated[Path, typer.Argument(help="File or directory of mixed formats.")]
+Data = Annotated[
+    str, typer.Argument(help="File or directory of mixed formats, here or at s3://, gs://, hf://.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before priced work.")]
 
 

@@ -18,6 +18,8 @@ from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.cli.resumable import resumable
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import UsageError
+from clear_pipeline.load import data_name
+from clear_pipeline.remote import local_directory
 from clear_pipeline.stages.score import Score
 
 if TYPE_CHECKING:
@@ -74,7 +76,12 @@ def probe(
     data: Data,
     *,
     out: Annotated[
-        Path | None, typer.Option(help="Directory of the probe; default runs/probe-NAME.")
+        Path | None,
+        typer.Option(
+            parser=local_directory,
+            metavar="PATH",
+            help="Directory of the probe; default runs/probe-NAME.",
+        ),
     ] = None,
     source: SourceOptions,
     sample: SampleOptions,
@@ -141,13 +148,13 @@ def _given(source: SourceOptions) -> list[str]:
     return [word for pair in [*words, *assigned] for word in pair]
 
 
-def _next(data: Path, settings: Config, report: ProbeReport, source: SourceOptions) -> str:
+def _next(data: str, settings: Config, report: ProbeReport, source: SourceOptions) -> str:
     """The run with the same model; a larger probe; or, where it sees nothing, another model."""
     from clear_pipeline.probe.verdict import untold_by
 
     scorer = settings.model_for("scorer")
     recommended = report.recommended
-    words = ["clear-pipeline", "run" if recommended else "probe", str(data)]
+    words = ["clear-pipeline", "run" if recommended else "probe", data]
     if source.config is not None:
         words += ["--config", str(source.config)]
     if not recommended and not any(map(untold_by, report.presets)):
@@ -157,7 +164,7 @@ def _next(data: Path, settings: Config, report: ProbeReport, source: SourceOptio
         words += ["--base-url", scorer.base_url]
     if not recommended:
         return shlex.join([*words, "--rows", "200", "--per-corruption", "50"])
-    out = str(Path("runs", data.resolve().name))
+    out = str(Path("runs", data_name(data)))
     return shlex.join([*words, "--out", out, "--preset", recommended])
 
 

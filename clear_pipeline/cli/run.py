@@ -22,6 +22,7 @@ from clear_pipeline.errors import BatchPendingError, UsageError
 from clear_pipeline.estimate import Estimate, words
 from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.remote import local_directory
 from clear_pipeline.report import views
 from clear_pipeline.report.next_commands import next_after
 from clear_pipeline.run import Run
@@ -30,7 +31,14 @@ from clear_pipeline.run import Run
 @grouped
 def run(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Run directory; an existing one is resumed.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=local_directory,
+            metavar="PATH",
+            help="Run directory; an existing one is resumed.",
+        ),
+    ],
     *,
     chain: ChainOptions,
     caps: CapOptions,
@@ -47,7 +55,7 @@ def run(
     next_command(next_after("run", finished))
 
 
-def _finished(settings: Config, data: Path, out: Path, *, yes: bool) -> Run:
+def _finished(settings: Config, data: str, out: Path, *, yes: bool) -> Run:
     """The run, or the exit that says how it goes on."""
     pipeline = Pipeline(
         settings,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from clear_pipeline.formats import Format, Record
 from clear_pipeline.formats.base import shown
@@ -41,8 +41,16 @@ DELIMITERS = ",\t;|"
 _TAR_MAGIC = slice(257, 262)
 
 
-def open_source(path: Path, settings: LoadSettings, candidates: Sequence[Format]) -> Source:
+def open_source(
+    path: Path, settings: LoadSettings, candidates: Sequence[Format], *, name: str | None = None
+) -> Source:
     """Find out what a file is and read its rows.
+
+    Args:
+        path: The file.
+        settings: Limits.
+        candidates: Formats that its rows may have.
+        name: What it is called; None = as at the path.
 
     Raises:
         FileError: It is empty, foreign, damaged from the start or cannot be read; the rows raise it
@@ -69,9 +77,10 @@ def open_source(path: Path, settings: LoadSettings, candidates: Sequence[Format]
     delimiter = _delimiter(text, candidates)
     if delimiter is not None:
         return Source("csv" + suffix, read_csv(numbered, settings, delimiter=delimiter))
-    if {".jsonl", ".ndjson"} & set(path.suffixes):  # its first lines are broken
+    endings = PurePosixPath(name or path).suffixes
+    if {".jsonl", ".ndjson"} & {*endings}:  # its first lines are broken
         return Source("jsonl" + suffix, read_jsonl(numbered, settings))
-    raise _no_rows(path, text, candidates)
+    raise _no_rows(endings, text, candidates)
 
 
 def _codec(path: Path) -> str | None:
@@ -152,9 +161,9 @@ def _first_line(text: bytes) -> str:
     return text.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
 
 
-def _no_rows(path: Path, text: bytes, candidates: Sequence[Format]) -> FileError:
-    if {".csv", ".tsv"} & set(path.suffixes):
-        columns = header(_first_line(text), "\t" if ".tsv" in path.suffixes else ",")
+def _no_rows(endings: Collection[str], text: bytes, candidates: Sequence[Format]) -> FileError:
+    if {".csv", ".tsv"} & {*endings}:
+        columns = header(_first_line(text), "\t" if ".tsv" in endings else ",")
         return UnknownColumnsError(unknown_format(columns, candidates), columns)
     return FileError("not a dataset: text that is neither JSON nor CSV with known columns")
 

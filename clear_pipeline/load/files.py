@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from clear_pipeline.load.events import Skipped
@@ -58,11 +58,9 @@ def _no_data(file: Path, root: Path) -> str | None:
         return _no_data_of_link(file, root)
     if not file.is_file():
         return "not a regular file"
-    if (file.parent / "state.json").is_file() and (file.parent / "dataset_info.json").is_file():
-        return _no_data_of_saved_dataset(file)
-    if file.name == "dataset_dict.json":
-        return "notes of a saved Hugging Face dataset"
-    return None
+    state, info = file.parent / "state.json", file.parent / "dataset_info.json"
+    saved = state.is_file() and info.is_file()
+    return note_or_cache(file.name, saved=saved, state=state.read_bytes)
 
 
 def _no_data_of_link(link: Path, root: Path) -> str:
@@ -75,14 +73,21 @@ def _no_data_of_link(link: Path, root: Path) -> str:
     return "a link out of the directory; give its target as DATA, or copy it"
 
 
-def _no_data_of_saved_dataset(file: Path) -> str | None:
-    if file.name in _HF_NOTES:
+def note_or_cache(name: str, *, saved: bool, state: Callable[[], bytes]) -> str | None:
+    """Why a file is no rows of a saved Hugging Face dataset, or None.
+
+    Args:
+        name: Of the file, without its directory.
+        saved: Whether its directory is such a dataset: `state.json` and `dataset_info.json` are
+            beside it.
+        state: Reads that `state.json`.
+    """
+    if name == "dataset_dict.json" or (saved and name in _HF_NOTES):
         return "notes of a saved Hugging Face dataset"
-    if file.suffix != ".arrow":
+    if not saved or not name.endswith(".arrow"):
         return None
     try:
-        state = json.loads((file.parent / "state.json").read_bytes())
-        named = {entry["filename"] for entry in state["_data_files"]}
+        named = {entry["filename"] for entry in json.loads(state())["_data_files"]}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return None if file.name in named else "a cache file: state.json beside it does not name it"
+    return None if name in named else "a cache file: state.json beside it does not name it"

@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -49,6 +51,11 @@ class MemoryTable:
 
     name: str
     table: Frame | HFDataset | pa.Table
+    stamp: ClassVar[str] = ""
+
+    def here(self, _directory: Path) -> AbstractContextManager[MemoryTable]:
+        """Itself, see `RemoteFile.here`."""
+        return nullcontext(self)
 
     def digest(self) -> str:
         """SHA-256 of its rows as JSON."""

@@ -1,72 +1,41 @@
-"""What DATA is: a file, the files of a directory, or tables in memory."""
+"""What DATA is: a file, the files of a directory, here or elsewhere, or tables in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import pyarrow as pa
 
-from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import NothingReadableError, UsageError
 from clear_pipeline.formats import FORMATS
-from clear_pipeline.load.detect import open_source
-from clear_pipeline.load.events import Event, FileError, Quarantined, Skipped
+from clear_pipeline.load.data_file import DataFile
+from clear_pipeline.load.events import Quarantined, Skipped
 from clear_pipeline.load.files import data_files, shown
 from clear_pipeline.load.memory import Frame, HFDataset, MemoryTable
-from clear_pipeline.load.rows import load_rows
-from clear_pipeline.load.settings import LoadSettings
+from clear_pipeline.load.remote_file import RemoteFile, remote_files
+from clear_pipeline.remote import is_remote, local_path, place_at
+
+Input: TypeAlias = DataFile | MemoryTable | RemoteFile
 
 Data: TypeAlias = str | Path | Frame | HFDataset | Mapping[str, HFDataset] | pa.Table
 """What a run can be started on; a mapping is a Hugging Face DatasetDict."""
 
 
 @dataclass(frozen=True, slots=True)
-class DataFile:
-    """One file of DATA. `name` is its path relative to DATA, with `/`, or its own name."""
-
-    name: str
-    path: Path
-
-    def digest(self) -> str:
-        """SHA-256 of its bytes."""
-        return file_sha256(self.path)
-
-    def size(self) -> int:
-        """Bytes on disk."""
-        return self.path.stat().st_size
-
-    def load(self, settings: LoadSettings, *, limit: int | None = None) -> Iterator[Event]:
-        """Read it with bounded memory.
-
-        Args:
-            settings: Limits and formats. Its own `limit` is of all of DATA and not looked at.
-            limit: At most so many rows of this file, good and bad.
-
-        Yields:
-            `FileFacts`, then `LoadedShard` and `Quarantined` in the order of the rows (a shard
-            when its last row was read), then `Problem`; or one `Skipped` and nothing else.
-        """
-        try:
-            source = open_source(self.path, settings, settings.candidates(self.name))
-        except FileError as error:
-            yield Skipped(self.name, str(error))
-            return
-        yield from load_rows(self.name, source, settings, limit=limit)
-
-
-@dataclass(frozen=True, slots=True)
 class Listing:
     """What DATA holds. `inputs` are in the order of their paths."""
 
-    inputs: tuple[DataFile | MemoryTable, ...]
+    inputs: tuple[Input, ...]
     skipped: tuple[Skipped, ...] = ()
 
 
 def discover(data: Data) -> Listing:
     """List the files of a directory, a single file, or tables in memory.
+
+    The network is used only where `data` is the address of a remote place, such as `s3://...`.
 
     Hidden files are left out. Listed as skipped are links, what is no regular file, run
     directories, and the notes and cache files of a saved Hugging Face dataset.
@@ -74,9 +43,12 @@ def discover(data: Data) -> Listing:
     Raises:
         NothingReadableError: The path does not exist, or the directory holds nothing to read.
         UsageError: `data` is nothing that can be read.
+        RemoteError: A remote place cannot be listed.
     """
+    if isinstance(data, str) and is_remote(data):
+        return _discover_remote(data)
     if isinstance(data, str | Path):
-        return _discover_path(Path(data))
+        return _discover_path(local_path(data))
     if isinstance(data, Mapping):
         tables = [MemoryTable(f"dataset/{split}", table) for split, table in data.items()]
         return Listing(tuple(tables))
@@ -105,6 +77,28 @@ def _discover_path(path: Path) -> Listing:
     if not inputs:
         raise nothing_readable(str(path), skipped, [])
     return Listing(tuple(inputs), tuple(skipped))
+
+
+def _discover_remote(address: str) -> Listing:
+    place = place_at(address)
+    if place.is_file():
+        return Listing((RemoteFile(place.name, place, place.size()),))
+    if not place.exists():
+        raise NothingReadableError(
+            f"{place}: no such file or directory that may be seen from here{place.credentials()}"
+        )
+    skipped: list[Skipped] = []
+    inputs = remote_files(place, skipped)
+    if not inputs:
+        raise nothing_readable(str(place), skipped, [])
+    return Listing(tuple(inputs), tuple(skipped))
+
+
+def data_name(data: str | Path) -> str:
+    """What a dataset is called: the last part of its path, or of its address."""
+    if isinstance(data, str) and is_remote(data):
+        return data.rstrip("/").rpartition("/")[2]
+    return shown(Path(local_path(data).resolve().name))
 
 
 def nothing_readable(

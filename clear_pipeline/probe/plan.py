@@ -19,6 +19,7 @@ from clear_pipeline.load import (
     LoadSettings,
     Quarantined,
     Skipped,
+    data_name,
     discover,
     nothing_readable,
 )
@@ -188,4 +189,4 @@ def _read(data: Data, load: LoadSettings, drawn: _Draw, progress: Progress) -> i
 
 
 def _name(data: Data) -> str:
-    return Path(data).resolve().name if isinstance(data, str | Path) else "memory"
+    return data_name(data) if isinstance(data, str | Path) else "memory"

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from clear_pipeline.export import PARQUET
 from clear_pipeline.llm.caps import cap_words
 from clear_pipeline.manifest import IN_MEMORY
+from clear_pipeline.remote import is_remote
 from clear_pipeline.report.words import EXPORTED
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
@@ -113,7 +114,12 @@ def run_words(run: Run) -> list[str]:
     Where the data was in memory, DATA stands for it.
     """
     source = run.manifest.source
-    data = "DATA" if source == IN_MEMORY else os.path.normpath(run.path.resolve() / source)
+    if source == IN_MEMORY:
+        data = "DATA"
+    elif is_remote(source):
+        data = source
+    else:
+        data = os.path.normpath(run.path.resolve() / source)
     config = str(run.path / CONFIG)
     return ["clear-pipeline", "run", data, "--out", str(run.path), "--config", config]
 

@@ -101,7 +101,7 @@ def status_json(run: Run) -> dict[str, Any]:
         "budget": manifest.budget,
         "spend": run.spend(),
         "revised_estimate": manifest.revised_estimate or None,
-        "skipped": [file.model_dump() for file in manifest.skipped],
+        "skipped": [{"path": f.path, "reason": f.reason} for f in manifest.skipped],
         "export": manifest.export,
         "cascade": None if use is None else use.to_json(),
         "notes": list(notes_of(run)),
