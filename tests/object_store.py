@@ -41,6 +41,7 @@ class ObjectStore:
     def __enter__(self) -> Self:
         self._server.start()
         self.address = self._server.get_host_and_port()
+        self.ask("POST", "moto-api/reset")  # its buckets are one set for the whole process
         self._wire = Wire(self)
         threading.Thread(target=self._wire.serve_forever, daemon=True).start()
         return self
