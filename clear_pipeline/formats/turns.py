@@ -10,6 +10,7 @@ from clear_pipeline.formats.strict_json import parse
 from clear_pipeline.schema import JSON, Message, Role, canonical_json
 
 _PART_KINDS = {"image_url": "image", "input_image": "image", "input_audio": "audio"}
+_ROLES = frozenset(Role)
 
 
 def json_column(record: Mapping[str, JSON], name: str) -> JSON:
@@ -70,7 +71,7 @@ def _read_turn(turn: Mapping[str, JSON]) -> tuple[Message, str | None]:
     if not isinstance(role, str):
         raise RowError(f"role is {kind(role)} (found {shown(list(turn))})")
     role = role.strip().lower()
-    if role not in set(Role):
+    if role not in _ROLES:
         raise RowError(f"unknown role {role[:40]!r}; known: {', '.join(Role)}")
     calls = _tool_calls(json_column(turn, "tool_calls"))
     content, unscorable = _content(turn.get("content"))

@@ -103,9 +103,9 @@ class Totals:
             self.cached_samples + other.cached_samples,
             self.usage + other.usage,
             sum(priced) if priced else None,
-            tuple(sorted({*self.served, *other.served})),
+            _together(self.served, other.served),
             self.unaccounted + other.unaccounted,
-            dict(sorted((Counter(self.failures) + Counter(other.failures)).items())),
+            _summed(self.failures, other.failures),
         )
 
     @property
@@ -137,6 +137,18 @@ class Totals:
                 "unaccounted": Amount.from_json(value.get("unaccounted", _NOTHING)),
             }
         )
+
+
+def _together(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    """All names, sorted. Most sums have names on one side alone, and there is one a call."""
+    return tuple(sorted({*one, *other})) if one and other else one or other
+
+
+def _summed(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:
+    """Both counts, sorted by name; as `_together`."""
+    if not (one and other):
+        return one or other
+    return dict(sorted((Counter(one) + Counter(other)).items()))
 
 
 class Meter:

@@ -29,6 +29,7 @@ _LOOK_RECORDS, _LOOK_ROWS = 32, 1000
 """The format of a file is chosen from its first so many parsed rows, among so many rows."""
 _SHARD_CHARS = 1 << 22
 """A shard is closed early at so much text, so that long rows do not fill the memory."""
+_AS_IT_IS = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -98,7 +99,7 @@ class _Reader:
         """The row as an example, or set aside with the reason."""
         if raw.record is None:
             return self._aside(raw, raw.reason, raw.text or "")
-        original = json.dumps(raw.record, ensure_ascii=False, separators=(",", ":"))
+        original = _AS_IT_IS.encode(raw.record)
         try:
             self._check(raw, original)
             parsed = self.format.read(raw.record)

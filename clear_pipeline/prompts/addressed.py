@@ -153,8 +153,10 @@ def pieces_of(text: str) -> list[str]:
 
 def _plain(text: str) -> str:
     """As a reader sees it, without accents, in small letters on one line."""
-    apart = unicodedata.normalize("NFKD", text)
-    seen = "".join(c for c in apart if unicodedata.category(c) not in {"Cf", "Mn"})
+    seen = text
+    if not text.isascii():  # ASCII has neither accents nor what is not seen
+        apart = unicodedata.normalize("NFKD", text)
+        seen = "".join(c for c in apart if unicodedata.category(c) not in {"Cf", "Mn"})
     return " ".join(seen.casefold().split())
 
 
