@@ -76,7 +76,7 @@ async def compare(
         alive = [True] * shard.rows
         (state,) = stage.survey(HeldShards([(shard, alive)]), ctx)
         columns = await stage.annotate(shard, alive, state, ctx)
-        return np.array(columns["cascaded"].to_pylist()), CascadeUse.of(columns.to_pylist())
+        return np.array(columns["cascaded"].to_pylist()), CascadeUse.of(columns)
 
     full, most = await run(1.0)
     found = []

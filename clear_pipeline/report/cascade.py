@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from rich.table import Table
 
 from clear_pipeline.llm.base import Usage
@@ -15,9 +18,20 @@ from clear_pipeline.report.row_calls import config_of, role_prices
 from clear_pipeline.report.threshold import compared_column
 from clear_pipeline.run import Run
 from clear_pipeline.stages.band import around
+from clear_pipeline.stages.cascade import COLUMNS as STAGE_COLUMNS
+from clear_pipeline.stages.usage import TOKENS
 
 COLUMNS = ("cascade_step", "cascade_error", "cascade_cost")
 """Ledger columns that `CascadeUse.of` reads."""
+RANKED = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("confidence", pa.float64()),
+        pa.field("keep", pa.bool_()),
+        *(STAGE_COLUMNS.field(name) for name in COLUMNS),
+    ]
+)
+"""What `threshold_warning` reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +56,29 @@ class CascadeUse:
     usage: Usage
 
     @classmethod
-    def of(cls, lines: Sequence[Mapping[str, Any]]) -> CascadeUse:
-        """Add up ledger lines; those that the cascade did not see do not count."""
-        seen = [line for line in lines if line["cascade_step"] is not None]
-        costs = [line["cascade_cost"] for line in seen if in_band(line)]
-        tokens = {name: sum(c[name] for c in costs) for name in ("prompt", "cached", "completion")}
+    def of(cls, ledger: pa.Table) -> CascadeUse:
+        """Add up `COLUMNS` of ledger lines; those that the cascade did not see do not count."""
+        seen = ledger.filter(pc.is_valid(ledger["cascade_step"]))
+        costs = seen["cascade_cost"].drop_null()
+        calls = pc.struct_field(costs, "calls")
+        tokens = {name: _total(pc.struct_field(costs, name)) for name in TOKENS}
         return cls(
-            rows=len(seen),
+            rows=seen.num_rows,
             band=len(costs),
-            asked=sum(cost["calls"] > 0 for cost in costs),
-            failed=sum(line["cascade_error"] is not None for line in seen),
-            calls=sum(c["calls"] for c in costs),
+            asked=_total(pc.greater(calls, 0)),
+            failed=len(seen["cascade_error"].drop_null()),
+            calls=_total(calls),
             usage=Usage(**tokens),
+        )
+
+    def __add__(self, other: CascadeUse) -> CascadeUse:
+        return CascadeUse(
+            self.rows + other.rows,
+            self.band + other.band,
+            self.asked + other.asked,
+            self.failed + other.failed,
+            self.calls + other.calls,
+            self.usage + other.usage,
         )
 
     def for_rows(self, rows: int) -> tuple[int, int]:
@@ -68,9 +93,13 @@ class CascadeUse:
         return {**asdict(self), "saved_calls": calls, "saved_tokens": tokens}
 
 
-def in_band(line: Mapping[str, Any]) -> bool:
-    """Whether the row of a ledger line was to be asked; without a call if draws say nothing."""
-    return line["cascade_cost"] is not None
+def in_band(ledger: pa.Table) -> pa.ChunkedArray:
+    """Which rows were to be asked; without a call if draws say nothing."""
+    return pc.is_valid(ledger["cascade_cost"])
+
+
+def _total(values: pa.ChunkedArray) -> int:
+    return int(pc.sum(values).as_py() or 0)
 
 
 def cascade_use(run: Run) -> CascadeUse | None:
@@ -81,7 +110,8 @@ def cascade_use(run: Run) -> CascadeUse | None:
     """
     if "cascade" not in run.manifest.chain:
         return None
-    return CascadeUse.of(run.ledger(COLUMNS).to_pylist())
+    parts = (pa.Table.from_batches([batch]) for batch in run.ledger_batches(COLUMNS))
+    return sum(map(CascadeUse.of, parts), CascadeUse(0, 0, 0, 0, 0, Usage()))
 
 
 def cascade_table(use: CascadeUse) -> Table:
@@ -129,49 +159,47 @@ def moved_warning(run: Run) -> str | None:
         return None
     names = {"id": "id", compared_column(run): "confidence", "keep": "keep"}
     ledger = run.ledger([*names, *COLUMNS]).rename_columns([*names.values(), *COLUMNS])
-    lines = ledger.filter(pc.is_valid(ledger["keep"])).to_pylist()
-    stays = {line["id"] for line in lines if line["keep"]}
-    return threshold_warning(run, lines, stays, record.settings["keep"])
+    return threshold_warning(
+        run, ledger.filter(pc.is_valid(ledger["keep"])), record.settings["keep"]
+    )
 
 
-def threshold_warning(
-    run: Run, lines: Sequence[Mapping[str, Any]], stays: set[str], keep: Mapping[str, Any]
-) -> str | None:
+def threshold_warning(run: Run, rows: pa.Table, keep: Mapping[str, Any]) -> str | None:
     """What a threshold outside the cascade's band leaves to the cheap pass, and what that saves.
 
     Args:
         run: A run with a cascade.
-        lines: Ledger lines of the rows that a filter ranks: `id`, `COLUMNS`, and as `confidence`
-            what it ranks them by.
-        stays: Ids of those above the threshold.
+        rows: Those that a filter ranks, in the columns of `RANKED`: `confidence` is what it ranks
+            them by, `keep` whether they are above the threshold.
         keep: The rule that says so.
 
     Returns:
         None where the rows at the threshold were asked, or nothing was asked at all.
     """
-    ranked = sorted(lines, key=lambda r: (r["id"] in stays, r["confidence"], r["id"]), reverse=True)
-    rows = cheap_rows_near([in_band(line) for line in ranked], kept=len(stays))
-    if rows == 0:
+    order = pc.sort_indices(rows, [(name, "descending") for name in ("keep", "confidence", "id")])
+    kept = _total(rows["keep"])
+    near = cheap_rows_near(in_band(rows).take(order).to_numpy(), kept=kept)
+    if near == 0:
         return None
-    use = CascadeUse.of(ranked)
-    calls, tokens = use.for_rows(rows)
+    use = CascadeUse.of(rows)
+    calls, tokens = use.for_rows(near)
     known = role_prices(run, config_of(run), "scorer")
     price = (
         ""
         if known is None or known.is_free or not use.band
-        else f", ${cost(use.usage, known) * rows / use.band:,.4f}"
+        else f", ${cost(use.usage, known) * near / use.band:,.4f}"
     )
     form, value = next(iter(keep.items()))
     if form == "precision":  # known after calibration only: the share of rows that it dropped
-        form, value = "quantile", round(1 - len(stays) / len(ranked), 3)
+        form, value = "quantile", round(1 - kept / rows.num_rows, 3)
     return (
-        f"{rows:,} rows near the threshold were scored by reflection only, since the cascade's "
+        f"{near:,} rows near the threshold were scored by reflection only, since the cascade's "
         f"band lies elsewhere; rescoring them costs about {calls:,} calls, {tokens:,} "
         f"tokens{price}: --set stages.cascade.keep.{form}={value}"
     )
 
 
-def cheap_rows_near(asked: Sequence[bool], *, kept: int) -> int:
+def cheap_rows_near(asked: NDArray[np.bool_], *, kept: int) -> int:
     """Rows around a threshold that were not asked, if it lies outside the band.
 
     Args:
@@ -182,7 +210,7 @@ def cheap_rows_near(asked: Sequence[bool], *, kept: int) -> int:
         0 where a row beside the threshold was asked; else how many were not among the rows that
         a band of the same size around it would hold.
     """
-    if kept == len(asked) or any(asked[max(kept - 1, 0) : kept + 1]):
+    if kept == len(asked) or asked[max(kept - 1, 0) : kept + 1].any():
         return 0
-    near = around(kept, total=len(asked), size=sum(asked))
-    return sum(not asked[rank] for rank in near)
+    near = around(kept, total=len(asked), size=int(asked.sum()))
+    return int((~asked[near.start : near.stop]).sum())

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.report.adapter import fate_counts, score_histogram
 from clear_pipeline.report.cascade import COLUMNS as CASCADE_COLUMNS
-from clear_pipeline.report.cascade import threshold_warning
+from clear_pipeline.report.cascade import RANKED, threshold_warning
 from clear_pipeline.report.html import environment
 from clear_pipeline.report.plots import funnel_figure, histogram_figure
 from clear_pipeline.report.threshold import compared_column, keep_of, threshold_of
@@ -125,7 +126,7 @@ def move_threshold(
         counts=_counts(run, frame),
         changed=_with_texts(run, changed[["id", "confidence", "now", "then"]]),
         new_candidates=int(unasked.sum()) if "rectify" in run.manifest.chain else 0,
-        warning=threshold_warning(run, ranked, stays, keep) if _cascaded(run) else None,
+        warning=_warning(run, ranked, stays, keep) if _cascaded(run) else None,
     )
 
 
@@ -179,6 +180,13 @@ def _ranked(run: Run, rule: Keep) -> list[dict[str, Any]]:
     if not rows:
         raise UsageError(f"{run.path}: no row has a confidence; run it with the score stage")
     return rows
+
+
+def _warning(
+    run: Run, rows: list[dict[str, Any]], stays: set[str], keep: Mapping[str, Any]
+) -> str | None:
+    lines = [{**row, "keep": row["id"] in stays} for row in rows]
+    return threshold_warning(run, pa.Table.from_pylist(lines, schema=RANKED), keep)
 
 
 def _cascaded(run: Run) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from typer.testing import CliRunner
@@ -22,7 +23,7 @@ from clear_pipeline.llm.base import ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import views
-from clear_pipeline.report.cascade import threshold_warning
+from clear_pipeline.report.cascade import RANKED, threshold_warning
 from clear_pipeline.report.notebook import move_threshold
 from clear_pipeline.run import Run, open_run
 from clear_pipeline.stages.base import SilentProgress
@@ -120,10 +121,9 @@ def test_a_moved_filter_asks_nothing_and_warns_with_the_cost(data: Path, tmp_pat
 def test_a_precision_is_named_as_the_share_that_it_drops(data: Path, tmp_path: Path) -> None:
     """Two of twenty rows stay; a cascade knows no precision, and asks around the quantile 0.9."""
     done, _ = run(data, tmp_path / "run", config())
-    lines = done.ledger().to_pylist()
-    warning = threshold_warning(
-        done, lines, {"rows.jsonl:19", "rows.jsonl:20"}, {"precision": 0.95}
-    )
+    ledger = done.ledger([name for name in RANKED.names if name != "keep"])
+    stays = pc.is_in(ledger["id"], pa.array(["rows.jsonl:19", "rows.jsonl:20"]))
+    warning = threshold_warning(done, ledger.append_column("keep", stays), {"precision": 0.95})
     assert warning is not None
     assert warning.endswith("--set stages.cascade.keep.quantile=0.9")
 

@@ -192,11 +192,11 @@ def test_what_is_saved_goes_by_the_mean_of_the_band() -> None:
     cost = {"calls": 1, "prompt": 80, "cached": 0, "completion": 20}
     nothing = dict.fromkeys(cost, 0)
     costs = [cost, nothing, nothing, nothing, *[None] * 6]
-    use = CascadeUse.of(
-        [{"cascade_step": "cheap", "cascade_error": None, "cascade_cost": c} for c in costs]
-    )
+    lines = [{"cascade_step": "cheap", "cascade_cost": c} for c in costs]
+    use = CascadeUse.of(pa.Table.from_pylist(lines, schema=COLUMNS))
     assert (use.rows, use.band, use.asked, use.calls) == (10, 4, 1, 1)
     assert use.to_json()["saved_tokens"] == 150
+    assert (use + use).calls == 2
 
 
 def test_more_failures_than_allowed_stop_the_stage() -> None:
