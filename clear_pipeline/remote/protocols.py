@@ -51,13 +51,13 @@ def place_at(address: str) -> Place:
 
 
 def _google(path: str) -> str:
-    """An address for pyarrow, whose library for Google Cloud reads no address of a stand-in."""
-    address = f"gs://{quote(path, safe='/@')}?retry_limit_seconds={_PATIENCE}"
-    endpoint = os.environ.get("STORAGE_EMULATOR_HOST", "")
-    protocol, found, host = endpoint.rpartition("://")
-    if not host:
-        return address
-    return f"{address}&endpoint_override={quote(host)}&scheme={protocol if found else 'http'}"
+    """The address as pyarrow wants it: with the emulator that the environment names, if any."""
+    settings = f"retry_limit_seconds={_PATIENCE}"
+    protocol, _, host = os.environ.get("STORAGE_EMULATOR_HOST", "").rpartition("://")
+    if host:
+        settings += f"&endpoint_override={quote(host)}&scheme={protocol or 'http'}"
+        path = path if "@" in path.partition("/")[0] else f"anonymous@{path}"
+    return f"gs://{quote(path, safe='/@')}?{settings}"
 
 
 def _by_fsspec(scheme: str, address: str) -> Place:

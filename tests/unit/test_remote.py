@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
+from aiohttp import web
 
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import (
@@ -21,7 +23,9 @@ from clear_pipeline.load import data_name, discover
 from clear_pipeline.outputs import export_run
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.remote import is_remote, local_directory, local_path, place_at
+from clear_pipeline.report.next_commands import run_words
 from loading import ALPACA, jsonl
+from loopback import LoopbackServer
 
 DEDUP = build_config(stages=["dedup"])
 
@@ -126,12 +130,46 @@ def test_any_protocol_of_fsspec_is_read(memory: str, tmp_path: Path) -> None:
     ledgers = [(run.path / "ledger.parquet").read_bytes() for run in (here, there)]
     assert ledgers[0] == ledgers[1]
 
+    assert run_words(there)[:3] == ["clear-pipeline", "run", memory]
+
     before = there.manifest.files
     put(f"{memory}/a b.jsonl", jsonl(ALPACA[:1]))
     after = Pipeline(DEDUP).run(memory, out=tmp_path / "there").manifest.files
 
     assert after[1] == before[1]
     assert (after[0].rows, after[0].stamp == before[0].stamp) == (1, False)
+
+
+def test_a_large_file_is_fetched_in_blocks(memory: str, tmp_path: Path) -> None:
+    """Its bytes and their SHA-256 are those that are there, and its stamp is told."""
+    data = bytes(range(256)) * (70 << 10)  # 17.5 MiB, of blocks of 8 MiB
+    put(f"{memory}/large", data)
+    place = place_at(f"{memory}/large")
+    fetched = place.fetch(tmp_path / "large")
+    assert (tmp_path / "large").read_bytes() == data
+    assert fetched.sha256 == place.sha256() == hashlib.sha256(data).hexdigest()
+    assert fetched.stamp == place.stamp() != ""
+
+
+class Pages(LoopbackServer):
+    """One file, behind a path that needs no query."""
+
+    def _app(self) -> web.Application:
+        async def file(_request: web.Request) -> web.Response:
+            return web.Response(body=jsonl(ALPACA), headers={"ETag": '"1"'})
+
+        app = web.Application()
+        app.router.add_get("/v1/rows.jsonl", file)
+        return app
+
+
+def test_a_file_of_the_web_is_read(tmp_path: Path) -> None:
+    """By fsspec; what is not there is told."""
+    with Pages() as server:
+        run = Pipeline(DEDUP).run(f"{server.url}/rows.jsonl", out=tmp_path / "run")
+        assert run.ledger(["id"])["id"].to_pylist()[0] == "rows.jsonl:1"
+        with pytest.raises(NothingReadableError, match=r"none\.jsonl: no such file or directory"):
+            discover(f"{server.url}/none.jsonl")
 
 
 def test_a_place_that_is_empty_or_away(memory: str, tmp_path: Path) -> None:
