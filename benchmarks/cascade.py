@@ -33,7 +33,7 @@ from clear_pipeline.report.cascade import CascadeUse
 from clear_pipeline.schema import rows_table
 from clear_pipeline.stages.base import Context, Shard, alive_rows
 from clear_pipeline.stages.cascade import Cascade
-from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.held import surveyed
 from clear_pipeline.stages.score import Score
 
 
@@ -74,7 +74,7 @@ async def compare(
     async def run(band: float) -> tuple[NDArray[np.float64], CascadeUse]:
         stage = cascade.model_copy(update={"band": band})
         alive = [True] * shard.rows
-        (state,) = stage.survey(HeldShards([(shard, alive)]), ctx)
+        (state,) = surveyed(stage, [(shard, alive)], ctx)
         columns = await stage.annotate(shard, alive, state, ctx)
         return np.array(columns["cascaded"].to_pylist()), CascadeUse.of(columns)
 

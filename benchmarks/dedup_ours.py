@@ -25,12 +25,12 @@ from clear_pipeline.load import LoadedShard, LoadSettings, discover
 from clear_pipeline.run_log import LOG
 from clear_pipeline.stages.base import Context, Shard, SilentProgress
 from clear_pipeline.stages.dedup import Dedup
-from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.held import surveyed
 from clear_pipeline.store import LEDGER
 
 AS_THE_OTHERS: Final = {
     "threshold": worker.THRESHOLD,
-    "shingle_words": worker.WORDS,
+    "ngram": worker.WORDS,
     "permutations": worker.PERMUTATIONS,
     "common_shingle_fraction": 1.0,
 }
@@ -46,7 +46,7 @@ def load(path: Path) -> list[Shard]:
 def columns(shards: Sequence[Shard], stage: Dedup) -> Iterator[pa.Table]:
     """The columns of the stage on rows that are held in memory, shard by shard."""
     ctx = Context(progress=SilentProgress())
-    states = stage.survey(HeldShards([(s, [True] * s.rows) for s in shards]), ctx)
+    states = surveyed(stage, [(s, [True] * s.rows) for s in shards], ctx)
     for shard, state in zip(shards, states, strict=True):
         yield asyncio.run(stage.annotate(shard, [True] * shard.rows, state, ctx))
 

@@ -127,7 +127,7 @@ class _Computed:
             records=self.inputs.records,
         )
         tasks = list(self.inputs.tasks(None))
-        with work.engine.shards(f"{stage.name}, first pass", tasks, work.progress) as shards:
+        with work.engine.shards(stage.name, tasks, work.progress) as shards:
             await self._annotate(stage.survey(shards, ctx), foresight)
 
     async def _annotate(self, states: Sequence[JSON] | None, foresight: Foresight) -> None:

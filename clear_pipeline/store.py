@@ -135,7 +135,9 @@ class Store:
         Args:
             named: By folder, the names of the files in it that the manifest knows.
         """
-        for folder in (self.directory, *(p for p in self.directory.iterdir() if p.is_dir())):
+        folders = [path for path in self.directory.iterdir() if path.is_dir()]
+        kept = [path for path in folders if not _LEFT_BEHIND.fullmatch(path.name)]
+        for folder in (self.directory, *kept):
             for path in folder.iterdir():
                 if path.is_dir() and not path.is_symlink():
                     if _LEFT_BEHIND.fullmatch(path.name):

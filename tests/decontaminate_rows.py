@@ -12,7 +12,7 @@ from typing import Any
 from clear_pipeline.schema import Example, rows_table
 from clear_pipeline.stages.base import Context, Shard, SilentProgress
 from clear_pipeline.stages.decontaminate import Decontaminate
-from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.held import surveyed
 
 
 def benchmark(folder: Path, rows: Sequence[dict[str, Any]], name: str = "test.jsonl") -> Path:
@@ -49,7 +49,7 @@ def decontaminate(
         for start, end in pairwise(bounds)
     ]
     found: list[dict[str, Any]] = []
-    states = given.survey(HeldShards(shards), ctx)
+    states = surveyed(given, shards, ctx)
     for (shard, flags), state in zip(shards, states, strict=True):
         table = asyncio.run(given.annotate(shard, flags, state, ctx))
         assert table.schema == given.adds()

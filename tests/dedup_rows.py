@@ -10,7 +10,7 @@ from typing import Any
 from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.stages.base import Context, Shard, SilentProgress
 from clear_pipeline.stages.dedup import Dedup
-from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.held import surveyed
 
 
 def row(prompt: str, response: str, *, line: int = 1, file: str = "a.jsonl") -> Example:
@@ -42,7 +42,7 @@ def dedup(
     ctx = Context(progress=progress or SilentProgress())
     bounds = [0, *sorted(cuts), len(examples)]
     shards = [Shard(str(start), rows_table(examples[start:end])) for start, end in pairwise(bounds)]
-    states = stage.survey(HeldShards([(s, [True] * s.rows) for s in shards]), ctx)
+    states = surveyed(stage, [(s, [True] * s.rows) for s in shards], ctx)
     found: list[dict[str, Any]] = []
     for shard, state in zip(shards, states, strict=True):
         table = asyncio.run(stage.annotate(shard, [True] * shard.rows, state, ctx))

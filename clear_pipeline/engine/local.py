@@ -26,8 +26,8 @@ from clear_pipeline.store import Store
 T = TypeVar("T")
 R = TypeVar("R")
 
-_AHEAD = 2
-"""Results per core that may wait to be taken."""
+_AHEAD = 1
+"""Results that may wait to be taken, beside those under way."""
 
 
 class LocalEngine:
@@ -96,6 +96,11 @@ class LocalShards:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    def shard(self, number: int) -> Shard:
+        """See `Shards`."""
+        task = self._tasks[number]
+        return self._store.joined(task.key, task.parts)
+
     def map(self, look: Callable[..., R], *given: Iterable[Any], step: str = "") -> Iterator[R]:
         """See `Shards`."""
 
@@ -105,18 +110,20 @@ class LocalShards:
 
         values = zip(*given, strict=True) if given else repeat(())
         results = self._ahead(lambda each: at(*each), zip(self._tasks, values, strict=False))
-        yield from self._told(results, [task.parts[0][1].rows for task in self._tasks], step)
+        rows = [task.parts[0][1].rows for task in self._tasks]
+        yield from self._told(results, rows, sum(rows), step)
 
     def spread(self, work: Callable[[T], R], items: Iterable[T], *, step: str = "") -> Iterator[R]:
         """See `Shards`."""
-        listed = list(items)
-        yield from self._told(self._ahead(work, listed), [1] * len(listed), step)
+        yield from self._told(self._ahead(work, items), repeat(1), 0, step)
 
-    def _told(self, results: Iterator[R], sizes: Sequence[int], step: str) -> Iterator[R]:
+    def _told(
+        self, results: Iterator[R], sizes: Iterable[int], total: int, step: str
+    ) -> Iterator[R]:
         """The results, each told to the progress with its size."""
-        self._progress.start(f"{self._label}, {step}" if step else self._label, sum(sizes))
+        self._progress.start(f"{self._label}, {step}" if step else self._label, total)
         try:
-            for result, size in zip(results, sizes, strict=True):
+            for result, size in zip(results, sizes, strict=False):
                 self._progress.advance(size)
                 yield result
         finally:
@@ -127,7 +134,7 @@ class LocalShards:
         waiting: deque[Future[R]] = deque()
         rest = iter(items)
         while True:
-            room = _AHEAD * cores() - len(waiting)
+            room = cores() + _AHEAD - len(waiting)
             waiting.extend(self._pool.submit(work, item) for item in islice(rest, room))
             if not waiting:
                 return

@@ -24,7 +24,7 @@ from clear_pipeline.stages.base import (
     alive_rows,
 )
 from clear_pipeline.stages.filter import AboveMedian, Count, Filter, Keep, Quantile
-from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.held import surveyed
 
 End = Literal["low", "high"]
 """The cheap end of what may come, or the costly one."""
@@ -113,7 +113,7 @@ async def run_stage(stage: Stage, table: pa.Table, ctx: Context) -> pa.Table:
     alive = alive_rows(table)
     state = None
     if isinstance(stage, DatasetStage):
-        (state,) = stage.survey(HeldShards([(shard, alive)]), ctx)
+        (state,) = surveyed(stage, [(shard, alive)], ctx)
     columns = await stage.annotate(shard, alive, state, ctx)
     for name in columns.column_names:
         if name in table.column_names:  # from an earlier run of the stage

@@ -177,6 +177,10 @@ class Shards(Protocol):
         """How many there are."""
         ...
 
+    def shard(self, number: int) -> Shard:
+        """One of them."""
+        ...
+
     def map(self, look: Callable[..., R], *given: Iterable[Any], step: str = "") -> Iterator[R]:
         """`look(shard, alive, *values)` of each shard.
 
@@ -190,7 +194,10 @@ class Shards(Protocol):
         ...
 
     def spread(self, work: Callable[[T], R], items: Iterable[T], *, step: str = "") -> Iterator[R]:
-        """`work(item)` of each item, for work that reads no shard; `work` as `look` above."""
+        """`work(item)` of each item, for work that reads no shard; `work` as `look` above.
+
+        An item is taken when there is room for it, so that they need not all be there at once.
+        """
         ...
 
 

@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from clear_pipeline.stages.base import Shard
+from clear_pipeline.schema import JSON
+from clear_pipeline.stages.base import Context, DatasetStage, Shard
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+Held = Sequence[tuple[Shard, Sequence[bool]]]
+"""Shards, each with the flags of its alive rows."""
+
+
+def surveyed(stage: DatasetStage, shards: Held, ctx: Context) -> list[JSON]:
+    """What a stage comes to for each of these shards, as if they were all rows."""
+    with tempfile.TemporaryDirectory(prefix="clear-pipeline-") as scratch:
+        return list(stage.survey(HeldShards(shards, Path(scratch)), ctx))
+
 
 class HeldShards:
-    """All shards of a sample; looked at one after the other, in this thread.
+    """Looked at one after the other, in this thread; see `Shards`.
 
     Args:
-        shards: Each with the flags of its alive rows.
+        shards: All of them.
+        scratch: An empty directory.
     """
 
-    def __init__(self, shards: Sequence[tuple[Shard, Sequence[bool]]]) -> None:
+    def __init__(self, shards: Held, scratch: Path) -> None:
         self._shards = shards
-
-    @cached_property
-    def _directory(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(prefix="clear-pipeline-")
-
-    @property
-    def scratch(self) -> Path:
-        """Made when it is asked for; goes with this object."""
-        return Path(self._directory.name)
+        self.scratch = scratch
 
     def __len__(self) -> int:
         return len(self._shards)
+
+    def shard(self, number: int) -> Shard:
+        """See `Shards`."""
+        return self._shards[number][0]
 
     def map(self, look: Callable[..., R], *given: Iterable[Any], step: str = "") -> Iterator[R]:
         """See `Shards`."""

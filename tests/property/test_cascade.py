@@ -19,7 +19,7 @@ from clear_pipeline.stages.base import Context, Shard
 from clear_pipeline.stages.cascade import Cascade
 from clear_pipeline.stages.confidence import Key
 from clear_pipeline.stages.filter import Filter
-from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.held import surveyed
 from clear_pipeline.stages.ranking import Ranking
 
 unit = st.floats(0, 1)
@@ -49,7 +49,7 @@ def edges(rows: list[Row], keep: dict[str, Any], share: float) -> dict[str, Any]
     stage = Cascade.model_validate({"keep": keep, "band": share})
     if stage.keep.rows(np.array([row[1] for row in rows])) == 0:
         return None
-    (state,) = stage.survey(HeldShards([(shard(rows), [True] * len(rows))]), Context())
+    (state,) = surveyed(stage, [(shard(rows), [True] * len(rows))], Context())
     found: dict[str, Any] = json.loads(json.dumps(state))
     return found
 
@@ -86,7 +86,7 @@ def refine(rows: list[Row], state: dict[str, Any]) -> tuple[list[float], set[int
 def kept(keep: dict[str, Any], part: Shard) -> list[bool]:
     stage = Filter.model_validate({"keep": keep})
     alive = [True] * part.rows
-    (state,) = stage.survey(HeldShards([(part, alive)]), Context())
+    (state,) = surveyed(stage, [(part, alive)], Context())
     table = asyncio.run(stage.annotate(part, alive, state, Context()))
     return [bool(value) for value in table["keep"].to_pylist()]
 

@@ -16,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clear_pipeline.stages.decontaminate import Decontaminate
-from clear_pipeline.stages.decontaminate.ngrams import words
-from clear_pipeline.stages.dedup.shingles import tokenize
+from clear_pipeline.stages.dedup.words import spelled, tokenize
 from decontaminate_rows import decontaminate, questions, stage
 from dedup_rows import rows
 
@@ -128,6 +127,6 @@ def test_a_copy_of_a_long_text_is_always_found(
 def test_words_are_those_that_the_tokeniser_hashes(given_texts: list[str]) -> None:
     """One for each hash, in order, with that hash by itself: no word of a hit is another's."""
     tokens = tokenize(given_texts)
-    spelled = [word for text in given_texts for word in words(text)]
-    assert tokens.lengths.tolist() == [len(words(text)) for text in given_texts]
-    assert tokenize(spelled).hashes.tolist() == tokens.hashes.tolist()
+    words = [word for text in given_texts for word in spelled(text)]
+    assert tokens.lengths.tolist() == [len(spelled(text)) for text in given_texts]
+    assert tokenize(words).hashes.tolist() == tokens.hashes.tolist()

@@ -14,7 +14,7 @@ from clear_pipeline.stages.dedup import Dedup
 from dedup_rows import dedup, partition, rows
 
 THRESHOLD = Dedup().threshold
-WIDTH = Dedup().shingle_words
+WIDTH = Dedup().ngram
 VOCABULARY = [f"w{i}" for i in range(400)]
 BASES = [random.Random(seed).sample(VOCABULARY, 70) for seed in range(3)]
 

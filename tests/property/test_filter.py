@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from clear_pipeline.stages.base import Context, Shard
 from clear_pipeline.stages.filter import Filter
-from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.held import surveyed
 
 Row = tuple[str, float, str]
 
@@ -38,8 +38,8 @@ def kept_ids(stage: Filter, rows: list[Row], *, cuts: int = 1) -> set[str]:
         for i in range(cuts)
         if (part := rows[i::cuts])
     ]
-    held = HeldShards([(s, [True] * s.rows) for s in shards])
-    states = json.loads(json.dumps(stage.survey(held, Context())))
+    held = [(s, [True] * s.rows) for s in shards]
+    states = json.loads(json.dumps(surveyed(stage, held, Context())))
     kept: set[str] = set()
     for shard, state in zip(shards, states, strict=True):
         table = asyncio.run(stage.annotate(shard, [True] * shard.rows, state, Context()))

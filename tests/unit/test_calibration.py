@@ -30,7 +30,7 @@ from clear_pipeline.report.reliability import reliability_svg
 from clear_pipeline.scoring.parts import F64, Flags, parts
 from clear_pipeline.stages.base import Context, Shard, SilentProgress
 from clear_pipeline.stages.calibrate import Calibrate
-from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.held import surveyed
 
 P = np.array([0.8, 0.4, 0.1])
 BAD = np.array([True, False, False])
@@ -277,8 +277,8 @@ def test_a_run_is_told_which_rows_lack_a_signal() -> None:
     progress = SilentProgress()
     given = ([0.5] * 4 + [None] * 2, [None] * 4)
     tables = [pa.table({"consistency": pa.array(values, pa.float64())}) for values in given]
-    shards = HeldShards([(Shard("s", table), [True] * table.num_rows) for table in tables])
-    assert Calibrate(file=fitted).survey(shards, Context(progress=progress)) == [None, None]
+    shards = [(Shard("s", table), [True] * table.num_rows) for table in tables]
+    assert surveyed(Calibrate(file=fitted), shards, Context(progress=progress)) == [None, None]
     assert progress.notes[0] == f"calibrate: 6 of 10 rows have no consistency; {WEIGHED_TOO}"
     assert len(progress.notes) == 2  # the other: that a ranking is no probability
 

@@ -20,7 +20,7 @@ from clear_pipeline.schema import Example, Message, examples, rows_table
 from clear_pipeline.stages.band import around, band_around
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
 from clear_pipeline.stages.cascade import COLUMNS, Cascade
-from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.held import surveyed
 from clear_pipeline.stages.ranking import Ranking
 from clear_pipeline.stages.usage import USAGE
 
@@ -61,7 +61,7 @@ def run(
 ) -> list[dict[str, Any]]:
     alive = alive or [True] * shard.rows
     ctx = Context({"scorer": model}, notes or SilentProgress(), rows_in_flight=1)
-    (state,) = stage.survey(HeldShards([(shard, alive)]), ctx)
+    (state,) = surveyed(stage, [(shard, alive)], ctx)
     table = asyncio.run(stage.annotate(shard, alive, state, ctx))
     assert table.schema.equals(COLUMNS)
     found: list[dict[str, Any]] = table.to_pylist()
@@ -229,7 +229,7 @@ def test_verdicts_on_pairs_are_read_as_the_score_reads_them() -> None:
         records={"score": StageRecord(kind="score", version=1, settings=settings)},
     )
     stage = Cascade(k=2)
-    (state,) = stage.survey(HeldShards([(shard, [True] * 5)]), ctx)
+    (state,) = surveyed(stage, [(shard, [True] * 5)], ctx)
     asyncio.run(stage.annotate(shard, [True] * 5, state, ctx))
     pairs = [request for request in model.requests if len(request.samples) == 1]
     assert pairs

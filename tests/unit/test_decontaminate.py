@@ -13,9 +13,9 @@ from clear_pipeline.schema import JSON, Example, Message, rows_table
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
 from clear_pipeline.stages.decontaminate import Decontaminate
 from clear_pipeline.stages.decontaminate.index import Index, Postings
-from clear_pipeline.stages.decontaminate.ngrams import different_words, ngram_hashes, words
+from clear_pipeline.stages.decontaminate.ngrams import different_words, ngram_hashes
 from clear_pipeline.stages.decontaminate.search import RowTexts, search
-from clear_pipeline.stages.dedup.shingles import tokenize
+from clear_pipeline.stages.dedup.words import spelled, tokenize
 from decontaminate_rows import benchmark, decontaminate, questions, stage
 from dedup_rows import row, rows
 
@@ -291,7 +291,7 @@ def test_a_collision_of_hashes_removes_no_row(tmp_path: Path) -> None:
 def test_the_words_of_unspaced_scripts(tmp_path: Path) -> None:
     """Each character is a word, so 14 of them have two n-grams."""
     text = "东京是日本的首都也是最大城市"
-    assert words(text) == list(text)
+    assert spelled(text) == list(text)
     [columns] = decontaminate([row(f"请问:{text}吗", "是")], stage(questions(tmp_path, text)))
     assert columns["shared_ngrams"] == 2
 

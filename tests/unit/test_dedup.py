@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from clear_pipeline.schema import Message, rows_table
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
 from clear_pipeline.stages.dedup import Dedup
-from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.held import surveyed
 from dedup_rows import dedup, row, rows
 
 WORDS = [f"word{i}" for i in range(60)]
@@ -35,12 +35,14 @@ def test_equal_content_is_an_exact_duplicate() -> None:
         "duplicate_kind": None,
         "cluster": "a.jsonl:1",
         "similarity": None,
+        "conflict": None,
     }
     assert found[1] == {
         "duplicate_of": "a.jsonl:1",
         "duplicate_kind": "exact",
         "cluster": "a.jsonl:1",
         "similarity": 1.0,
+        "conflict": None,
     }
     assert set(found[2].values()) == {None}
 
@@ -73,7 +75,7 @@ def test_in_a_short_text_one_difference_decides(
     first: tuple[str, str], second: tuple[str, str]
 ) -> None:
     """Another operator, word, mark or character makes another question or answer."""
-    assert all(c["cluster"] is None for c in dedup(rows([first, second])))
+    assert all(c["duplicate_of"] is None for c in dedup(rows([first, second])))
 
 
 def test_characters_are_the_words_of_scripts_without_spaces() -> None:
@@ -102,7 +104,7 @@ def test_questions_on_one_context_are_never_duplicates(one: str, other: str, rep
     """However long the shared context is, and wherever the question stands."""
     context = " ".join([CONTEXT, LONG.capitalize() + ".", *["Rivers are long."] * repeats])
     pairs = [(one.format(c=context), "yes"), (other.format(c=context), "yes")]
-    assert all(c["cluster"] is None for c in dedup(rows(pairs)))
+    assert all(c["duplicate_of"] is None for c in dedup(rows(pairs)))
 
 
 def test_a_question_in_another_message_counts() -> None:
@@ -114,7 +116,7 @@ def test_a_question_in_another_message_counts() -> None:
         )
         for i, question in enumerate(["Is it long?", "Is it cold?"])
     ]
-    assert all(c["cluster"] is None for c in dedup(asked))
+    assert all(c["duplicate_of"] is None for c in dedup(asked))
 
 
 def test_an_edited_context_with_the_same_question_is_a_duplicate() -> None:
@@ -126,7 +128,7 @@ def test_an_edited_context_with_the_same_question_is_a_duplicate() -> None:
 def test_a_template_is_no_evidence() -> None:
     """Shingles that many rows share are left out, so that only the rest is compared."""
     pairs = [("Write a letter.", f"{LONG} {chr(97 + i) * 3}") for i in range(11)]
-    assert all(c["cluster"] is None for c in dedup(rows(pairs)))
+    assert all(c["duplicate_of"] is None for c in dedup(rows(pairs)))
     assert all(c["cluster"] is not None for c in dedup(rows(pairs[:10])))
 
 
@@ -136,7 +138,7 @@ def test_a_template_counts_per_file() -> None:
     near = [("Write a letter.", f"{LONG} {chr(97 + i) * 3}") for i in range(12)]
     found = dedup(rows(near + other))
     assert [c["duplicate_of"] for c in found[1:12]] == ["a.jsonl:1"] * 11
-    assert all(c["cluster"] is None for c in found[12:])
+    assert all(c["duplicate_of"] is None for c in found[12:])
 
 
 def test_a_chain_reaches_its_keeper_with_its_weakest_pair() -> None:
@@ -155,6 +157,67 @@ def test_keep_longest_keeps_the_longest() -> None:
     found = dedup(rows(pairs), Dedup(keep="longest"))
     assert [c["duplicate_of"] for c in found] == ["a.jsonl:2", None, "a.jsonl:2"]
     assert [c["duplicate_kind"] for c in found] == ["near", None, "near"]
+
+
+def test_prompts_alone_may_be_compared() -> None:
+    """One answer per prompt stays, and rows with another one are in conflict with it."""
+    pairs = [("Name a river.", "The Elbe"), ("Name a river!", "The Oder"), ("Name a town.", "Hof")]
+    found = dedup(rows(pairs), Dedup(compare="prompt"))
+    assert [c["duplicate_of"] for c in found] == [None, "a.jsonl:1", None]
+    assert [c["duplicate_kind"] for c in found] == [None, "near", None]
+    assert [c["conflict"] for c in found] == ["a.jsonl:1", "a.jsonl:1", None]
+
+
+def test_responses_alone_may_be_compared() -> None:
+    """Rows that answer alike are duplicates, whatever they were asked."""
+    found = dedup(rows([("One?", LONG), ("Two?", EDITED)]), Dedup(compare="response"))
+    assert found[1]["similarity"] == pytest.approx(51 / 61)
+    assert dedup(rows([("One?", LONG), ("Two?", EDITED)]))[1]["cluster"] is None
+
+
+def test_the_same_prompt_with_different_answers_is_a_conflict() -> None:
+    """Named by the first such row, for all of them; near answers are no conflict."""
+    progress = SilentProgress()
+    pairs = [
+        ("Is it?", "yes"),
+        ("Say it.", LONG),
+        ("is it", "no"),
+        ("Say it.", EDITED),
+        ("Is it?", "Yes."),
+        ("", "a text without a prompt"),
+        ("", "another one"),
+    ]
+    found = dedup(rows(pairs), progress=progress)
+    first, second = "a.jsonl:1", "a.jsonl:2"
+    assert [c["conflict"] for c in found] == [first, None, first, None, first, None, None]
+    assert [c["duplicate_of"] for c in found] == [None, None, None, second, first, None, None]
+    assert any(
+        note.startswith("dedup: 1 prompts have different answers (3 rows,")
+        for note in progress.notes
+    )
+
+
+def test_rows_of_valued_files_stay() -> None:
+    """The first pattern that fits counts, before the input order and before the length."""
+    examples = [
+        row("Say it.", LONG + " " + LONG, file="a.jsonl"),
+        row("Say it.", LONG + " " + LONG, file="gold/b.jsonl"),
+        row("Say it.", LONG + " " + LONG + " end", file="web/c.jsonl"),
+    ]
+    stage = Dedup(priority=("gold/*", "web/*"), keep="longest")
+    found = dedup(examples, stage, cuts=[1, 2])
+    assert [c["duplicate_of"] for c in found] == ["gold/b.jsonl:1", None, "gold/b.jsonl:1"]
+    found = dedup([examples[0], examples[2]], stage, cuts=[1])
+    assert [c["duplicate_of"] for c in found] == ["web/c.jsonl:1", None]
+
+
+def test_characters_find_what_words_do_not() -> None:
+    """One letter of 60 in a single word: as characters 51 of 61 shingles are shared."""
+    letters = "".join(chr(97 + i % 26) + str(i % 10) for i in range(30))
+    pairs = [("Spell it.", letters), ("Spell it.", letters[:30] + "é" + letters[31:])]
+    assert dedup(rows(pairs))[1]["cluster"] is None
+    found = dedup(rows(pairs), Dedup(unit="character"))
+    assert found[1]["similarity"] == pytest.approx(51 / 61)
 
 
 def test_method_exact_finds_equal_content_only() -> None:
@@ -176,20 +239,21 @@ def test_images_are_not_compared_by_words() -> None:
         replace(row(f"{LONG} picture{i}.png", "A cat.", line=i), unscorable="image")
         for i in range(2)
     ]
-    assert all(c["cluster"] is None for c in dedup(examples))
+    assert all(c["duplicate_of"] is None for c in dedup(examples))
 
 
 def test_dead_rows_take_no_part() -> None:
     """A row that is out already gets null and removes no other."""
     stage, ctx = Dedup(), Context()
     shard = Shard("s", rows_table(rows([("Hi", "Hello"), ("Hi", "Hello"), ("Hi", "Hello")])))
-    [state] = stage.survey(HeldShards([(shard, [False, True, True])]), ctx)
+    [state] = surveyed(stage, [(shard, [False, True, True])], ctx)
     assert state == {
         "rows": [1, 2],
         "duplicate_of": [None, "a.jsonl:2"],
         "duplicate_kind": [None, "exact"],
         "cluster": ["a.jsonl:2", "a.jsonl:2"],
         "similarity": [None, 1.0],
+        "conflict": [None, None],
     }
 
 
@@ -200,8 +264,7 @@ def test_a_state_moves_only_with_its_own_rows() -> None:
     b = Shard("b", rows_table(rows([("One", "1"), ("Two", "2")], file="b.jsonl")))
     changed = Shard("c", rows_table(rows([("One", "1"), ("One", "1")], file="b.jsonl")))
     states = [
-        stage.survey(HeldShards([(s, [True] * s.rows) for s in (a, other)]), ctx)
-        for other in (b, changed)
+        surveyed(stage, [(s, [True] * s.rows) for s in (a, other)], ctx) for other in (b, changed)
     ]
     assert states[0][0] == states[1][0] == json.loads(json.dumps(states[0][0]))
     assert states[0][1] != states[1][1]
@@ -210,7 +273,7 @@ def test_a_state_moves_only_with_its_own_rows() -> None:
 def test_no_rows_are_no_error() -> None:
     """Empty shards and no shards give empty columns."""
     assert dedup([]) == []
-    assert list(Dedup().survey(HeldShards([]), Context())) == []
+    assert surveyed(Dedup(), [], Context()) == []
 
 
 def test_a_file_that_loses_much_is_reported_with_examples() -> None:
@@ -221,7 +284,8 @@ def test_a_file_that_loses_much_is_reported_with_examples() -> None:
         file="b.jsonl",
     )
     dedup(examples, cuts=[6], progress=progress)
-    [note] = progress.notes
+    short, note = progress.notes
+    assert short.startswith("dedup: 11 rows have a text of fewer than 5 words")
     assert note.startswith("dedup: a.jsonl loses 4 of 6 rows (67%)")
     assert note.count("repeats a.jsonl:1") == 3
     assert "'Hi' -> 'Hello'" in note

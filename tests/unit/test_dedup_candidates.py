@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from datasketch import MinHash
 from numpy.typing import NDArray
 
 from clear_pipeline.stages.dedup.candidates import (
     RECALL,
     WINDOW,
+    band_keys,
     banding,
-    candidate_pairs,
+    neighbours,
+    shared_buckets,
     signatures,
 )
-from clear_pipeline.stages.dedup.clusters import keepers, spanning_forest
-from clear_pipeline.stages.dedup.shingles import concatenate, shingle_sets, tokenize
+from clear_pipeline.stages.dedup.clusters import Pairs, keepers
+from clear_pipeline.stages.dedup.common import common_shingles
+from clear_pipeline.stages.dedup.shingles import hash_of, jaccard, members, shingle, without
+from clear_pipeline.stages.dedup.spill import SpilledTokens
+from clear_pipeline.stages.dedup.words import Tokens, concatenate, tokenize
+
+
+def similarity(texts: list[str], width: int) -> list[float]:
+    """Of the first text with each of the others."""
+    sets = members(shingle(tokenize(texts), width))
+    others = np.arange(1, len(texts))
+    return jaccard(sets, len(texts), np.zeros_like(others), others).tolist()
 
 
 def test_bands_reach_the_recall_and_no_selective_choice_does() -> None:
-    """18 bands of 7 rows at 0.8 with 128 permutations: P = 0.985; 16 of 8 would miss more."""
+    """18 bands of 7 rows at 0.8 with 128 permutations: P = 0.9855; 16 of 8 would miss more."""
     assert banding(0.8, 128) == (18, 7)
     assert 1 - (1 - 0.8**7) ** 18 >= RECALL > 1 - (1 - 0.8**8) ** 16
     assert banding(1.0, 128) == (1, 128)
@@ -28,16 +44,26 @@ def test_bands_reach_the_recall_and_no_selective_choice_does() -> None:
 
 def test_jaccard_is_that_of_sets_of_word_runs() -> None:
     """Words a b c d against b c d e with runs of two: 2 of 4; equal texts 1, foreign ones 0."""
-    sets = shingle_sets(tokenize(["a b c d", "b c d e", "A b, c d!", "x"]), 2)
-    others = np.array([1, 2, 3])
-    assert sets.jaccard(np.zeros(3, np.int64), others).tolist() == [0.5, 1.0, 0.0]
+    assert similarity(["a b c d", "b c d e", "A b, c d!", "x"], 2) == [0.5, 1.0, 0.0]
+
+
+def test_a_repeated_run_counts_once() -> None:
+    """A b a b a has the runs ab and ba, as has a b a: they are equal sets."""
+    assert similarity(["a b a b a", "a b a", "a b"], 2) == [1.0, 0.5]
 
 
 def test_a_text_shorter_than_a_shingle_is_one_shingle() -> None:
     """So it equals itself alone."""
-    sets = shingle_sets(tokenize(["a b", "a b", "a c", "a"]), 5)
-    assert sets.sizes.tolist() == [1, 1, 1, 1]
-    assert sets.jaccard(np.zeros(3, np.int64), np.arange(1, 4)).tolist() == [1.0, 0.0, 0.0]
+    assert np.diff(shingle(tokenize(["a b", "a", "a b c d e f"]), 5).offsets).tolist() == [1, 1, 2]
+    assert similarity(["a b", "a b", "a c", "a", "b a"], 5) == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_characters_are_words_where_they_are_asked_for() -> None:
+    """Abcd against abce in runs of two letters: ab and bc of ab, bc, cd, ce."""
+    tokens = tokenize(["abcd", "ab-ce", "ABCD!"], unit="character")
+    assert tokens.lengths.tolist() == [4, 5, 4]
+    sets = members(shingle(tokens, 2))
+    assert jaccard(sets, 3, np.zeros(2, np.int64), np.array([1, 2])).tolist() == [1 / 6, 1.0]
 
 
 def test_tokens_of_parts_are_those_of_the_whole() -> None:
@@ -51,62 +77,153 @@ def test_tokens_of_parts_are_those_of_the_whole() -> None:
     assert np.flatnonzero(whole.starts).tolist() == [0, 1, 3, 4, 7, 10, 11, 12, 13]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Don't pay 3.14 or 1,000.", ["don't", "pay", "3.14", "or", "1,000"]),
+        ("3 + 4 - x*y", ["3", "+", "4", "-", "x", "*", "y"]),
+        ("return !done; x != y", ["return", "!done", "x", "!=", "y"]),
+        ("wow!!done ... 'so'", ["wow", "!done", "so"]),
+        ("Straße, e\u0301t\u00e9", ["strasse", "\u00e9t\u00e9"]),
+        ("東京 is 首都", ["東", "京", "is", "首", "都"]),
+        ("half \ud800 pair", ["half", "\ud800", "pair"]),
+    ],
+)
+def test_words_are_what_a_reader_would_say(text: str, words: list[str]) -> None:
+    """Each word has the hash that it has as a text of its own."""
+    assert tokenize([text]).hashes.tolist() == tokenize(words).hashes.tolist()
+
+
+def test_spilled_tokens_come_back_in_any_order(tmp_path: Path) -> None:
+    """Words, sentences and offsets, of neighbours and of texts far apart."""
+    texts = [f"One {i}. Two {'x ' * (i % 7)}!" for i in range(300)]
+    whole, spilled = tokenize(texts), SpilledTokens(tmp_path / "words")
+    for start in range(0, 300, 100):
+        spilled.append(tokenize(texts[start : start + 100]))
+    spilled.close()
+    for wanted in ([3, 4, 5], [299, 0, 150], [], [7, 7]):
+        taken, expected = (side.take(np.array(wanted, np.int64)) for side in (spilled, whole))
+        assert taken.hashes.tolist() == expected.hashes.tolist()
+        assert taken.starts.tolist() == expected.starts.tolist()
+        assert taken.offsets.tolist() == expected.offsets.tolist()
+
+
+def test_common_shingles_are_counted_over_the_whole_file() -> None:
+    """Of 1,200 texts 13 share one pair of words, spread over blocks, and 12 share another."""
+    texts = [f"w{i} v{i}" for i in range(1200)]
+    for i in range(13):
+        texts[90 * i] += " spread out"
+    for i in range(12):
+        texts[90 * i + 1] += " not quite"
+
+    def blocks() -> Iterator[Tokens]:
+        return (tokenize(texts[start : start + 70]) for start in range(0, 1200, 70))
+
+    common = common_shingles(blocks, 1200, width=2, fraction=0.01)
+    assert common.tolist() == hash_of(members(shingle(tokenize(["spread out"]), 2))).tolist()
+    assert len(common_shingles(blocks, 1200, width=2, fraction=0.02)) == 0
+
+
+def test_without_common_shingles_a_text_of_nothing_else_is_one_shingle() -> None:
+    """It is alike to the same words alone; others keep what is their own."""
+    tokens = tokenize(["a b c", "a b", "b c a b", "a b"])
+    common = np.unique(hash_of(members(shingle(tokenize(["a b", "b c"]), 2))))
+    left = without(shingle(tokens, 2), common, tokens.whole())
+    assert np.diff(left.offsets).tolist() == [1, 1, 1, 1]
+    sets = members(left)
+    firsts, seconds = np.array([0, 0, 1, 1]), np.array([1, 2, 3, 0])
+    assert jaccard(sets, 4, firsts, seconds).tolist() == [0.0, 0.0, 1.0, 0.0]
+
+
 def test_signatures_estimate_jaccard() -> None:
     """The share of equal places is within 5 standard errors of the exact similarity."""
     text = " ".join(f"w{i}" for i in range(200))
-    sets = shingle_sets(tokenize([text, text.replace("w100", "other")]), 5)
-    signed = signatures(sets, 1024)
-    exact = float(sets.jaccard(np.array([0]), np.array([1]))[0])
+    texts = [text, text.replace("w100", "other")]
+    signed = signatures(shingle(tokenize(texts), 5), 1024)
+    [exact] = similarity(texts, 5)
     error = (exact * (1 - exact) / 1024) ** 0.5
-    assert float((signed[0] == signed[1]).mean()) == pytest.approx(exact, abs=5 * error)
+    assert float((signed[:, 0] == signed[:, 1]).mean()) == pytest.approx(exact, abs=5 * error)
+
+
+def test_signatures_are_those_of_datasketch_on_the_same_hashes() -> None:
+    """Its MinHash, fed with the low 32 bits of each shingle, permutation by permutation."""
+    texts = [" ".join(f"w{i}" for i in range(n)) for n in (3, 9, 40, 700, 9000)]
+    shingles = shingle(tokenize(texts), 5)
+    for text, (start, stop) in enumerate(pairwise(shingles.offsets.tolist())):
+        reference = MinHash(num_perm=32, scheme="affine32", hashfunc=int)
+        reference.update_batch((shingles.hashes[start:stop] & np.uint64(0xFFFFFFFF)).tolist())
+        assert signatures(shingles, 32)[:, text].tolist() == reference.hashvalues.tolist()
 
 
 def test_signatures_do_not_depend_on_the_other_texts() -> None:
     """Chunks of texts are computed together, each text for itself."""
     rng = random.Random(0)
-    texts = [" ".join(rng.choices("abcdefghij", k=rng.randint(1, 900))) for _ in range(100)]
-    together = signatures(shingle_sets(tokenize(texts), 3), 16)
-    alone = [signatures(shingle_sets(tokenize([text]), 3), 16)[0] for text in texts]
-    assert together.tolist() == np.array(alone).tolist()
+    texts = [" ".join(rng.choices("abcdefghij", k=rng.randint(1, 9000))) for _ in range(100)]
+    together = signatures(shingle(tokenize(texts), 3), 16)
+    alone = [signatures(shingle(tokenize([text]), 3), 16)[:, 0] for text in texts]
+    assert together.T.tolist() == np.array(alone).tolist()
+
+
+def test_equal_rows_of_a_signature_share_a_bucket_of_that_band_alone() -> None:
+    """Texts 0 and 2 agree in the second band of two, texts 1 and 2 in the first."""
+    signed = np.array([[1, 2, 3, 4], [5, 6, 7, 8], [5, 6, 3, 4], [5, 9, 3, 9]], np.uint32)
+    first, second = band_keys(signed.T, bands=2, rows=2)
+    assert sorted(shared_buckets(first)[0].tolist()) == [1, 2]
+    assert sorted(shared_buckets(second)[0].tolist()) == [0, 2]
 
 
 def test_a_bucket_of_many_costs_linear_work() -> None:
-    """Each of 1,000 equal signatures is paired with WINDOW others, and all stay connected."""
+    """Each of 1,000 texts in one bucket is paired with WINDOW others, and all stay connected."""
     n = 1000
-    first, second = candidate_pairs(
-        np.zeros((n, 8), np.uint32), np.arange(n, dtype=np.uint64), bands=4, rows=2
-    )
+    texts = np.arange(n)
+    first, second = neighbours(texts, np.zeros(n, np.int64), (texts.astype(np.uint64),))
     assert len(first) <= n * WINDOW
-    edges = [(a, b, 1.0) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
-    assert len(spanning_forest(edges)) == n - 1
+    keeper, _ = keepers(texts, Pairs(first, second, np.ones(len(first))), texts)
+    assert set(keeper.tolist()) == {0}
 
 
 def test_the_pairs_of_a_large_bucket_do_not_depend_on_the_order() -> None:
     """Texts are known by their words: shuffled, the same pairs are found."""
     rng = np.random.default_rng(0)
-    signed = rng.integers(0, 2, (20 * WINDOW, 4), dtype=np.uint32)
-    names = rng.permutation(len(signed)).astype(np.uint64)
+    buckets = rng.integers(0, 2, 20 * WINDOW)
+    names = rng.permutation(len(buckets)).astype(np.uint64)
 
     def found(order: NDArray[np.int64]) -> set[frozenset[int]]:
-        pairs = candidate_pairs(signed[order], names[order], bands=2, rows=2)
+        pairs = neighbours(np.arange(len(order)), buckets[order], (names[order],))
         return {frozenset(names[order][list(pair)].tolist()) for pair in zip(*pairs, strict=True)}
 
-    straight = np.arange(len(signed))
+    straight = np.arange(len(buckets))
     assert len(found(straight)) > 0
     assert found(straight) == found(rng.permutation(straight))
 
 
-def test_a_forest_keeps_the_strongest_edges() -> None:
-    """Of a triangle the weakest edge goes."""
-    assert spanning_forest([(0, 1, 0.8), (1, 2, 0.9), (0, 2, 0.95)]) == [
-        (0, 2, 0.95),
-        (1, 2, 0.9),
-    ]
+def pairs(*edges: tuple[int, int, float]) -> Pairs:
+    first, second, similarity = zip(*edges, strict=True)
+    return Pairs(np.array(first), np.array(second), np.array(similarity))
 
 
 def test_the_path_to_the_keeper_is_as_strong_as_its_weakest_pair() -> None:
-    """Contents 0 - 1 - 2 in a chain; the keeper is the row of lowest rank in the cluster."""
-    content_of = np.array([2, 0, 1, 0, 3])
-    keeper, similarity = keepers(content_of, [(0, 1, 0.9), (1, 2, 0.8)], np.arange(5))
+    """Texts 0 - 1 - 2 in a chain; the keeper is the row of lowest rank in the cluster."""
+    text_of = np.array([2, 0, 1, 0, 3])
+    keeper, similarity = keepers(text_of, pairs((0, 1, 0.9), (1, 2, 0.8)), np.arange(5))
     assert keeper.tolist() == [0, 0, 0, 0, 4]
     assert similarity.tolist() == [1.0, 0.8, 0.8, 0.8, 1.0]
+
+
+def test_of_two_ways_to_the_keeper_the_stronger_one_counts() -> None:
+    """In a triangle the way round over 0.9 and 0.95 beats the direct 0.8."""
+    keeper, similarity = keepers(
+        np.arange(3), pairs((0, 1, 0.8), (1, 2, 0.9), (0, 2, 0.95)), np.arange(3)
+    )
+    assert keeper.tolist() == [0, 0, 0]
+    assert similarity.tolist() == [1.0, 0.9, 0.95]
+
+
+def test_a_long_chain_keeps_its_weakest_pair() -> None:
+    """1,000 texts in a row, of which the 500th and 501st are least alike."""
+    strengths = np.full(999, 0.9)
+    strengths[500] = 0.85
+    chain = Pairs(np.arange(999), np.arange(1, 1000), strengths)
+    keeper, similarity = keepers(np.arange(1000), chain, np.arange(1000))
+    assert set(keeper.tolist()) == {0}
+    assert similarity.tolist() == [1.0] + [0.9] * 500 + [0.85] * 499

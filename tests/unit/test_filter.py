@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from clear_pipeline.errors import NoSurvivorsError
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
 from clear_pipeline.stages.filter import Confidence, Count, Filter, Precision, Quantile
-from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.held import surveyed
 
 TEN = [0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95]
 
@@ -43,7 +43,7 @@ def run(stage: Filter, *shards: Shard, ctx: Context | None = None) -> list[dict[
     """Survey and annotate, as the pipeline does; the rows of all shards."""
     ctx = ctx or Context()
     alive = [[v == "scored" for v in s.table["score_status"].to_pylist()] for s in shards]
-    states = stage.survey(HeldShards(list(zip(shards, alive, strict=True))), ctx)
+    states = surveyed(stage, list(zip(shards, alive, strict=True)), ctx)
     rows: list[dict[str, Any]] = []
     for shard, live, state in zip(shards, alive, states, strict=True):
         rows += asyncio.run(stage.annotate(shard, live, state, ctx)).to_pylist()
@@ -164,8 +164,8 @@ def test_the_most_refined_confidence_decides(
 def test_set_threshold_is_the_whole_state() -> None:
     """With an absolute threshold other files cannot move this shard's fingerprint."""
     stage = Filter(keep=Confidence(confidence=0.4))
-    one = stage.survey(HeldShards([(scored(TEN), [True] * 10)]), Context())
-    other = stage.survey(HeldShards([(scored([0.5]), [True])]), Context())
+    one = surveyed(stage, [(scored(TEN), [True] * 10)], Context())
+    other = surveyed(stage, [(scored([0.5]), [True])], Context())
     assert one == other == [{"threshold": 0.4, "last": []}]
 
 

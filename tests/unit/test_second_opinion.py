@@ -19,7 +19,7 @@ from clear_pipeline.manifest import StageRecord
 from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
 from clear_pipeline.stages.calibrate import Calibrate
-from clear_pipeline.stages.held import HeldShards
+from clear_pipeline.stages.held import surveyed
 from clear_pipeline.stages.score import Score
 from clear_pipeline.stages.second_opinion import COLUMNS, SecondOpinion
 
@@ -59,7 +59,7 @@ def run(
 ) -> list[dict[str, Any]]:
     alive = alive or [True] * shard.rows
     ctx = Context({"second": model}, SilentProgress(), rows_in_flight=1)
-    (state,) = stage.survey(HeldShards([(shard, alive)]), ctx)
+    (state,) = surveyed(stage, [(shard, alive)], ctx)
     table = asyncio.run(stage.annotate(shard, alive, state, ctx))
     assert table.schema.equals(COLUMNS)
     found: list[dict[str, Any]] = table.to_pylist()
@@ -119,7 +119,7 @@ def test_a_turned_verdict_is_compared_as_the_calibration_reads_it(
     shard = scored(confidence=[0.1], reflection=[0.1], calibrated=[0.9])
     stage, progress = SecondOpinion(), SilentProgress()
     ctx = Context({"second": ScriptedChat(quarter)}, progress, records={"calibrate": record})
-    (state,) = stage.survey(HeldShards([(shard, [True])]), ctx)
+    (state,) = surveyed(stage, [(shard, [True])], ctx)
     (row,) = asyncio.run(stage.annotate(shard, [True], state, ctx)).to_pylist()
     assert row["disagreement"] == pytest.approx(disagreement)
     assert any("turned reflection.yes_no" in note for note in progress.notes) == bool(turned)
@@ -141,7 +141,7 @@ def test_it_is_asked_in_as_many_orders_and_in_the_same_way_as_the_scorer() -> No
     stage, model = SecondOpinion(fraction=1.0), ScriptedChat(lambda r, i: "A")
     shard = scored(confidence=[0.9], reflection=[0.9], reflections=[[("abc", 0.9)]])
     ctx = Context({"second": model}, SilentProgress(), records={"score": record})
-    (state,) = stage.survey(HeldShards([(shard, [True])]), ctx)
+    (state,) = surveyed(stage, [(shard, [True])], ctx)
     (found,) = asyncio.run(stage.annotate(shard, [True], state, ctx)).to_pylist()
     assert len(model.requests) == 3
     assert all(request.top_logprobs is OMIT for request in model.requests)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_pipeline.stages.decontaminate.ngrams import different_words, ngram_hashes
-from clear_pipeline.stages.dedup.shingles import I64, U64, Tokens, expand, tokenize, unique
+from clear_pipeline.stages.dedup.shingles import once
+from clear_pipeline.stages.dedup.words import I64, U64, Tokens, expand, tokenize
 
 LEAST_ROWS: Final = 3
 """A benchmark file of fewer different rows has no n-grams that are common in it."""
@@ -101,7 +102,7 @@ class Index:
         hashes, owners = ngram_hashes(tokens, self.width)
         found, positions = self.ngrams.find(hashes)
         size = len(self.ngrams.keys)
-        pairs = unique(rows[owners[found]] * size + positions)  # once per row and n-gram
+        pairs = once(np.sort(rows[owners[found]] * size + positions))  # once per row and n-gram
         keys = pairs // max(size, 1) * len(self.totals) + self.ngrams.texts[pairs % max(size, 1)]
         keys, counts = np.unique(keys, return_counts=True)
         texts = keys % len(self.totals)

@@ -1,13 +1,12 @@
-"""N-grams of words: the 64-bit hashes of many texts at once, and the words of one as text."""
+"""N-grams of words: the 64-bit hashes of many texts at once."""
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Final
 
 import numpy as np
 
-from clear_pipeline.stages.dedup.shingles import _SENTENCE_ENDS, _TOKEN, I64, U64, Tokens, expand
+from clear_pipeline.stages.dedup.words import I64, U64, Tokens, expand
 
 _BASE: Final = 0x9E3779B97F4A7C15 | 3
 """Of the polynomial that an n-gram's hash is. It is 3 modulo 4, so that exchanging two neighbours
@@ -57,10 +56,3 @@ def _powers(base: int, count: int) -> U64:
     powers = np.full(count, base, np.uint64)
     powers[:1] = 1
     return np.cumprod(powers)
-
-
-def words(text: str) -> list[str]:
-    """The words that `tokenize` hashes, as text: one for each of its hashes, in order."""
-    folded = unicodedata.normalize("NFC", text.casefold())
-    found = [token for token in _TOKEN.findall(folded) if not _SENTENCE_ENDS.issuperset(token)]
-    return found or [text.strip()]

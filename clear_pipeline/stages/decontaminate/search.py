@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from clear_pipeline.schema import Role
 from clear_pipeline.stages.decontaminate.index import Index
 from clear_pipeline.stages.decontaminate.verify import Passage, Verified
-from clear_pipeline.stages.dedup.shingles import I64, tokenize
+from clear_pipeline.stages.dedup.words import I64, tokenize
 
 Side: TypeAlias = Literal["prompt", "response", "both"]
 

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from clear_pipeline.stages.decontaminate.index import Index
-from clear_pipeline.stages.decontaminate.ngrams import ngram_hashes, words
-from clear_pipeline.stages.dedup.shingles import tokenize, unique
+from clear_pipeline.stages.decontaminate.ngrams import ngram_hashes
+from clear_pipeline.stages.dedup.shingles import once
+from clear_pipeline.stages.dedup.words import spelled, tokenize
 
 _SHOWN_WORDS: Final = 12
 _SHOWN_CHARS: Final = 100
@@ -45,16 +48,16 @@ class Passage:
     @classmethod
     def of(cls, text: str, index: Index) -> Passage:
         """Read a text that is in the index."""
-        told = words(text)
+        told = spelled(text)
         hashes, _ = ngram_hashes(tokenize([text]), index.width)
         own: dict[tuple[str, ...], int] = {}
-        for place in unique(index.ngrams.find(hashes)[0]).tolist():
+        for place in once(np.sort(index.ngrams.find(hashes)[0])).tolist():
             own.setdefault(tuple(told[place : place + index.width]), place)
         return cls(told, own)
 
     def compare(self, texts: Sequence[str], width: int) -> Verified:
         """Compare with the texts of a row; an n-gram lies within one of them."""
-        rows = [words(text) for text in texts]
+        rows = [spelled(text) for text in texts]
         if not self.own:
             return self._as_a_whole(rows)
         theirs = {tuple(row[at : at + width]) for row in rows for at in range(len(row) - width + 1)}

@@ -1,157 +1,214 @@
-"""Which rows are near-duplicates: verified pairs with their similarity."""
+"""Near-duplicates: from the words of all texts to verified pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from clear_pipeline.stages.dedup.candidates import banding, candidate_pairs, signatures
-from clear_pipeline.stages.dedup.clusters import Edge
-from clear_pipeline.stages.dedup.shingles import (
-    I64,
-    Sentences,
-    ShingleSets,
-    Tokens,
-    concatenate,
-    drop_common,
-    expand,
-    paired_keys,
-    shingle_sets,
+from clear_pipeline.stages.base import Shards
+from clear_pipeline.stages.dedup.alike import Candidates, Side, similarities
+from clear_pipeline.stages.dedup.candidates import (
+    band_keys,
+    banding,
+    neighbours,
+    shared_buckets,
+    signatures,
 )
+from clear_pipeline.stages.dedup.clusters import Pairs
+from clear_pipeline.stages.dedup.common import common_shingles, merged
+from clear_pipeline.stages.dedup.corpus import Corpus
+from clear_pipeline.stages.dedup.shingles import BLOCK, once
+from clear_pipeline.stages.dedup.spill import Spilled, SpilledTokens
+from clear_pipeline.stages.dedup.words import I64, U64, Tokens
 
-COMMON_ROWS = 10
-"""A shingle in so few rows is never common: 1 % of 60 rows is less than one row, and every
-cluster of near-duplicates would pass for a template."""
+Compare = Literal["prompt", "response", "both"]
 
-_PAIRS_AT_ONCE = 1 << 14
+_TEXTS: Final = 1 << 12
+"""Texts, and pairs, of a block."""
+_WORDS: Final = 1 << 20
+"""Words of a block, unless one text or pair alone has more."""
 
 
-def near_pairs(
-    prompts: Tokens,
-    responses: Tokens,
-    files: Sequence[I64],
-    *,
-    threshold: float,
-    shingle_words: int,
-    permutations: int,
-    common_fraction: float,
-) -> list[Edge]:
-    """Find pairs of rows that are near-duplicates in prompt and response, and verify each.
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """When two texts are near-duplicates; see the settings of `Dedup`."""
 
-    Args:
-        prompts: Row i has the prompt i. No two rows have equal words in both texts.
-        responses: Of the same rows.
-        files: Per file the rows that occur in it.
-        threshold: Least Jaccard similarity of the prompts and of the responses, in (0, 1].
-        shingle_words: Words per shingle.
-        permutations: Of MinHash.
-        common_fraction: A shingle in more than this share of the rows of any file (and in more
-            than `COMMON_ROWS`) is left out everywhere.
+    compare: Compare
+    threshold: float
+    ngram: int
+    permutations: int
+    common_fraction: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Texts:
+    """Rows of different texts, each the first row of its own.
+
+    Attributes:
+        corpus: All rows.
+        rows: The row of each text, ascending.
+        text_of: Per row of the corpus its text.
+    """
+
+    corpus: Corpus
+    rows: I64
+    text_of: I64
+
+    @classmethod
+    def of(cls, corpus: Corpus, compare: Compare) -> Texts:
+        """Rows of equal words count as one text, in what is compared."""
+        sides = {
+            "prompt": (corpus.prompt_words,),
+            "response": (corpus.response_words,),
+            "both": (corpus.prompt_words, corpus.response_words),
+        }
+        rows, text_of = grouped(*(read() for read in sides[compare]))
+        return cls(corpus, rows, text_of)
+
+    def sides(self, compare: Compare) -> list[SpilledTokens]:
+        """The words of what is compared."""
+        sides = {"prompt": self.corpus.prompts, "response": self.corpus.responses}
+        return list(sides.values()) if compare == "both" else [sides[compare]]
+
+
+def grouped(*keys: U64) -> tuple[I64, I64]:
+    """Groups of rows with equal keys, numbered in the order of their first rows.
 
     Returns:
-        Pairs with the smaller one of their two similarities.
+        The first row of each group, ascending, and the group of each row.
     """
-    if len(prompts.lengths) == 0:
-        return []
-    sides = [
-        _distinctive(tokens, files, shingle_words=shingle_words, common_fraction=common_fraction)
-        for tokens in (prompts, responses)
-    ]
-    ties = prompts.whole() ^ (responses.whole() >> np.uint64(1))
-    first, second = _candidates(sides, ties, threshold=threshold, permutations=permutations)
-    sentences = prompts.sentences()
-    edges: list[Edge] = []
-    for start in range(0, len(first), _PAIRS_AT_ONCE):
-        one, other = (side[start : start + _PAIRS_AT_ONCE] for side in (first, second))
-        similarity = np.minimum(*(side.jaccard(one, other) for side in sides))
-        alike = np.flatnonzero(similarity >= threshold)
-        one, other, similarity = one[alike], other[alike], similarity[alike]
-        same = same_request(
-            prompts, sentences, one, other, threshold=threshold, width=shingle_words
+    order = np.lexsort(keys)
+    new = np.zeros(len(order), bool)
+    new[:1] = True
+    for key in keys:
+        ordered = key[order]
+        new[1:] |= ordered[1:] != ordered[:-1]
+    first = np.minimum.reduceat(order, np.flatnonzero(new)) if len(order) else order
+    by_first = np.argsort(first)
+    number = np.empty(len(first), np.int64)
+    number[by_first] = np.arange(len(first))
+    group_of = np.empty(len(order), np.int64)
+    group_of[order] = number[np.cumsum(new) - 1]
+    return first[by_first], group_of
+
+
+def near_pairs(texts: Texts, shards: Shards, likeness: Likeness) -> Pairs:
+    """All pairs of texts that banding finds, verified; numbered as `texts.rows`."""
+    common = [_common(texts, side, likeness) for side in texts.sides(likeness.compare)]
+    codes = _candidates(texts, shards, likeness, common)
+    first, second = np.divmod(codes, max(1, len(texts.rows)))
+    found = [np.zeros(0)]
+    work = partial(similarities, threshold=likeness.threshold, width=likeness.ngram)
+    pairs = _pairs(texts, first, second, likeness, common)
+    found += shards.spread(work, pairs, step="comparing pairs")
+    similarity = np.concatenate(found)
+    alike = similarity > 0
+    return Pairs(first[alike], second[alike], similarity[alike])
+
+
+def _common(texts: Texts, side: SpilledTokens, likeness: Likeness) -> U64:
+    """The shingles that many texts of some file share."""
+
+    def blocks(rows: I64) -> Iterator[Tokens]:
+        return (side.take(rows[part]) for part in _cut(side.lengths(rows)))
+
+    found = []
+    for rows in texts.corpus.rows_by_file():
+        _, first = np.unique(texts.text_of[rows], return_index=True)
+        distinct = rows[np.sort(first)]
+        found.append(
+            common_shingles(
+                partial(blocks, distinct),
+                len(distinct),
+                width=likeness.ngram,
+                fraction=likeness.common_fraction,
+            )
         )
-        edges += zip(
-            one[same].tolist(), other[same].tolist(), similarity[same].tolist(), strict=True
-        )
-    return edges
+    return merged(found)
 
 
-def _candidates(
-    sides: Sequence[ShingleSets], ties: NDArray[np.uint64], *, threshold: float, permutations: int
-) -> tuple[I64, I64]:
-    """Pairs of rows that may be similar on both sides; `ties` as in `candidate_pairs`."""
-    rows = np.flatnonzero(np.logical_and(*(_may_match(side, threshold) for side in sides)))
-    if len(rows) == 0:
-        return rows, rows
-    # Prompt and response at the threshold each implies the threshold for the two sets taken
-    # together, so one signature of their union finds the pair, and finds few others.
-    signed = np.minimum(*(signatures(side.take(rows), permutations) for side in sides))
-    bands, rows_per_band = banding(threshold, permutations)
-    first, second = candidate_pairs(signed, ties[rows], bands=bands, rows=rows_per_band)
-    return rows[first], rows[second]
+def _candidates(texts: Texts, shards: Shards, likeness: Likeness, common: Sequence[U64]) -> I64:
+    """Pairs that share a bucket, as first * texts + second, ascending."""
+    count = len(texts.rows)
+    bands, rows = banding(likeness.threshold, likeness.permutations)
+    columns = [Spilled(shards.scratch / f"band-{band}", np.uint64) for band in range(bands)]
+    sign = partial(_keys, likeness=likeness, bands=bands, rows=rows)
+    for keys in shards.spread(sign, _signed(texts, likeness, common), step="hashing"):
+        for column, key in zip(columns, keys, strict=True):
+            column.append(key)
+    found = np.zeros(0, np.int64)
+    shared = shards.spread(shared_buckets, (c.read() for c in columns), step="grouping")
+    for band, (members, buckets) in enumerate(shared):
+        ties = (_order(texts, members), columns[(band + 1) % bands].take(members))
+        first, second = neighbours(members, buckets, ties)
+        found = once(np.sort(np.concatenate([found, first * count + second])))
+    for column in columns:
+        column.drop()
+    return found
 
 
-def _distinctive(
-    tokens: Tokens, files: Sequence[I64], *, shingle_words: int, common_fraction: float
-) -> ShingleSets:
-    """The shingles of each text without those that many rows of a file share."""
-    sets = shingle_sets(tokens, shingle_words)
-    return drop_common(sets, _common_shingles(sets, files, common_fraction), tokens.whole())
+def _keys(sides: Sequence[Side], *, likeness: Likeness, bands: int, rows: int) -> U64:
+    """Keys of all bands of some texts.
 
-
-def _common_shingles(sets: ShingleSets, files: Sequence[I64], fraction: float) -> NDArray[np.bool_]:
-    common = np.zeros(len(sets.hashes), bool)
-    for rows in files:
-        shared = np.sort(sets.members[rows].indices)
-        most = int(max(COMMON_ROWS, fraction * len(rows)))
-        common[shared[most:][shared[most:] == shared[: max(len(shared) - most, 0)]]] = True
-    return common
-
-
-def _may_match(sets: ShingleSets, threshold: float) -> NDArray[np.bool_]:
-    """False for a set that shares too few members with all others to be similar to any."""
-    columns = sets.members.indices
-    shared = (np.bincount(columns)[columns] > 1).astype(np.int64)
-    return np.add.reduceat(shared, sets.members.indptr[:-1]) >= threshold * sets.sizes
-
-
-def same_request(
-    prompts: Tokens, sentences: Sentences, first: I64, second: I64, *, threshold: float, width: int
-) -> NDArray[np.bool_]:
-    """Whether two similar prompts also ask the same.
-
-    A long context makes prompts similar whatever is asked about it. So sentences that stand in
-    both prompts are set aside, and what remains must be a near-duplicate by itself. What remains
-    is padded at both ends, so that its first and last words count as much as the others.
+    Prompt and response at the threshold each implies the threshold for the two sets taken
+    together, so one signature of their union finds the pair, and finds few others.
     """
-    if len(first) == 0:
-        return np.zeros(0, bool)
-    one, one_shares = _unshared(prompts, sentences, first, second, pad=width - 1)
-    other, _ = _unshared(prompts, sentences, second, first, pad=width - 1)
-    pairs = np.arange(len(first))
-    rests = shingle_sets(concatenate([one, other]), width)
-    return ~one_shares | (rests.jaccard(pairs, pairs + len(pairs)) >= threshold)
+    signed = [signatures(side.distinctive(likeness.ngram), likeness.permutations) for side in sides]
+    together = signed[0] if len(signed) == 1 else np.minimum(*signed)
+    return band_keys(together, bands=bands, rows=rows)
 
 
-def _unshared(
-    prompts: Tokens, sentences: Sentences, texts: I64, others: I64, *, pad: int
-) -> tuple[Tokens, NDArray[np.bool_]]:
-    """The words of the sentences that the other text lacks, padded; whether any was shared."""
-    counts = np.diff(sentences.offsets)
-    mine = expand(sentences.offsets[texts], counts[texts])
-    theirs = expand(sentences.offsets[others], counts[others])
-    pair = np.repeat(np.arange(len(texts)), counts[texts])
-    their_pair = np.repeat(np.arange(len(texts)), counts[others])
-    shared = np.isin(
-        paired_keys(sentences.keys[mine], pair), paired_keys(sentences.keys[theirs], their_pair)
-    )
-    shares = np.bincount(pair[shared], minlength=len(texts)) > 0
-    mine, pair = mine[~shared], pair[~shared]
-    words = np.bincount(pair, sentences.lengths[mine], minlength=len(texts)).astype(np.int64)
-    offsets = np.concatenate([[0], np.cumsum(words + 2 * pad)])
-    hashes = np.zeros(offsets[-1], np.uint64)
-    hashes[expand(offsets[:-1] + pad, words)] = prompts.hashes[
-        expand(sentences.starts[mine], sentences.lengths[mine])
-    ]
-    return Tokens(hashes, np.zeros(len(hashes), bool), offsets), shares
+def _signed(texts: Texts, likeness: Likeness, common: Sequence[U64]) -> Iterator[list[Side]]:
+    """Blocks of all texts, for `_keys`."""
+    sides = texts.sides(likeness.compare)
+    for part in _cut(_words(sides, texts.rows)):
+        rows = texts.rows[part]
+        yield [Side(side.take(rows), c) for side, c in zip(sides, common, strict=True)]
+
+
+def _order(texts: Texts, members: I64) -> U64:
+    """One number per text that depends on its words alone."""
+    rows = texts.rows[members]
+    corpus = texts.corpus
+    return corpus.prompt_words(rows) ^ (corpus.response_words(rows) >> np.uint64(1))
+
+
+def _pairs(
+    texts: Texts, first: I64, second: I64, likeness: Likeness, common: Sequence[U64]
+) -> Iterator[Candidates]:
+    """Blocks of all pairs, for `similarities`."""
+    sides = texts.sides(likeness.compare)
+    words = _words(sides, texts.rows)
+    for part in _cut(words[first] + words[second], most=min(_TEXTS, BLOCK // 2)):
+        used, places = np.unique(np.stack([first[part], second[part]]), return_inverse=True)
+        one, other = places.reshape(2, -1)
+        rows = texts.rows[used]
+        taken = [side.take(rows) for side in sides]
+        yield Candidates(
+            sides=tuple(Side(t, c) for t, c in zip(taken, common, strict=True)),
+            prompts=None if likeness.compare == "response" else taken[0],
+            first=one,
+            second=other,
+        )
+
+
+def _words(sides: Sequence[SpilledTokens], rows: I64) -> I64:
+    """Words of each row, on all sides."""
+    words: I64 = np.add.reduce([side.lengths(rows) for side in sides])
+    return words
+
+
+def _cut(words: I64, *, most: int = _TEXTS) -> Iterator[slice]:
+    """Blocks of at most so many items and `_WORDS` words; an item alone may have more."""
+    ends = np.cumsum(words)
+    start = 0
+    while start < len(words):
+        before = ends[start - 1] if start else 0
+        stop = int(np.searchsorted(ends, before + _WORDS, side="right"))
+        stop = min(max(stop, start + 1), start + most)
+        yield slice(start, stop)
+        start = stop

@@ -1,0 +1,116 @@
+"""Arrays that grow in files, so that memory holds what is worked on and not what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clear_pipeline.durable import writing
+from clear_pipeline.stages.dedup.words import I64, Tokens, bounds, expand
+
+T = TypeVar("T", bound=np.generic)
+
+_START = np.uint64(1 << 63)
+"""In a spilled word: it is the first of a sentence."""
+
+
+class Spilled(Generic[T]):
+    """One column of numbers in a file.
+
+    Args:
+        path: A new file.
+        dtype: Of the numbers.
+    """
+
+    def __init__(self, path: Path, dtype: type[T]) -> None:
+        path.unlink(missing_ok=True)
+        self._path = path
+        self._dtype = np.dtype(dtype)
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, values: NDArray[T]) -> None:
+        """Add numbers at the end.
+
+        Raises:
+            UnwritableError: The disk is full.
+        """
+        with writing(self._path), self._path.open("ab") as file:
+            np.ascontiguousarray(values, self._dtype).tofile(file)
+        self._length += len(values)
+
+    def read(self, start: int = 0, stop: int | None = None) -> NDArray[T]:
+        """The numbers `start:stop`, all by default, in memory."""
+        count = (self._length if stop is None else stop) - start
+        if count == 0:
+            return np.zeros(0, self._dtype)
+        found: NDArray[T] = np.fromfile(
+            self._path, self._dtype, count, offset=start * self._dtype.itemsize
+        )
+        return found
+
+    def take(self, indices: I64) -> NDArray[T]:
+        """The numbers at these places."""
+        if len(indices) == 0:
+            return np.zeros(0, self._dtype)
+        # Mapped for this once: pages that a map has touched count as memory of the process.
+        found: NDArray[T] = np.memmap(self._path, self._dtype, mode="r")[indices]
+        return np.asarray(found)
+
+    def drop(self) -> None:
+        """Give the disk space back; nothing may follow."""
+        self._path.unlink(missing_ok=True)
+
+
+class SpilledTokens:
+    """The words of all texts of one side, in a file; where each text begins stays in memory.
+
+    Args:
+        path: A new file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._words: Spilled[np.uint64] = Spilled(path, np.uint64)
+        self._lengths: list[NDArray[np.uint32]] = []
+        self._offsets: I64 = np.zeros(1, np.int64)
+
+    def append(self, tokens: Tokens) -> None:
+        """Add texts at the end."""
+        self._words.append(tokens.hashes | np.where(tokens.starts, _START, np.uint64(0)))
+        self._lengths.append(tokens.lengths.astype(np.uint32))
+
+    def close(self) -> None:
+        """No text follows; `take` may begin."""
+        lengths = [np.zeros(0, np.uint32), *self._lengths]
+        self._offsets = bounds(np.concatenate(lengths).astype(np.int64))
+        self._lengths.clear()
+
+    def lengths(self, texts: I64) -> I64:
+        """Words of these texts."""
+        return self._offsets[texts + 1] - self._offsets[texts]
+
+    def take(self, texts: I64) -> Tokens:
+        """These texts, in this order."""
+        if len(texts) == 0:
+            return Tokens(np.zeros(0, np.uint64), np.zeros(0, bool), np.zeros(1, np.int64))
+        lengths = self.lengths(texts)
+        first, last = int(self._offsets[texts.min()]), int(self._offsets[texts.max() + 1])
+        places = expand(self._offsets[texts], lengths)
+        if last - first <= _DENSE * len(places):
+            packed = self._words.read(first, last)[places - first]
+        else:
+            packed = self._words.take(places)
+        return Tokens(packed & ~_START, packed >= _START, bounds(lengths))
+
+    def drop(self) -> None:
+        """Give the disk space back."""
+        self._words.drop()
+
+
+_DENSE = 3
+"""Texts that make up at least this part of the span they lie in are read with it in one go."""
