@@ -32,7 +32,8 @@ def similarity(texts: list[str], width: int) -> list[float]:
     """Of the first text with each of the others."""
     sets = members(shingle(tokenize(texts), width))
     others = np.arange(1, len(texts))
-    return jaccard(sets, len(texts), np.zeros_like(others), others).tolist()
+    found: list[float] = jaccard(sets, len(texts), np.zeros_like(others), others).tolist()
+    return found
 
 
 def test_bands_reach_the_recall_and_no_selective_choice_does() -> None:

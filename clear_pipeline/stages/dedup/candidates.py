@@ -117,7 +117,8 @@ def _least_of_one(hashes: U32, factor: U32, offset: U32) -> U32:
     """As `_least`, of one text."""
     parts = (hashes[start : start + _CHUNK] for start in range(0, len(hashes), _CHUNK))
     least = [(factor[:, None] * part + offset[:, None]).min(axis=1) for part in parts]
-    return np.min(least, axis=0)[:, None]
+    found: U32 = np.min(least, axis=0)[:, None]
+    return found
 
 
 def band_keys(signed: U32, *, bands: int, rows: int) -> U64:
