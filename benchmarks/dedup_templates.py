@@ -126,12 +126,22 @@ def respelled(text: str, _: Words) -> str:
     return text.upper().replace(".", ",").rstrip(",") + "!"
 
 
-EDITS: Final[Mapping[str, Callable[[str, Words], str]]] = {
-    "one word replaced": replaced,
-    "ends changed": trimmed,
-    "words before": polite,
-    "case and punctuation": respelled,
+def untouched(text: str, _: Words) -> str:
+    """As it is."""
+    return text
+
+
+Edit = Callable[[str, Words], str]
+
+EDITS: Final[Mapping[str, tuple[Edit, Edit]]] = {
+    "one word of the response": (untouched, replaced),
+    "one word of the prompt": (replaced, untouched),
+    "one word of each": (replaced, replaced),
+    "ends changed": (trimmed, trimmed),
+    "words before": (polite, polite),
+    "case and punctuation": (respelled, respelled),
 }
+"""What becomes of the payloads of prompt and response."""
 
 
 def similarity(one: str, other: str) -> float:
@@ -175,9 +185,9 @@ def _originals(rows: int, words: Words) -> Iterator[Row]:
 
 def _duplicate(original: Row, edit: str, words: Words) -> Row:
     """An edited copy; edits that change too much are drawn again."""
+    of_prompt, of_response = EDITS[edit]
     while True:
-        payload = EDITS[edit](original.payload, words)
-        answer = EDITS[edit](original.answer, words)
+        payload, answer = of_prompt(original.payload, words), of_response(original.answer, words)
         pairs = ((payload, original.payload), (answer, original.answer))
         if all(similarity(one, other) >= THRESHOLD for one, other in pairs):
             return replace(original, payload=payload, answer=answer, kind=edit, planted=True)

@@ -109,7 +109,7 @@ def test_the_report_divides_by_peers_and_by_size() -> None:
 
 def test_planted_rows_are_what_they_claim() -> None:
     """As many as ordered, of every edit, similar without their frame; all others are not."""
-    rows = generate(400, 40)
+    rows = generate(400, 60)
     originals = {row.group: row for row in rows if not row.planted}
     planted = [row for row in rows if row.planted]
     assert Counter(row.kind for row in planted) == dict.fromkeys(EDITS, 10)
@@ -125,8 +125,8 @@ def test_planted_rows_are_what_they_claim() -> None:
 
 def test_copies_in_another_case_are_found_and_hard_negatives_stay() -> None:
     """Rows that differ in one field of a long frame are no duplicates by the default settings."""
-    found = judge(generate(400, 40), Dedup())
-    assert found.planted.total() == 40
+    found = judge(generate(400, 60), Dedup())
+    assert found.planted.total() == 60
     for (frame, edit), planted in found.planted.items():
         if edit == "case and punctuation":
             assert found.found[frame, edit] == planted
