@@ -55,7 +55,10 @@ StageSettings = Annotated[
     Decontaminate | Embed | Dedup | Score | Cascade | Calibrate | SecondOpinion | Filter | Rectify,
     Field(discriminator="kind"),
 ]
-WHERE_FROM = {"p_good_low": PRECISION_NEEDS}
+WHERE_FROM = {
+    "p_good_low": PRECISION_NEEDS,
+    "embedding": "put `- {kind: embed}` before it, or --stages embed,dedup,...",
+}
 """For columns that the usual chain does not make: what to do."""
 
 
@@ -114,6 +117,18 @@ class Config(Settings):
                 f"which is meant. --set stages.cascade.keep.{here} asks around the filter's "
                 f"threshold; --set stages.cascade.keep.{there} leaves the band where it is, and "
                 "asks nothing anew"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_compared_is_embedded(self) -> Config:
+        stages = {stage.kind: stage for stage in self.stages}
+        embed, dedup = stages.get("embed"), stages.get("dedup")
+        semantic = isinstance(dedup, Dedup) and dedup.method == "semantic"
+        if semantic and isinstance(embed, Embed) and embed.text not in ("both", dedup.compare):
+            raise ValueError(
+                f"dedup compares {dedup.compare} but embed makes vectors of {embed.text}: "
+                f"--set embed.text={dedup.compare}, or --set dedup.compare={embed.text}"
             )
         return self
 

@@ -90,7 +90,52 @@ def test_a_row_that_failed_is_asked_about_again(data: Path, tmp_path: Path) -> N
     assert run.ledger(["embed_error"])[0].to_pylist() == [None, None, None]
 
 
-@pytest.mark.skipif(find_spec("wordllama") is None, reason="needs the extra `semantic`: wordllama")
+def test_rows_of_one_meaning_are_duplicates(tmp_path: Path) -> None:
+    """The server's vectors tell lengths apart and no more; the number keeps the third row."""
+    data = tmp_path / "rows.jsonl"
+    pairs = [
+        ("What is the capital of France?", "The capital is Paris."),
+        ("Name the capital city of France.", "Paris is the capital."),
+        ("What is the 2nd city of France?", "The 2nd one is Marseille."),
+        ("Hi", "Yo"),
+    ]
+    data.write_text("".join(json.dumps({"prompt": p, "response": r}) + "\n" for p, r in pairs))
+    with StubServer() as server:
+        given = config(server).model_dump()
+        given["stages"] = [*given["stages"], {"kind": "dedup", "method": "semantic"}]
+        run = Pipeline(Config.model_validate(given)).run(data, out=tmp_path / "run")
+    told = run.ledger(["fate", "duplicate_of", "duplicate_kind"]).to_pylist()
+    assert [row["duplicate_of"] for row in told] == [None, "rows.jsonl:1", None, None]
+    assert (told[1]["fate"], told[1]["duplicate_kind"]) == ("duplicate", "near")
+
+
+local = pytest.mark.skipif(
+    find_spec("wordllama") is None, reason="needs the extra `semantic`: wordllama"
+)
+
+
+@local
+def test_word_vectors_find_rows_of_the_same_words(tmp_path: Path) -> None:
+    """The order of words does not count, and neither does a word more; another number does."""
+    data = tmp_path / "rows.jsonl"
+    request = "List {} ways in which a small town can save water during a long dry summer"
+    answer = "Fix leaking pipes, collect the rain of the winter, and water gardens at night{}."
+    pairs = [
+        (request.format("three"), answer.format("")),
+        (request.format("3").replace("List", "Please list"), answer.format(" only")),
+        (request.format("four"), answer.format("")),
+        ("Who wrote Hamlet?", "William Shakespeare."),
+    ]
+    data.write_text("".join(json.dumps({"prompt": p, "response": r}) + "\n" for p, r in pairs))
+    settings = build_config(
+        stages=["embed", "dedup"], assignments=["dedup.method=semantic", "dedup.threshold=0.9"]
+    )
+    run = Pipeline(settings).run(data, out=tmp_path / "run")
+    told = run.ledger(["duplicate_of"])[0].to_pylist()
+    assert told == [None, "rows.jsonl:1", None, None]
+
+
+@local
 def test_the_local_model_needs_no_server(data: Path, tmp_path: Path) -> None:
     """Nothing is opened or counted; equal rows have equal vectors in every run."""
     settings = build_config(stages=["embed"])

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from clear_pipeline.stages.dedup.semantic import MARGIN, Pairs, similar_pairs
+from clear_pipeline.stages.dedup.clusters import Pairs
+from clear_pipeline.stages.dedup.semantic import MARGIN, similar_pairs
 
 F16 = NDArray[np.float16]
 SIZE = 20
@@ -34,10 +35,10 @@ def vectors(draw: st.DrawFn) -> F16:
 
 
 def search(rows: F16, *, neighbours: int = 100, groups: list[int] | None = None) -> Pairs:
+    group = np.array(groups or [0] * len(rows), np.int64)
     with tempfile.TemporaryDirectory() as scratch:
         return similar_pairs(
-            iter([rows[:3], rows[3:]]),
-            np.array(groups or [0] * len(rows), np.int64),
+            iter([(rows[:3], group[:3]), (rows[3:], group[3:])]),
             threshold=THRESHOLD,
             neighbours=neighbours,
             scratch=Path(scratch),
@@ -69,7 +70,8 @@ def test_every_pair_is_found_and_verified(rows: F16) -> None:
     """Against all cosines; of equal rows one stands for all, so clusters are compared."""
     exact = cosines(rows)
     found = search(rows)
-    for one, other, similarity in zip(*(column.tolist() for column in found), strict=True):
+    columns = (found.first, found.second, found.similarity)
+    for one, other, similarity in zip(*(column.tolist() for column in columns), strict=True):
         assert one < other
         assert abs(similarity - exact[one, other]) < 1e-9
         assert similarity >= THRESHOLD

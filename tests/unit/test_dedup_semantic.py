@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from clear_pipeline.stages.dedup.claims import claim_keys, claims
-from clear_pipeline.stages.dedup.semantic import Pairs, similar_pairs
+from clear_pipeline.stages.dedup.clusters import Pairs
+from clear_pipeline.stages.dedup.semantic import similar_pairs
 
 F16 = NDArray[np.float16]
 
@@ -32,9 +33,9 @@ def pairs(
     parts: int = 1,
     cut: int = 1,
 ) -> Pairs:
+    group = np.array(groups or [0] * len(vectors), np.int64)
     return similar_pairs(
-        [vectors[:cut], vectors[cut:]],
-        np.array(groups or [0] * len(vectors), np.int64),
+        [(vectors[:cut], group[:cut]), (vectors[cut:], group[cut:])],
         threshold=threshold,
         neighbours=neighbours,
         scratch=scratch,
@@ -95,14 +96,11 @@ def test_an_empty_part_is_similar_to_an_empty_one_alone(tmp_path: Path) -> None:
 
 
 def test_vectors_of_two_lengths_are_an_error(tmp_path: Path) -> None:
-    """As after a change of the model; and so are fewer vectors than rows."""
-    with pytest.raises(ValueError, match="3 numbers after some of 2"):
-        similar_pairs(
-            [at(0), np.ones((1, 3), np.float16)], np.zeros(2, np.int64),
-            threshold=0.9, neighbours=1, scratch=tmp_path,
-        )  # fmt: skip
-    with pytest.raises(ValueError, match="1 vectors of 2 rows"):
-        pairs(at(0), tmp_path, groups=[0, 0])
+    """As after a change of the model."""
+    group = np.zeros(1, np.int64)
+    rows = [(at(0), group), (np.ones((1, 3), np.float16), group)]
+    with pytest.raises(ValueError, match="of 2 and 3 numbers"):
+        similar_pairs(rows, threshold=0.9, neighbours=1, scratch=tmp_path)
 
 
 def test_no_row_and_one_row_have_no_pair(tmp_path: Path) -> None:

@@ -12,18 +12,20 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from clear_pipeline.durable import writing
+from clear_pipeline.stages.dedup.clusters import F64, Pairs
+from clear_pipeline.stages.dedup.words import I64
+
 T = TypeVar("T")
 R = TypeVar("R")
 F16 = NDArray[np.float16]
 F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 
 VECTORS: Final = "vectors"
 """The file in the scratch directory."""
@@ -45,20 +47,6 @@ _PAIRS: Final = 4096
 """Pairs that are verified at once."""
 
 
-class Pairs(NamedTuple):
-    """Verified pairs of rows, in order.
-
-    Attributes:
-        first: The earlier row of each.
-        second: The later one.
-        similarity: Of their vectors, in (0, 1].
-    """
-
-    first: I64
-    second: I64
-    similarity: F64
-
-
 class Spread(Protocol):
     """As `map` of one iterable; may work on several items at once. See `Shards.spread`."""
 
@@ -68,8 +56,7 @@ class Spread(Protocol):
 
 
 def similar_pairs(
-    vectors: Iterable[F16],
-    groups: I64,
+    rows: Iterable[tuple[F16, I64]],
     *,
     threshold: float,
     neighbours: int,
@@ -84,8 +71,8 @@ def similar_pairs(
     of them alone. Vectors lie in files; memory holds a few thousand of them.
 
     Args:
-        vectors: The rows in order, in parts of any size; of one length, none of them zero.
-        groups: Per row a number; rows of different numbers are no pair.
+        rows: All rows in order, any number of them at once: vectors of one length, none of them
+            zero, and the group of each. Rows of different groups are no pair.
         threshold: Least similarity, in (0, 1].
         neighbours: At least 1.
         scratch: A directory, for files that nobody needs afterwards.
@@ -98,49 +85,51 @@ def similar_pairs(
         Pairs by their first row, then by their second.
 
     Raises:
-        ValueError: The vectors differ in length, or there are not as many as `groups`.
+        ValueError: The vectors differ in length.
     """
-    size, content = _spilled(vectors, groups, scratch / VECTORS)
+    size, content, groups = _spilled(rows, scratch / VECTORS)
     _, first_of = np.unique(content, return_index=True)
     again = np.flatnonzero(first_of[content] != np.arange(len(content)))
     found = [Pairs(first_of[content[again]], again, np.ones(len(again)))]
     if len(first_of) > 1:
         search = _Search(scratch, size, threshold, neighbours, parts)
-        rows = first_of[np.argsort(groups[first_of], kind="stable")]
-        search.prepare(rows, groups[rows])
+        distinct = first_of[np.argsort(groups[first_of], kind="stable")]
+        search.prepare(distinct, groups[distinct])
         found += spread(search.pairs, search.blocks())
-    first, second, similarity = _together(found)
-    order = np.lexsort((second, first))
-    return Pairs(first[order], second[order], similarity[order])
+    pairs = _together(found)
+    order = np.lexsort((pairs.second, pairs.first))
+    return Pairs(pairs.first[order], pairs.second[order], pairs.similarity[order])
 
 
-def _spilled(vectors: Iterable[F16], groups: I64, path: Path) -> tuple[int, I64]:
+def _spilled(rows: Iterable[tuple[F16, I64]], path: Path) -> tuple[int, I64, I64]:
     """Write the vectors to a file, one after the other.
 
     Returns:
-        Their length, and per row the number of its vector and group, equal for equal ones; they
-        are numbered as they appear.
+        Their length; per row the number of its vector and group, equal for equal ones, as they
+        first appear; and its group.
 
     Raises:
-        ValueError: They differ in length, or there are not as many as `groups`.
+        ValueError: They differ in length.
     """
     size = 0
     digests: list[bytes] = []
-    with path.open("wb") as file:
-        for chunk in vectors:
-            if len(chunk) == 0:
+    groups = [np.zeros(0, np.int64)]
+    with writing(path), path.open("wb") as file:
+        for vectors, group in rows:
+            if len(vectors) == 0:
                 continue
-            size = size or chunk.shape[1]
-            if chunk.shape[1] != size:
-                raise ValueError(f"vectors of {chunk.shape[1]} numbers after some of {size}")
-            plain = np.ascontiguousarray(chunk, np.float16)
+            size = size or vectors.shape[1]
+            if vectors.shape[1] != size:
+                raise ValueError(f"of {size} and {vectors.shape[1]} numbers")
+            plain = np.ascontiguousarray(vectors, np.float16)
             file.write(plain.data)
-            for row, group in zip(plain, groups[len(digests) :], strict=False):
-                digests.append(hashlib.blake2b(row.data, key=group.tobytes()).digest())
-    if len(digests) != len(groups):
-        raise ValueError(f"{len(digests)} vectors of {len(groups)} rows")
-    content = pa.array(digests, pa.binary()).dictionary_encode().indices
-    return size, content.to_numpy().astype(np.int64)
+            groups.append(group)
+            digests += (
+                hashlib.blake2b(vector.data, digest_size=16, key=name.tobytes()).digest()
+                for vector, name in zip(plain, group, strict=True)
+            )
+    content = pa.array(digests, pa.binary(16)).dictionary_encode().indices
+    return size, content.to_numpy().astype(np.int64), np.concatenate(groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,15 +186,15 @@ class _Search:
             for name in ("rows.npy", "groups.npy", "bounds.npy")
         )
         vectors, room = self._vectors(), np.full(stop - start, self.neighbours)
-        found = [Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
+        found = [Pairs.none()]
         for left in range(begin, stop, _COLUMNS):
             right = min(left + _COLUMNS, stop)
             near = bounds[start:stop] @ bounds[left:right].T >= self.threshold - MARGIN
-            later, earlier = np.nonzero(near & (room > 0)[:, None])
-            fits = (earlier + left < later + start) & (
-                groups[earlier + left] == groups[later + start]
-            )
-            later, earlier = later[fits], earlier[fits] + left
+            later, earlier = np.divmod(np.flatnonzero(near), right - left)
+            earlier += left
+            fits = (earlier < later + start) & (groups[earlier] == groups[later + start])
+            fits &= (room > 0)[later]
+            later, earlier = later[fits], earlier[fits]
             while len(later):
                 # As many as a row still has room for, the earliest ones first.
                 rank = np.arange(len(later)) - np.searchsorted(later, later)
@@ -274,4 +263,8 @@ def _unit(vectors: F16) -> F64:
 
 
 def _together(found: Sequence[Pairs]) -> Pairs:
-    return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    return Pairs(
+        np.concatenate([pairs.first for pairs in found]),
+        np.concatenate([pairs.second for pairs in found]),
+        np.concatenate([pairs.similarity for pairs in found]),
+    )

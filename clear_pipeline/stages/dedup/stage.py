@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +17,13 @@ from clear_pipeline.stages.dedup.candidates import banding
 from clear_pipeline.stages.dedup.clusters import Pairs, keepers
 from clear_pipeline.stages.dedup.corpus import Corpus, look, prompt_texts
 from clear_pipeline.stages.dedup.found import COLUMNS, Found, States, columns, conflicts
+from clear_pipeline.stages.dedup.meaning import Compared, meaning_pairs
 from clear_pipeline.stages.dedup.near import Compare, Likeness, Texts, grouped, near_pairs
 from clear_pipeline.stages.dedup.words import I64, Unit
 
 _START: Final = 80
+_COSINE: Final = 0.95
+"""Least cosine by default, see benchmarks/results/semantic.md."""
 _EXAMPLES: Final = 3
 _FILES_TOLD: Final = 5
 
@@ -31,19 +34,23 @@ class Dedup(Settings):
     Rows of equal content (`schema.content_hash`) are exact duplicates. Two rows are
     near-duplicates if their prompts and their responses each have a Jaccard similarity of at least
     `threshold` over word shingles, without the shingles that many rows share, and if both ask the
-    same (`alike.same_request`). Clusters are built from verified pairs alone.
+    same (`alike.same_request`); or, with `method: semantic`, if their embeddings each have a cosine
+    of at least `threshold` and both claim the same (`claims`). Clusters are built from verified
+    pairs alone.
     """
 
     name: ClassVar[str] = "dedup"
     version: ClassVar[int] = 2
 
     kind: Literal["dedup"] = "dedup"
-    method: Literal["exact", "minhash"] = "minhash"
-    """`exact`: equal content only. `minhash`: near-duplicates as well."""
+    method: Literal["exact", "minhash", "semantic"] = "minhash"
+    """`exact`: equal content only. `minhash`: near-duplicates as well. `semantic`: rows of nearly
+    the same embedding as well, which the stage `embed` adds."""
     compare: Compare = "both"
     """What must be alike: the prompts, the responses, or each of them."""
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """Least Jaccard similarity of near-duplicates, for each side that is compared."""
+    """Least Jaccard similarity of near-duplicates, or least cosine of their embeddings, for each
+    side that is compared; 0.95 for `semantic`, if it is not set."""
     keep: Literal["first", "longest"] = "first"
     """Which row of a cluster stays: the first in input order, or the one with most characters in
     prompt and response (the first of equals)."""
@@ -62,14 +69,21 @@ class Dedup(Settings):
     warn_fraction: Annotated[float, Field(ge=0, le=1)] = 0.2
     """A file that loses a larger share of its rows is reported with examples."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _threshold_suits_the_method(cls, data: Any) -> Any:  # noqa: ANN401 - what pydantic hands over
+        if isinstance(data, Mapping) and data.get("method") == "semantic":
+            return {"threshold": _COSINE, **data}
+        return data
+
     @model_validator(mode="after")
     def _bands_exist(self) -> Self:
         banding(self.threshold, self.permutations)
         return self
 
     def needs(self) -> tuple[str, ...]:
-        """Nothing."""
-        return ()
+        """Embeddings, if they are compared."""
+        return ("embedding",) if self.method == "semantic" else ()
 
     def adds(self) -> pa.Schema:
         """See `found.COLUMNS`."""
@@ -85,14 +99,24 @@ class Dedup(Settings):
         for looked in shards.map(partial(look, unit=self.unit), step="reading"):
             corpus.append(looked)
         corpus.complete()
-        found = self._found(corpus, shards)
+        found = self._found(corpus, shards, ctx)
         self._tell(corpus, found, shards, ctx)
         return States(corpus, found)
 
-    def _found(self, corpus: Corpus, shards: Shards) -> Found:
+    def _found(self, corpus: Corpus, shards: Shards, ctx: Context) -> Found:
         _, content_of = grouped(*corpus.content())
         if self.method == "exact":
             text_of, pairs = content_of, Pairs.none()
+        elif self.method == "semantic":
+            text_of = content_of
+            pairs = meaning_pairs(
+                corpus,
+                content_of,
+                shards,
+                compared=Compared.of(self.compare, ctx),
+                threshold=self.threshold,
+                ctx=ctx,
+            )
         else:
             texts = Texts.of(corpus, self.compare)
             text_of, pairs = texts.text_of, near_pairs(texts, shards, self._likeness())
