@@ -207,7 +207,8 @@ def made_rows(rows: int, size: int = 256) -> F16:
     near = numbers.choice(np.arange(rows // 2, rows), rows // 10, replace=False)
     found[near] = found[numbers.integers(0, rows // 2, len(near))]
     found[near] += numbers.uniform(0, 0.5, (len(near), 1)) * numbers.normal(size=(len(near), size))
-    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float16)
+    unit: F16 = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float16)
+    return unit
 
 
 def _timed(search: Callable[[], set[tuple[int, int]]]) -> tuple[set[tuple[int, int]], float]:

@@ -124,8 +124,9 @@ class Config(Settings):
     def _what_is_compared_is_embedded(self) -> Config:
         stages = {stage.kind: stage for stage in self.stages}
         embed, dedup = stages.get("embed"), stages.get("dedup")
-        semantic = isinstance(dedup, Dedup) and dedup.method == "semantic"
-        if semantic and isinstance(embed, Embed) and embed.text not in ("both", dedup.compare):
+        if not isinstance(embed, Embed) or not isinstance(dedup, Dedup):
+            return self
+        if dedup.method == "semantic" and embed.text not in ("both", dedup.compare):
             raise ValueError(
                 f"dedup compares {dedup.compare} but embed makes vectors of {embed.text}: "
                 f"--set embed.text={dedup.compare}, or --set dedup.compare={embed.text}"
