@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clear_pipeline.durable import writing
 from clear_pipeline.stages.dedup.clusters import F64, Pairs
+from clear_pipeline.stages.dedup.spill import Spilled
 from clear_pipeline.stages.dedup.words import I64
 
 T = TypeVar("T")
@@ -28,7 +28,8 @@ F16 = NDArray[np.float16]
 F32 = NDArray[np.float32]
 
 VECTORS: Final = "vectors"
-"""The file in the scratch directory."""
+BOUNDS: Final = "bounds"
+"""The files in the scratch directory."""
 MARGIN: Final = 1e-4
 """The bound is computed in 32 bits; it may be off by less than this."""
 
@@ -92,9 +93,10 @@ def similar_pairs(
     again = np.flatnonzero(first_of[content] != np.arange(len(content)))
     found = [Pairs(first_of[content[again]], again, np.ones(len(again)))]
     if len(first_of) > 1:
-        search = _Search(scratch, size, threshold, neighbours, parts)
         distinct = first_of[np.argsort(groups[first_of], kind="stable")]
-        search.prepare(distinct, groups[distinct])
+        vectors = _Vectors(scratch / VECTORS, size, parts)
+        bounds = _bounds(vectors, distinct, threshold, scratch / BOUNDS)
+        search = _Search(vectors, bounds, distinct, groups[distinct], threshold, neighbours)
         found += spread(search.pairs, search.blocks())
     pairs = _together(found)
     order = np.lexsort((pairs.second, pairs.first))
@@ -114,109 +116,57 @@ def _spilled(rows: Iterable[tuple[F16, I64]], path: Path) -> tuple[int, I64, I64
     size = 0
     digests: list[bytes] = []
     groups = [np.zeros(0, np.int64)]
-    with writing(path), path.open("wb") as file:
-        for vectors, group in rows:
-            if len(vectors) == 0:
-                continue
-            size = size or vectors.shape[1]
-            if vectors.shape[1] != size:
-                raise ValueError(f"of {size} and {vectors.shape[1]} numbers")
-            plain = np.ascontiguousarray(vectors, np.float16)
-            file.write(plain.data)
-            groups.append(group)
-            digests += (
-                hashlib.blake2b(vector.data, digest_size=16, key=name.tobytes()).digest()
-                for vector, name in zip(plain, group, strict=True)
-            )
+    numbers: Spilled[np.float16] = Spilled(path, np.float16)
+    for vectors, group in rows:
+        if len(vectors) == 0:
+            continue
+        size = size or vectors.shape[1]
+        if vectors.shape[1] != size:
+            raise ValueError(f"of {size} and {vectors.shape[1]} numbers")
+        plain = np.ascontiguousarray(vectors, np.float16)
+        numbers.append(plain.ravel())
+        groups.append(group)
+        digests += (
+            hashlib.blake2b(vector.data, digest_size=16, key=name.tobytes()).digest()
+            for vector, name in zip(plain, group, strict=True)
+        )
     content = pa.array(digests, pa.binary(16)).dictionary_encode().indices
     return size, content.to_numpy().astype(np.int64), np.concatenate(groups)
 
 
 @dataclass(frozen=True, slots=True)
-class _Search:
-    """Vectors and their bounds, in files.
+class _Vectors:
+    """Vectors in a file, by row.
 
     Attributes:
-        folder: Of the files.
+        path: Of the file.
         size: Numbers of a vector.
-        threshold: Least similarity.
-        neighbours: Pairs per row, at most.
         parts: See `similar_pairs`.
     """
 
-    folder: Path
+    path: Path
     size: int
-    threshold: float
-    neighbours: int
     parts: int
 
-    def prepare(self, rows: I64, groups: I64) -> None:
-        """Write the bounds of `rows`, which stand group by group, and in order within each."""
-        vectors = self._vectors()
-        shown = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(np.int64)]
-        sample = _unit(vectors[shown])
-        _, axes = np.linalg.eigh(sample.T @ sample)
-        axes = axes[:, ::-1]
-        probes = sample[:: -(-len(sample) // _PROBES)]
-        axes = axes[:, : _shortened(probes @ axes, self.threshold)]
-        np.save(self.folder / "rows.npy", rows)
-        np.save(self.folder / "groups.npy", groups)
-        shape = (len(rows), axes.shape[1] + 1)
-        bounds = np.lib.format.open_memmap(self._bounds, "w+", np.float32, shape)
-        for start in range(0, len(rows), _PAIRS):
-            at = slice(start, start + _PAIRS)
-            bounds[at] = _with_rest(_unit(vectors[rows[at]]) @ axes)
-        bounds.flush()
+    def take(self, rows: I64) -> F64:
+        """The vectors of these rows."""
+        # Mapped for this once: pages that a map has touched count as memory of the process.
+        vectors = np.memmap(self.path, np.float16, "r").reshape(-1, self.size)
+        return vectors[rows].astype(np.float64)
 
-    def blocks(self) -> list[tuple[int, int, int]]:
-        """Work for `pairs`: rows from, rows to, and where the group of the first of them begins."""
-        groups = np.load(self.folder / "groups.npy")
-        starts = np.arange(0, len(groups), _ROWS)
-        begin = np.searchsorted(groups, groups[starts])
-        return [
-            (start, min(start + _ROWS, len(groups)), first)
-            for start, first in zip(starts.tolist(), begin.tolist(), strict=True)
-        ]
+    def units(self, rows: I64) -> F64:
+        """The same with length 1."""
+        vectors = self.take(rows)
+        unit: F64 = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return unit
 
-    def pairs(self, block: tuple[int, int, int]) -> Pairs:
-        """Pairs whose later row is in the block."""
-        start, stop, begin = block
-        rows, groups, bounds = (
-            np.load(self.folder / name, mmap_mode="r")
-            for name in ("rows.npy", "groups.npy", "bounds.npy")
-        )
-        vectors, room = self._vectors(), np.full(stop - start, self.neighbours)
-        found = [Pairs.none()]
-        for left in range(begin, stop, _COLUMNS):
-            right = min(left + _COLUMNS, stop)
-            near = bounds[start:stop] @ bounds[left:right].T >= self.threshold - MARGIN
-            later, earlier = np.divmod(np.flatnonzero(near), right - left)
-            earlier += left
-            fits = (earlier < later + start) & (groups[earlier] == groups[later + start])
-            fits &= (room > 0)[later]
-            later, earlier = later[fits], earlier[fits]
-            while len(later):
-                # As many as a row still has room for, the earliest ones first.
-                rank = np.arange(len(later)) - np.searchsorted(later, later)
-                now = rank < room[later]
-                one, other = rows[earlier[now]], rows[later[now] + start]
-                similarity = self._similarity(vectors, one, other)
-                alike = similarity >= self.threshold
-                found.append(Pairs(one[alike], other[alike], similarity[alike]))
-                room -= np.bincount(later[now][alike], minlength=len(room))
-                rest = ~now & (room > 0)[later]
-                later, earlier = later[rest], earlier[rest]
-        return _together(found)
-
-    def _similarity(self, vectors: F16, first: I64, second: I64) -> F64:
+    def similarity(self, first: I64, second: I64) -> F64:
         """Exact, in 64 bits: the least cosine of the parts."""
         least = [np.empty(0)]
         for start in range(0, len(first), _PAIRS):
             at = slice(start, start + _PAIRS)
             one, other = (
-                vectors[side[at]]
-                .astype(np.float64)
-                .reshape(-1, self.parts, self.size // self.parts)
+                self.take(side[at]).reshape(-1, self.parts, self.size // self.parts)
                 for side in (first, second)
             )
             products = np.einsum("ijk,ijk->ij", one, other)
@@ -227,13 +177,95 @@ class _Search:
             least.append(cosines.min(axis=1))
         return np.minimum(np.concatenate(least), 1)
 
-    @property
-    def _bounds(self) -> Path:
-        return self.folder / "bounds.npy"
 
-    def _vectors(self) -> F16:
-        vectors: F16 = np.memmap(self.folder / VECTORS, np.float16, "r")
-        return vectors.reshape(-1, self.size)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Bounds:
+    """Shortened vectors in a file, see the module.
+
+    Attributes:
+        numbers: Of all of them.
+        width: Numbers of one.
+    """
+
+    numbers: Spilled[np.float32]
+    width: int
+
+    def read(self, start: int, stop: int) -> F32:
+        """Those from `start` to `stop`."""
+        numbers = self.numbers.read(start * self.width, stop * self.width)
+        return numbers.reshape(-1, self.width)
+
+
+def _bounds(vectors: _Vectors, rows: I64, threshold: float, path: Path) -> _Bounds:
+    """Shorten the vectors of `rows`, in that order."""
+    shown = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(np.int64)]
+    sample = vectors.units(shown)
+    _, axes = np.linalg.eigh(sample.T @ sample)
+    axes = axes[:, ::-1]
+    probes = sample[:: -(-len(sample) // _PROBES)]
+    axes = axes[:, : _shortened(probes @ axes, threshold)]
+    numbers: Spilled[np.float32] = Spilled(path, np.float32)
+    for start in range(0, len(rows), _PAIRS):
+        turned = vectors.units(rows[start : start + _PAIRS]) @ axes
+        numbers.append(_with_rest(turned).ravel())
+    return _Bounds(numbers, axes.shape[1] + 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Search:
+    """Rows that stand group by group, and in order within each.
+
+    Attributes:
+        vectors: By row.
+        bounds: By place in this order.
+        rows: The row at each place.
+        groups: The group at each place.
+        threshold: Least similarity.
+        neighbours: Pairs per row, at most.
+    """
+
+    vectors: _Vectors
+    bounds: _Bounds
+    rows: I64
+    groups: I64
+    threshold: float
+    neighbours: int
+
+    def blocks(self) -> list[tuple[int, int, int]]:
+        """Work for `pairs`: places from, to, and where the group of the first of them begins."""
+        starts = np.arange(0, len(self.rows), _ROWS)
+        begin = np.searchsorted(self.groups, self.groups[starts])
+        return [
+            (start, min(start + _ROWS, len(self.rows)), first)
+            for start, first in zip(starts.tolist(), begin.tolist(), strict=True)
+        ]
+
+    def pairs(self, block: tuple[int, int, int]) -> Pairs:
+        """Pairs whose later row is in the block."""
+        start, stop, begin = block
+        rows, groups, mine = self.rows, self.groups, self.bounds.read(start, stop)
+        room = np.full(stop - start, self.neighbours)
+        found = [Pairs.none()]
+        for left in range(begin, stop, _COLUMNS):
+            right = min(left + _COLUMNS, stop)
+            near = mine @ self.bounds.read(left, right).T >= self.threshold - MARGIN
+            later, earlier = np.divmod(np.flatnonzero(near), right - left)
+            earlier += left
+            fits = (earlier < later + start) & (groups[earlier] == groups[later + start])
+            fits &= (room > 0)[later]
+            later, earlier = later[fits], earlier[fits]
+            while len(later):
+                # As many as a row still has room for, the earliest ones first.
+                rank = np.arange(len(later)) - np.searchsorted(later, later)
+                now = rank < room[later]
+                one, other = rows[earlier[now]], rows[later[now] + start]
+                similarity = self.vectors.similarity(one, other)
+                alike = similarity >= self.threshold
+                found.append(Pairs(one[alike], other[alike], similarity[alike]))
+                room -= np.bincount(later[now][alike], minlength=len(room))
+                rest = ~now & (room > 0)[later]
+                later, earlier = later[rest], earlier[rest]
+        return _together(found)
 
 
 def _shortened(turned: F64, threshold: float) -> int:
@@ -254,12 +286,6 @@ def _with_rest(shortened: F64) -> F32:
     """Shortened unit vectors, each with the length of what was left out of it."""
     rest = np.sqrt(np.maximum(1 - np.einsum("ij,ij->i", shortened, shortened), 0))
     return np.column_stack([shortened, rest]).astype(np.float32)
-
-
-def _unit(vectors: F16) -> F64:
-    wide = vectors.astype(np.float64)
-    unit: F64 = wide / np.linalg.norm(wide, axis=1, keepdims=True)
-    return unit
 
 
 def _together(found: Sequence[Pairs]) -> Pairs:
