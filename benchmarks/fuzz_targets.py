@@ -15,7 +15,8 @@ from clear_pipeline.errors import CallError, NoSurvivorsError
 from clear_pipeline.export import EXPORT_FORMATS, PARQUET, ExportSettings, export
 from clear_pipeline.formats import FORMATS, Record, RowError, parse
 from clear_pipeline.llm.base import ChatRequest, Choice
-from clear_pipeline.llm.wire import parse_completion, parse_embeddings, parse_usage, thought_tokens
+from clear_pipeline.llm.vectors import parse_embeddings
+from clear_pipeline.llm.wire import parse_completion, parse_usage, thought_tokens
 from clear_pipeline.load import FileFacts, LoadedShard, LoadSettings, Quarantined, Skipped, discover
 from clear_pipeline.load.events import Raw, Source
 from clear_pipeline.load.rows import load_rows

@@ -33,11 +33,11 @@ from clear_pipeline.llm.openai_errors import (
 )
 from clear_pipeline.llm.pace import Heard
 from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.llm.vectors import parse_embeddings
 from clear_pipeline.llm.wire import (
     Body,
     NoAnswerError,
     parse_completion,
-    parse_embeddings,
     parse_usage,
     thought_tokens,
     usage_bound,
@@ -207,7 +207,7 @@ class OpenAIChat:
                 return completion
 
     async def embed(self, texts: Sequence[str]) -> list[Completion | CallError]:
-        """The embeddings of `texts` in one request, see `wire.parse_embeddings`.
+        """The embeddings of `texts` in one request, see `vectors.parse_embeddings`.
 
         Raises:
             CallError: No usable answer.

@@ -9,7 +9,6 @@ import json
 import math
 import unicodedata
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 from typing import Any, Final, TypeAlias
 
 from clear_pipeline.errors import CallError
@@ -86,8 +85,8 @@ def parse_usage(reply: Body, *, per_choice: bool) -> Usage:
         per_choice: The server counts one choice only (llama.cpp), so the rest is estimated as
             equal to it.
     """
-    usage = _mapping(reply.get("usage"))
-    details = _mapping(usage.get("prompt_tokens_details"))
+    usage = mapping(reply.get("usage"))
+    details = mapping(usage.get("prompt_tokens_details"))
     told = (
         usage.get("prompt_tokens"),
         details.get("cached_tokens"),
@@ -120,8 +119,8 @@ def usage_bound(body: Body) -> Usage:
 
 def thought_tokens(reply: Body) -> int:
     """Reasoning tokens that the server counted, 0 if it does not say."""
-    details = _mapping(_mapping(reply.get("usage")).get("completion_tokens_details"))
-    return _count(details.get("reasoning_tokens"))
+    details = mapping(mapping(reply.get("usage")).get("completion_tokens_details"))
+    return count_of(details.get("reasoning_tokens"))
 
 
 def parse_completion(reply: Body, request: ChatRequest, usage: Usage) -> Completion:
@@ -153,64 +152,14 @@ def _ordered(choices: Sequence[object]) -> list[object]:
 
     A server that numbers none, or all of them 0, may well give the same sample twice.
     """
-    numbered = any(_count(_mapping(choice).get("index")) for choice in choices)
+    numbered = any(count_of(mapping(choice).get("index")) for choice in choices)
     once = [c for n, c in enumerate(choices) if not numbered or c not in choices[:n]]
-    return sorted(once, key=lambda choice: _count(_mapping(choice).get("index")))
-
-
-def parse_embeddings(
-    reply: Body, usage: Usage, texts: Sequence[str]
-) -> list[Completion | CallError]:
-    """The vectors of an answer of /v1/embeddings, each as the text of one choice: a JSON list.
-
-    Args:
-        reply: What came.
-        usage: Of the whole request; the texts share it by their lengths.
-        texts: What was asked about, in order; at least one.
-
-    Returns:
-        Per text its answer, or an error `garbled` where not all of its numbers are finite.
-
-    Raises:
-        NoAnswerError: There is not one vector for each text.
-    """
-    data = reply.get("data")
-    entries = [_mapping(entry) for entry in data] if isinstance(data, list) else []
-    entries.sort(key=lambda entry: _count(entry.get("index")))
-    vectors = [entry.get("embedding") for entry in entries]
-    lists = [vector for vector in vectors if isinstance(vector, list) and vector]
-    if not len(lists) == len(vectors) == len(texts):
-        raise NoAnswerError("the reply holds no embedding for each text")
-    served = str(reply.get("model") or "")
-    return [
-        Completion((Choice(canonical_json(vector), "stop"),), served, share)
-        if all(isinstance(v, int | float) and math.isfinite(v) for v in vector)
-        else CallError("garbled", "the embedding holds more than finite numbers", transient=True)
-        for vector, share in zip(lists, _shares(usage, texts), strict=True)
-    ]
-
-
-def _shares(usage: Usage, texts: Sequence[str]) -> list[Usage]:
-    """What each text took of one request: by its length, in whole tokens that sum to `usage`."""
-    ends = list(accumulate(len(text) or 1 for text in texts))
-
-    def share(total: int, start: int, end: int) -> int:
-        return total * end // ends[-1] - total * start // ends[-1]
-
-    return [
-        Usage(
-            prompt=share(usage.prompt, start, end),
-            cached=share(usage.cached, start, end),
-            completion=share(usage.completion, start, end),
-            cache_write=share(usage.cache_write, start, end),
-        )
-        for start, end in pairwise([0, *ends])
-    ]
+    return sorted(once, key=lambda choice: count_of(mapping(choice).get("index")))
 
 
 def _choice(choice: object, keep: int, *, dictated: bool) -> Choice | None:
     """One sample, or None if it holds no message. A dictated text is left as it is."""
-    fields = _mapping(choice)
+    fields = mapping(choice)
     message = fields.get("message")
     if not isinstance(message, dict):
         return None
@@ -229,7 +178,7 @@ def _choice(choice: object, keep: int, *, dictated: bool) -> Choice | None:
     return Choice(
         text=text,
         finish_reason=WITHHELD if refusal else str(fields.get("finish_reason") or "stop"),
-        tokens=_tokens(_mapping(fields.get("logprobs")).get("content"), keep),
+        tokens=_tokens(mapping(fields.get("logprobs")).get("content"), keep),
         tool_calls=canonical_json(calls) if calls else None,
         reasoning=thought if isinstance(thought, str) else None,
     )
@@ -242,7 +191,7 @@ def _refusal(message: Body) -> str | None:
     """
     content = message.get("content")
     parts = content if isinstance(content, list) else ()
-    said = (_mapping(holder).get("refusal") for holder in (message, *parts))
+    said = (mapping(holder).get("refusal") for holder in (message, *parts))
     return next((text for text in said if text and isinstance(text, str)), None)
 
 
@@ -252,7 +201,7 @@ def _parts(parts: Sequence[object]) -> tuple[str | None, str | None]:
     Parts of other kinds, an image or a reference, are left out.
     """
     said, pondered = [], []
-    for part in map(_mapping, parts):
+    for part in map(mapping, parts):
         if isinstance(thought := part.get("thinking") or part.get("reasoning"), list):
             pondered.append(_parts(thought)[0] or "")
         elif isinstance(thought, str):
@@ -283,7 +232,7 @@ def _scored(reply: Body, start: int) -> Choice:
     positions: Sequence[object] = listed[start:] if isinstance(listed, list) else ()
     tokens = []
     for position in positions:
-        entry = _mapping(next(iter(_mapping(position).values()), None))
+        entry = mapping(next(iter(mapping(position).values()), None))
         logprob = _logprob(entry.get("logprob"))
         text = entry.get("decoded_token")
         if logprob is None or not isinstance(text, str):
@@ -298,11 +247,11 @@ def _tokens(content: object, keep: int) -> tuple[Token, ...] | None:
         return None
     tokens = []
     for entry in content:
-        fields = _mapping(entry)
+        fields = mapping(entry)
         logprob = _logprob(fields.get("logprob"))
         if logprob is None:
             return ()
-        listed = [_mapping(top) for top in fields.get("top_logprobs") or ()]
+        listed = [mapping(top) for top in fields.get("top_logprobs") or ()]
         scored = [(_text(top), _logprob(top.get("logprob"))) for top in listed]
         known = [(text, value) for text, value in scored if value is not None]
         top = tuple(sorted(known, key=lambda pair: -pair[1])[:keep])
@@ -330,11 +279,13 @@ def _logprob(value: object) -> float | None:
     return min(0.0, float(value))
 
 
-def _mapping(value: object) -> Body:
+def mapping(value: object) -> Body:
+    """`value`, or {} if it is no object."""
     return value if isinstance(value, dict) else {}
 
 
-def _count(value: object) -> int:
+def count_of(value: object) -> int:
+    """`value`, or 0 if it is no positive whole number."""
     return value if isinstance(value, int) and value > 0 else 0
 
 

@@ -14,7 +14,7 @@ from clear_pipeline.llm.meter import Meter
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.llm.settings import ModelSettings
-from clear_pipeline.llm.wire import parse_embeddings
+from clear_pipeline.llm.vectors import parse_embeddings
 from clear_pipeline.schema import Example, Message, rows_table
 from clear_pipeline.scoring.embedding import embedded_agreement
 from clear_pipeline.stages.base import Context, Shard
