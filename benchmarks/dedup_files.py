@@ -2,7 +2,7 @@
 
 A text is brought to words of a-z and 0-9 with one space between them before any system sees it. So
 all systems, which cut texts in different ways, see the same words, and the truth is the same for
-all. The prompts are equal: the similarity that is compared is that of the responses.
+all. What is compared is the response; every row has a prompt of its own.
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ def write(path: Path, rows: Iterable[tuple[str, int]]) -> None:
     clusters = []
     partial = path.with_suffix(".partial")
     with partial.open("w", encoding="utf-8") as file:
-        for text, cluster in rows:
+        for number, (text, cluster) in enumerate(rows):
             words = " ".join(_WORD.findall(text.lower())) or "empty"
-            file.write(json.dumps({"prompt": "Go on.", COLUMN: words}) + "\n")
+            file.write(json.dumps({"prompt": f"Text {number}.", COLUMN: words}) + "\n")
             clusters.append(cluster)
     np.save(path.with_suffix(".npy"), np.array(clusters, np.int64))
     partial.replace(path)

@@ -29,12 +29,14 @@ from clear_pipeline.stages.held import surveyed
 from clear_pipeline.store import LEDGER
 
 AS_THE_OTHERS: Final = {
+    "compare": "response",
     "threshold": worker.THRESHOLD,
     "ngram": worker.WORDS,
     "permutations": worker.PERMUTATIONS,
     "common_shingle_fraction": 1.0,
 }
-"""Settings under which the stage means by similarity what its peers do: no shingle is left out."""
+"""Settings under which the stage means by similarity what its peers do: that of one text, of which
+no shingle is left out."""
 
 
 def load(path: Path) -> list[Shard]:
