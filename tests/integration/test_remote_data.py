@@ -261,6 +261,34 @@ def test_a_killed_run_leaves_nothing_that_the_next_one_does_not_sweep(
         assert not path.is_file() or b"secret-never-written" not in path.read_bytes()
 
 
+def test_a_killed_run_fetches_little_again(store: ObjectStore, tmp_path: Path) -> None:
+    """After 64 MiB what was fetched is known for good, so that a kill costs no more than that."""
+    store.put("d/a.png", b"\x89PNG" + bytes(64 << 20))
+    store.put("d/b.jsonl", pairs(1))
+    words = ("run", f"s3://{store.bucket}/d", "--out", tmp_path / "run")
+    killed = cli(store, *words, "--stages", "load,dedup,export")
+    store.when_fetched["d/b.jsonl"] = lambda: os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate(timeout=300)
+    assert killed.returncode == -signal.SIGKILL
+    store.fetched.clear()
+
+    finished = run(f"s3://{store.bucket}/d", tmp_path / "run")
+
+    assert set(store.fetched) == {"d/b.jsonl"}
+    assert [file.path for file in finished.manifest.skipped] == ["a.png"]
+
+
+def test_no_more_is_fetched_than_the_limit_asks_for(store: ObjectStore, tmp_path: Path) -> None:
+    """The object that holds the last row is the last that is fetched."""
+    for name, number in (("a", 1), ("b", 2), ("c", 3)):
+        store.put(f"d/{name}.jsonl", pairs(number, number + 10))
+    limited = build_config(stages=["dedup"], flags={"load": {"limit": 3}})
+    finished = Pipeline(limited).run(f"s3://{store.bucket}/d", out=tmp_path / "run")
+    ids = finished.ledger(["id"])["id"].to_pylist()
+    assert ids == ["a.jsonl:1", "a.jsonl:2", "b.jsonl:1"]
+    assert set(store.fetched) == {"d/a.jsonl", "d/b.jsonl"}
+
+
 def test_what_is_not_there_is_said_in_one_line(store: ObjectStore, tmp_path: Path) -> None:
     """A prefix, a bucket and a forbidden one: what, where, and where credentials come from."""
     store.put("d/a.jsonl", pairs(1))
