@@ -78,9 +78,10 @@ class Ranking:
     def key(self, rank: int) -> Key:
         """The key of the row of that rank."""
         confidence = float(self.ranked[rank])
-        tied = self.tied(confidence).sort_by(_LARGEST_FIRST)
-        place = rank - self.above(confidence)
-        return (confidence, *(tied[name][place].as_py() for name in _TIE_BREAK))
+        tied = self.tied(confidence)
+        order = pc.sort_indices(tied, sort_keys=_LARGEST_FIRST)
+        row = order[rank - self.above(confidence)].as_py()
+        return (confidence, *(tied[name][row].as_py() for name in _TIE_BREAK))
 
     def first(self, rows: int) -> NDArray[np.bool_]:
         """Which rows are the first so many, in the order of the rows; at least one."""
