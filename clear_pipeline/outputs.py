@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,16 @@ from clear_pipeline.config import Config
 from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import UsageError
 from clear_pipeline.export import ExportResult, ExportSettings, export
-from clear_pipeline.ledger import write_ledger
+from clear_pipeline.ledger import fates, write_ledger
 from clear_pipeline.manifest import Manifest
 from clear_pipeline.remote import is_remote, local_path, place_at
 from clear_pipeline.report import write_report
 from clear_pipeline.run import Run
-from clear_pipeline.stages.base import Progress
+from clear_pipeline.schema import Fate, Message, examples, rows_table
+from clear_pipeline.stages.base import Progress, Shard
+from clear_pipeline.stages.dedup.corpus import Looked, look
+from clear_pipeline.stages.dedup.kept import write_index
+from clear_pipeline.stages.dedup.words import Unit
 from clear_pipeline.store import CARD, EXPORT, LEDGER, Store
 from clear_pipeline.target import Directory, RemoteDirectory, Target
 
@@ -109,3 +113,37 @@ def _counted(tables: Iterator[Any], progress: Progress) -> Iterator[Any]:
     for table in tables:
         yield table
         progress.advance(table.num_rows)
+
+
+def index_run(run: Run, out: Path, unit: Unit) -> int:
+    """Write the rows that a finished run exports as an index for later runs to dedup against.
+
+    A rectified row stands in it with its new response.
+
+    Returns:
+        How many rows it has.
+
+    Raises:
+        UsageError: The run has not finished, or exports no row.
+        UnwritableError: The file cannot be written.
+    """
+    if not run.manifest.finished:
+        raise UsageError(f"{run.path}: not finished; run the same command again, then index it")
+    written = write_index(out, (_kept(shard, unit) for shard in run.shards()), unit)
+    if not written:
+        out.unlink()
+        raise UsageError(f"{run.path}: exports no row, so there is nothing to index")
+    return written
+
+
+def _kept(shard: Shard, unit: Unit) -> Looked:
+    """The exported rows of a shard, as they are exported."""
+    table = shard.table
+    exported = [fate in (Fate.KEPT, Fate.RECTIFIED) for fate in fates(table)[0]]
+    if "new_target" in table.column_names:
+        new = [None if t is None else Message(**t) for t in table["new_target"].to_pylist()]
+        table = rows_table(
+            example if target is None else replace(example, target=target)
+            for example, target in zip(examples(table), new, strict=True)
+        )
+    return look(Shard(shard.key, table), exported, unit=unit)

@@ -33,10 +33,10 @@ from clear_pipeline.run_log import RunLog
 from clear_pipeline.stage_runs import run_in_rounds, run_stage
 from clear_pipeline.stages.base import (
     Progress,
+    ReadingStage,
     SilentProgress,
 )
 from clear_pipeline.stages.calibrate import Calibrate
-from clear_pipeline.stages.decontaminate import Decontaminate
 from clear_pipeline.store import CACHE, CONFIG, Store
 from clear_pipeline.work import Work
 
@@ -127,7 +127,7 @@ class Pipeline:
         self, data: Data, scratch: Path, begun: Path | None, effort: Effort
     ) -> Estimate:
         _refuse_other_scorer(self.config, self._models)
-        _require_benchmarks(self.config)
+        _require_files(self.config)
         answers = (begun or scratch) / CACHE
         with RunLog(scratch) as log:
             store = Store(scratch)
@@ -152,7 +152,7 @@ class Pipeline:
 
     async def _run(self, data: Data, out: Path) -> None:
         _refuse_other_scorer(self.config, self._models)
-        _require_benchmarks(self.config)
+        _require_files(self.config)
         await refuse_without_batches(self.config, self._models)
         listing, store = discover(data), Store(out)
         refuse_strangers(out)
@@ -225,12 +225,12 @@ def _refuse_other_scorer(config: Config, given: Mapping[str, ChatModel]) -> None
             stage.refuse_other_scorer(identity_of("scorer", config, given))
 
 
-def _require_benchmarks(config: Config) -> None:
-    """Read the benchmarks before DATA is, and before anything is written.
+def _require_files(config: Config) -> None:
+    """Look at the files of stages before DATA is read, and before anything is written.
 
     Raises:
-        UsageError: One cannot be read, or holds no text.
+        UsageError: One cannot be read, or is not what it is said to be.
     """
     for stage in config.stages:
-        if isinstance(stage, Decontaminate):
-            stage.require_benchmarks()
+        if isinstance(stage, ReadingStage):
+            stage.require_files()

@@ -1,8 +1,10 @@
-"""`status`, `explain`, `rows`, `report`, `export`: looking at a run, asking no model."""
+"""`status`, `explain`, `rows`, `report`, `export`, `index`: looking at a run, asking no model."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -12,7 +14,7 @@ from clear_pipeline.cli.batch import batches_table, current_batches
 from clear_pipeline.cli.console import Json, RunPath, next_command, output, print_json
 from clear_pipeline.config import export_settings
 from clear_pipeline.export import EXPORT_FORMATS
-from clear_pipeline.outputs import export_run
+from clear_pipeline.outputs import export_run, index_run
 from clear_pipeline.remote import is_remote, local_path
 from clear_pipeline.report import views, write_report
 from clear_pipeline.report.explain import explanation, explanation_json
@@ -116,7 +118,23 @@ def export(
         next_command(first_rows(local_path(out), result.format))
 
 
+def index(
+    run: RunPath,
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    *,
+    unit: Annotated[Literal["word", "character"], typer.Option(help="As dedup.unit.")] = "word",
+) -> None:
+    """Write an index of the rows that a finished run exports, to dedup later data against."""
+    rows = index_run(open_run(run), out, unit)
+    size = out.stat().st_size
+    table = Table(title=Text(f"Index {visible(str(out))}"), title_justify="left", show_header=False)
+    table.add_row("rows", f"{rows:,}")
+    table.add_row("bytes", f"{size:,}")
+    output.print(table)
+    next_command(f"clear-pipeline run DATA --out NEW_RUN --set dedup.against={quote(str(out))}")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (status, explain, rows, report, export):
+    for command in (status, explain, rows, report, export, index):
         app.command()(command)

@@ -217,6 +217,19 @@ class DatasetStage(Stage, Protocol):
 
 
 @runtime_checkable
+class ReadingStage(Stage, Protocol):
+    """A stage that reads files beside DATA."""
+
+    def require_files(self) -> None:
+        """Look at the files, so that what is wrong with one is known before any work.
+
+        Raises:
+            UsageError: A file is not there or not what it is said to be; one line.
+        """
+        ...
+
+
+@runtime_checkable
 class AskingStage(Stage, Protocol):
     """A stage that asks models."""
 

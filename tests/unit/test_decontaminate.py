@@ -264,11 +264,11 @@ def test_the_ruled_line_of_a_table_is_no_evidence(tmp_path: Path) -> None:
 def test_one_stage_reads_an_edited_benchmark_anew(tmp_path: Path) -> None:
     """A config that runs twice in one process compares with what is there then."""
     given = stage(questions(tmp_path, TWENTY))
-    given.require_benchmarks()
+    given.require_files()
     before = given.identity()
     assert hits([row(TWENTY, "a")], given) == ["test.jsonl:1"]
     questions(tmp_path, "something else")
-    given.require_benchmarks()
+    given.require_files()
     assert given.identity() != before
     assert hits([row(TWENTY, "a")], given) == [None]
 

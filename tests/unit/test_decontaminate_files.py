@@ -119,7 +119,7 @@ def test_a_bad_file_is_an_error_in_one_line(
     """What, where and what to do; never a traceback, never a hole in the comparison."""
     path = written(tmp_path / name, content)
     with pytest.raises(UsageError) as error:
-        stage(path).require_benchmarks()
+        stage(path).require_files()
     assert f"decontaminate: {tmp_path}/{said}" in str(error.value)
     assert "against" in str(error.value)
     assert "\n" not in str(error.value)
@@ -129,7 +129,7 @@ def test_columns_that_no_row_has_are_an_error(tmp_path: Path) -> None:
     """With those that there are."""
     path = benchmark(tmp_path, ROWS)
     with pytest.raises(UsageError, match=r"no text in columns quesion \(found task, more, n\)"):
-        stage(path, columns=["quesion"]).require_benchmarks()
+        stage(path, columns=["quesion"]).require_files()
 
 
 @pytest.mark.parametrize("name", ["nowhere.jsonl", "empty"])
@@ -201,7 +201,7 @@ def test_the_written_config_reads_back_before_and_after_reading_benchmarks(tmp_p
     config = build_config(stages=["dedup"], decontaminate=[benchmark(tmp_path, ROWS)])
     first = config.stages[0]
     assert isinstance(first, Decontaminate)
-    first.require_benchmarks()
+    first.require_files()
     again = build_config(written(tmp_path / "config.yaml", config.to_yaml()))
     assert again == config
 

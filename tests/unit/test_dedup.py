@@ -295,5 +295,7 @@ def test_settings_that_could_find_nothing_are_refused() -> None:
     """Too few permutations for the threshold, and unknown keys."""
     with pytest.raises(ValidationError, match="permutations"):
         Dedup(threshold=0.5, permutations=2)
+    with pytest.raises(ValidationError, match="no embeddings"):
+        Dedup(method="semantic", against=("kept.index.parquet",))
     with pytest.raises(ValidationError, match="treshold"):
         Dedup.model_validate({"treshold": 0.5})

@@ -141,7 +141,7 @@ class Decontaminate(Settings):
             least_words=self.short_words,
         )
 
-    def require_benchmarks(self) -> None:
+    def require_files(self) -> None:
         """Read the benchmark files anew, so that what is wrong with one is known before any work.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def prompt_texts(table: pa.Table) -> list[str]:
 
 
 class Corpus:
-    """The rows of all shards, one after the other.
+    """The rows that others are compared with, then those of all shards, one after the other.
 
     Args:
         scratch: An empty directory.
@@ -99,8 +99,23 @@ class Corpus:
         """Rows."""
         return self._ends[-1]
 
+    @property
+    def referred(self) -> int:
+        """How many rows, the first ones, are of no shard."""
+        return self._ends[0]
+
+    def refer(self, looked: Looked, name: str) -> None:
+        """Add rows that shards are compared with, before any shard, as those of `name`."""
+        names = [f"{name}/{file}" for file in looked.files.to_pylist()]
+        self._add(replace(looked, files=pa.array(names, pa.string())))
+        self._ends = [self._ends[0] + len(looked.positions)]
+
     def append(self, looked: Looked) -> None:
         """Add the rows of the next shard."""
+        self._add(looked)
+        self._ends.append(len(self) + len(looked.positions))
+
+    def _add(self, looked: Looked) -> None:
         names = looked.files.dictionary_encode()
         codes = np.array([self._code(name) for name in names.dictionary.to_pylist()], np.int32)
         self._positions.append(looked.positions.astype(np.int32))
@@ -113,7 +128,6 @@ class Corpus:
         self._response_words.append(looked.responses.whole())
         self.prompts.append(looked.prompts)
         self.responses.append(looked.responses)
-        self._ends.append(len(self) + len(looked.positions))
 
     def _code(self, name: str) -> int:
         if name not in self._codes:

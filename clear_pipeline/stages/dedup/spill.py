@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clear_pipeline.durable import writing
-from clear_pipeline.stages.dedup.words import I64, Tokens, bounds, expand
+from clear_pipeline.stages.dedup.words import I64, U64, Tokens, bounds, expand
 
 T = TypeVar("T", bound=np.generic)
 
@@ -67,6 +67,16 @@ class Spilled(Generic[T]):
         self._path.unlink(missing_ok=True)
 
 
+def packed(tokens: Tokens) -> U64:
+    """Words as one number each: the hash, and above it whether the word begins a sentence."""
+    return tokens.hashes | np.where(tokens.starts, _START, np.uint64(0))
+
+
+def unpacked(words: U64, offsets: I64) -> Tokens:
+    """The opposite of `packed`."""
+    return Tokens(words & ~_START, words >= _START, offsets)
+
+
 class SpilledTokens:
     """The words of all texts of one side, in a file; where each text begins stays in memory.
 
@@ -81,7 +91,7 @@ class SpilledTokens:
 
     def append(self, tokens: Tokens) -> None:
         """Add texts at the end."""
-        self._words.append(tokens.hashes | np.where(tokens.starts, _START, np.uint64(0)))
+        self._words.append(packed(tokens))
         self._lengths.append(tokens.lengths.astype(np.uint32))
 
     def close(self) -> None:
@@ -102,10 +112,10 @@ class SpilledTokens:
         first, last = int(self._offsets[texts.min()]), int(self._offsets[texts.max() + 1])
         places = expand(self._offsets[texts], lengths)
         if last - first <= _DENSE * len(places):
-            packed = self._words.read(first, last)[places - first]
+            words = self._words.read(first, last)[places - first]
         else:
-            packed = self._words.take(places)
-        return Tokens(packed & ~_START, packed >= _START, bounds(lengths))
+            words = self._words.take(places)
+        return unpacked(words, bounds(lengths))
 
     def drop(self) -> None:
         """Give the disk space back."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Context, Settings, Shard, Shards
@@ -17,6 +18,7 @@ from clear_pipeline.stages.dedup.candidates import banding
 from clear_pipeline.stages.dedup.clusters import Pairs, keepers
 from clear_pipeline.stages.dedup.corpus import Corpus, look, prompt_texts
 from clear_pipeline.stages.dedup.found import COLUMNS, Found, States, columns, conflicts
+from clear_pipeline.stages.dedup.kept import KeptIndex
 from clear_pipeline.stages.dedup.meaning import Compared, meaning_pairs
 from clear_pipeline.stages.dedup.near import Compare, Likeness, Texts, grouped, near_pairs
 from clear_pipeline.stages.dedup.words import I64, Unit
@@ -26,6 +28,11 @@ _COSINE: Final = 0.95
 """Least cosine by default, see benchmarks/results/semantic.md."""
 _EXAMPLES: Final = 3
 _FILES_TOLD: Final = 5
+
+
+def _listed(value: object) -> object:
+    """One path may stand without a list around it."""
+    return [str(value)] if isinstance(value, str | Path) else value
 
 
 class Dedup(Settings):
@@ -66,6 +73,9 @@ class Dedup(Settings):
     """Length of a MinHash signature. Bands are chosen from it and `threshold`."""
     common_shingle_fraction: Annotated[float, Field(gt=0, le=1)] = 0.01
     """Shingles that a larger share of the rows of one file have are no evidence, see `common`."""
+    against: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    """Index files of earlier runs (`clear-pipeline index`): a row that repeats one of theirs goes,
+    whatever `priority` and `keep` say. Their content enters the fingerprint."""
     warn_fraction: Annotated[float, Field(ge=0, le=1)] = 0.2
     """A file that loses a larger share of its rows is reported with examples."""
 
@@ -77,9 +87,35 @@ class Dedup(Settings):
         return data
 
     @model_validator(mode="after")
-    def _bands_exist(self) -> Self:
+    def _can_compare(self) -> Self:
         banding(self.threshold, self.permutations)
+        if self.against and self.method == "semantic":
+            raise ValueError("an index holds no embeddings: method minhash or exact, or no against")
         return self
+
+    @cached_property
+    def indexes(self) -> tuple[KeptIndex, ...]:
+        """The files of `against`, in the order of their names.
+
+        Raises:
+            UsageError: One is not there, or no index that fits.
+        """
+        found = (KeptIndex.open(Path(path).expanduser(), self.unit) for path in self.against)
+        return tuple(sorted(found, key=lambda index: (index.name, index.sha256)))
+
+    def require_files(self) -> None:
+        """Look at the files of `against` anew, so that what is wrong is known before any work.
+
+        Raises:
+            UsageError: As `indexes`.
+        """
+        self.__dict__.pop("indexes", None)
+        _ = self.indexes
+
+    def identity(self) -> dict[str, JSON]:
+        """The settings, with names and SHA-256 of the index files in place of their paths."""
+        kept: JSON = [[index.name, index.sha256] for index in self.indexes]
+        return {**super().identity(), "against": kept}
 
     def needs(self) -> tuple[str, ...]:
         """Embeddings, if they are compared."""
@@ -96,6 +132,9 @@ class Dedup(Settings):
     def survey(self, shards: Shards, ctx: Context) -> Sequence[JSON]:
         """Per shard, the columns of those of its rows that are in a cluster or in a conflict."""
         corpus = Corpus(shards.scratch)
+        for index in self.indexes:
+            for looked in index.rows():
+                corpus.refer(looked, index.name)
         for looked in shards.map(partial(look, unit=self.unit), step="reading"):
             corpus.append(looked)
         corpus.complete()
@@ -142,10 +181,12 @@ class Dedup(Settings):
     def _rank(self, corpus: Corpus) -> I64:
         """Per row its place in the order of preference."""
         levels = [self._level(name) for name in corpus.file_names]
+        rank = np.arange(len(corpus))
         keys = [np.array(levels, np.int64)[corpus.files()]] if self.priority else []
         if self.keep == "longest":
             keys.insert(0, -corpus.characters())
-        rank = np.arange(len(corpus))
+        if keys and corpus.referred:
+            keys.append((rank >= corpus.referred).astype(np.int64))
         if keys:
             rank[np.lexsort((rank, *keys))] = np.arange(len(corpus))
         return rank
@@ -160,8 +201,9 @@ class Dedup(Settings):
                 f"dedup: {short:,} rows have a text of fewer than {self.ngram} {self.unit}s; "
                 "such texts are duplicates of equal texts alone"
             )
-        if many := int((found.conflict >= 0).sum()):
-            prompts = len(np.unique(found.conflict[found.conflict >= 0]))
+        conflict = found.conflict[corpus.referred :]
+        if many := int((conflict >= 0).sum()):
+            prompts = len(np.unique(conflict[conflict >= 0]))
             ctx.progress.note(
                 f"dedup: {prompts:,} prompts have different answers ({many:,} rows, column "
                 "conflict); at most one of the answers may be right"
@@ -170,8 +212,8 @@ class Dedup(Settings):
 
     def _short(self, corpus: Corpus) -> int:
         """Rows of which a compared text is shorter than a shingle."""
-        rows = np.arange(len(corpus))
-        short = np.zeros(len(corpus), bool)
+        rows = np.arange(corpus.referred, len(corpus))
+        short = np.zeros(len(rows), bool)
         for side in ("prompt", "response"):
             if self.compare in (side, "both"):
                 words = corpus.prompts if side == "prompt" else corpus.responses
@@ -180,6 +222,7 @@ class Dedup(Settings):
 
     def _warn(self, corpus: Corpus, found: Found, shards: Shards, ctx: Context) -> None:
         files, removed = corpus.files(), found.removed
+        removed[: corpus.referred] = False
         totals = np.bincount(files, minlength=len(corpus.file_names))
         lost = np.bincount(files[removed], minlength=len(corpus.file_names))
         warned = np.flatnonzero(lost > self.warn_fraction * totals)
@@ -221,6 +264,9 @@ def _starts(corpus: Corpus, rows: I64, shards: Shards) -> list[str]:
     """The beginnings of the texts of some rows, for people."""
     found = []
     for row in rows.tolist():
+        if row < corpus.referred:
+            found.append("(of an earlier run; an index holds no text)")
+            continue
         number, position = corpus.place_of(row)
         table = shards.shard(number).table.slice(position, 1)
         [prompt], [response] = prompt_texts(table), table["response"].to_pylist()

@@ -35,6 +35,9 @@ _END_BEFORE_SPACE: Final = ".!?\u2026"
 _END: Final = "\n\u3002\uff01\uff1f"
 _CLOSING: Final = "\"'\u201d\u2019)]"
 
+VERSION: Final = 1
+"""Of how texts are cut and hashed, for what is kept."""
+
 _LETTER, _ALONE, _JOINER, _SPACE, _STOP, _ALWAYS, _CLOSES = (np.uint8(1 << bit) for bit in range(7))
 _HASH_BITS: Final = np.uint64((1 << 63) - 1)
 
