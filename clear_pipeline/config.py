@@ -62,6 +62,16 @@ WHERE_FROM = {
 """For columns that the usual chain does not make: what to do."""
 
 
+class EngineSettings(Settings):
+    """Where shards are computed."""
+
+    kind: Literal["local", "ray"] = "local"
+    """`local`: in this process. `ray`: on a Ray cluster, with the extra `ray`."""
+    address: str | None = None
+    """Of the cluster: HOST:PORT, `auto` or `local`; None = the one that RAY_ADDRESS names, else one
+    that runs on this machine, else a new one here."""
+
+
 class Config(Settings):
     """Everything that decides what a run computes. Frozen; unknown keys are errors."""
 
@@ -81,6 +91,8 @@ class Config(Settings):
     """What is written at the end."""
     budget: BudgetSettings = BudgetSettings()
     """What may be spent at most."""
+    engine: EngineSettings = EngineSettings()
+    """Where shards are computed. Outside every fingerprint."""
 
     @model_validator(mode="after")
     def _chain_is_possible(self) -> Config:
@@ -254,6 +266,7 @@ def _known_keys() -> Mapping[str, Sequence[str]]:
         "models.scorer": ModelSettings,
         "batch": BatchSettings,
         "budget": BudgetSettings,
+        "engine": EngineSettings,
         "load": LoadSettings,
         "export": ExportSettings,
         **dict(zip(STAGE_KINDS, stages, strict=True)),

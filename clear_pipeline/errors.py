@@ -37,6 +37,21 @@ class ClearPipelineError(Exception):
 
     exit_code: ClassVar[int] = 1
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """A copy in another process has the same type, message and attributes.
+
+        An exception is otherwise made anew from its message alone, whatever its class takes.
+        """
+        return _copied, (type(self), self.args, self.__dict__)
+
+
+def _copied(
+    kind: type[ClearPipelineError], args: tuple[object, ...], attributes: dict[str, object]
+) -> ClearPipelineError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
 
 class UsageError(ClearPipelineError):
     """Wrong command line, config or input."""

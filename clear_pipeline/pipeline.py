@@ -12,7 +12,9 @@ from clear_pipeline import __version__
 from clear_pipeline.claim import claim, refuse_strangers
 from clear_pipeline.config import Config
 from clear_pipeline.durable import write_text_atomically
+from clear_pipeline.engine.base import Engine
 from clear_pipeline.engine.local import LocalEngine
+from clear_pipeline.engine.open import opened
 from clear_pipeline.errors import BudgetExceededError, UnwritableError
 from clear_pipeline.estimate import NOTHING, THOROUGH, Effort, Estimate
 from clear_pipeline.foresight import Foresight, Tell, ahead
@@ -133,7 +135,7 @@ class Pipeline:
             store = Store(scratch)
             claimed = claim(data, discover(data), store, self._progress)
             manifest = ingest(claimed, self.config.load, store, self._progress, log)
-            work = self._work(manifest, store, log, None)
+            work = self._work(manifest, store, log, None, LocalEngine(store))
             try:
                 work.pool.records(self.config.stages)  # refuses what a run would refuse
                 self._when_checked()
@@ -158,6 +160,7 @@ class Pipeline:
         refuse_strangers(out)
         with ExitStack() as held:
             held.enter_context(store.locked(self._progress.note))
+            engine = held.enter_context(opened(self.config.engine, store))
             claimed = claim(data, listing, store, self._progress)
             log = held.enter_context(RunLog(out))
             log.event("started", version=__version__, stages=[s.name for s in self.config.stages])
@@ -165,7 +168,7 @@ class Pipeline:
             log.event("loaded", **manifest.counts())
             write_text_atomically(out / CONFIG, self.config.to_yaml())
             batches = await batches_of(self.config, out, self._progress.note)
-            work = self._work(manifest, store, log, batches)
+            work = self._work(manifest, store, log, batches, engine)
             foresight = Foresight(work, self._before_calls)
             try:
                 manifest.models = work.pool.records(self.config.stages)
@@ -193,7 +196,14 @@ class Pipeline:
         if failures := pool.failures():
             self._progress.note(failures)
 
-    def _work(self, manifest: Manifest, store: Store, log: RunLog, batches: Batches | None) -> Work:
+    def _work(
+        self,
+        manifest: Manifest,
+        store: Store,
+        log: RunLog,
+        batches: Batches | None,
+        engine: Engine,
+    ) -> Work:
         """The models of the chain, and what its steps share."""
         pool = ModelPool(
             self.config,
@@ -206,7 +216,6 @@ class Pipeline:
         manifest.chain = [stage.name for stage in self.config.stages]
         manifest.budget = self.config.budget.model_dump(exclude_none=True)
         manifest.higher_cap = {}
-        engine = LocalEngine(store)
         return Work(self.config, store, manifest, pool, engine, self._progress, log, batches)
 
 

@@ -63,6 +63,10 @@ class Store:
         self.directory = directory
         self._verified: set[tuple[str, str]] = set()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """A copy in another process has verified nothing yet."""
+        return Store, (self.directory,)
+
     def path(self, folder: str, key: str) -> Path:
         """Where the shard `key` of a stage (or of `rows`) lies."""
         return self.directory / folder / f"part-{key}.parquet"

@@ -42,10 +42,14 @@ def run(
     *,
     chain: ChainOptions,
     caps: CapOptions,
+    engine: Annotated[
+        str | None, typer.Option(help="local, or ray: the stages run on a Ray cluster.")
+    ] = None,
     yes: Yes = False,
 ) -> None:
     """Find, fix or drop the bad rows of DATA, and export a clean set."""
-    settings = chain.settings(**caps.flags())
+    where = {} if engine is None else {"engine": {"kind": engine}}
+    settings = chain.settings(**caps.flags(), **where)
     if not yes:
         refuse_unattended(settings, work="run")
     finished = _finished(settings, data, out, yes=yes)

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from clear_pipeline.manifest import Part
 from clear_pipeline.schema import JSON
-from clear_pipeline.stages.base import Context, Progress, Shards, Stage
+from clear_pipeline.stages.base import Context, Progress, Shards, Stage, alive_rows
+from clear_pipeline.store import Store
 
 Done = Callable[[str, pa.Table], None]
 """Called once per finished shard with its key and its columns (`id` first)."""
@@ -58,3 +59,20 @@ class Engine(Protocol):
             PendingError: Shards wait for a batch; all others are done.
         """
         ...
+
+
+async def annotated(stage: Stage, task: ShardTask, store: Store, ctx: Context) -> pa.Table:
+    """What a stage says of one shard, `id` first.
+
+    Raises:
+        TypeError: The stage returned other columns or another number of rows than it promised.
+    """
+    shard = store.joined(task.key, task.parts)
+    columns = await stage.annotate(shard, alive_rows(shard.table), task.state, ctx)
+    promised = stage.adds()
+    if not columns.schema.equals(promised) or columns.num_rows != shard.rows:
+        raise TypeError(
+            f"stage {stage.name!r} returned {columns.num_rows} rows of {columns.schema.names}, "
+            f"promised {shard.rows} rows of {promised.names}"
+        )
+    return columns.add_column(0, "id", shard.table["id"])

@@ -12,7 +12,7 @@ import typer.main
 from pydantic import BaseModel
 
 from clear_pipeline.cli import app
-from clear_pipeline.config import Config
+from clear_pipeline.config import Config, EngineSettings
 from clear_pipeline.corruptions import CORRUPTIONS
 from clear_pipeline.export import EXPORT_FORMATS, ExportSettings
 from clear_pipeline.formats import FORMATS
@@ -40,7 +40,7 @@ TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SETTINGS: list[type[BaseModel]] = [
     Config, BatchSettings, BudgetSettings, ModelSettings, Prices, LoadSettings, Embed, Dedup, Score,
     Calibrate, Decontaminate, Filter, Rectify, ExportSettings, cascade.Cascade,
-    second_opinion.SecondOpinion,
+    second_opinion.SecondOpinion, EngineSettings,
 ]  # fmt: skip
 
 

@@ -1,0 +1,119 @@
+"""All shards of a run as the survey of a stage sees them, wherever they are read."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from clear_pipeline.durable import writing
+from clear_pipeline.engine.base import ShardTask
+from clear_pipeline.stages.base import Progress, Shard, alive_rows
+from clear_pipeline.store import Store
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Workers(Protocol):
+    """What computes the pieces of a sweep."""
+
+    @property
+    def most(self) -> int:
+        """So many pieces may be under way, or wait for their result to be taken."""
+        ...
+
+    def starter(self, work: Callable[[T], R]) -> Callable[[T], Callable[[], R]]:
+        """What starts `work` on an item and returns what waits for the result."""
+        ...
+
+
+class StoredShards:
+    """See `stages.base.Shards`; memory holds a few shards at a time.
+
+    Args:
+        store: Where the shards lie.
+        label: Of the stage, for the progress.
+        tasks: One per shard, in order.
+        progress: Told of each sweep.
+        workers: What computes.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        label: str,
+        tasks: Sequence[ShardTask],
+        progress: Progress,
+        workers: Workers,
+    ) -> None:
+        self._store = store
+        self._label = label
+        self._tasks = tasks
+        self._progress = progress
+        self._workers = workers
+
+    @property
+    def scratch(self) -> Path:
+        """In the run directory; made when it is asked for."""
+        path = self._store.scratch
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def shard(self, number: int) -> Shard:
+        """See `Shards`."""
+        task = self._tasks[number]
+        return self._store.joined(task.key, task.parts)
+
+    def map(self, look: Callable[..., R], *given: Iterable[Any], step: str = "") -> Iterator[R]:
+        """See `Shards`."""
+        values = zip(*given, strict=True) if given else repeat(())
+        results = self._ahead(
+            partial(_looked_at, self._store, look), zip(self._tasks, values, strict=False)
+        )
+        rows = [task.parts[0][1].rows for task in self._tasks]
+        yield from self._told(results, rows, sum(rows), step)
+
+    def spread(self, work: Callable[[T], R], items: Iterable[T], *, step: str = "") -> Iterator[R]:
+        """See `Shards`."""
+        yield from self._told(self._ahead(work, items), repeat(1), 0, step)
+
+    def _told(
+        self, results: Iterator[R], sizes: Iterable[int], total: int, step: str
+    ) -> Iterator[R]:
+        """The results, each told to the progress with its size."""
+        self._progress.start(f"{self._label}, {step}" if step else self._label, total)
+        try:
+            for result, size in zip(results, sizes, strict=False):
+                self._progress.advance(size)
+                yield result
+        finally:
+            self._progress.finish()
+
+    def _ahead(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Results in order, computed by the workers, a few before they are taken."""
+        start = self._workers.starter(work)
+        waiting: deque[Callable[[], R]] = deque()
+        rest = iter(items)
+        while True:
+            room = self._workers.most - len(waiting)
+            waiting.extend(start(item) for item in islice(rest, room))
+            if not waiting:
+                return
+            yield waiting.popleft()()
+
+
+def _looked_at(
+    store: Store, look: Callable[..., R], task_and_values: tuple[ShardTask, Sequence[Any]]
+) -> R:
+    """Read a shard, and look at it."""
+    task, values = task_and_values
+    shard = store.joined(task.key, task.parts)
+    return look(shard, alive_rows(shard.table), *values)

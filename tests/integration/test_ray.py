@@ -1,0 +1,214 @@
+"""Runs on a real Ray of this machine: the results of the local engine, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from clear_pipeline.config import build_config
+from clear_pipeline.engine.cluster import connected, require_seen
+from clear_pipeline.engine.ray import RayEngine
+from clear_pipeline.errors import (
+    BudgetExceededError,
+    CallError,
+    RunFailedError,
+    TooManyFailuresError,
+    UsageError,
+)
+from clear_pipeline.llm.base import ChatRequest
+from clear_pipeline.llm.scripted import Reply, Script, ScriptedChat
+from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.stages.base import SilentProgress
+from clear_pipeline.store import Store
+from scripted_run import reply
+
+pytest.importorskip("ray", reason="needs the extra `ray`: pip install 'clear-pipeline[ray]'")
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of Ray's own
+
+ROOT = Path(__file__).parents[2]
+ROWS = 240
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """One Ray for all tests, whose workers import this copy of the package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        with connected("local"):
+            yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every tenth row repeats an earlier one, exactly or but for its last word."""
+    path = tmp_path_factory.mktemp("data") / "data.jsonl"
+    words = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu"
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(ROWS):
+            told = number - 5 if number % 10 == 9 else number
+            last = " too" if number % 20 == 19 else ""
+            row = {"prompt": f"Number {told}? {words}", "completion": f"{told}: {words}{last}"}
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+class Outcome:
+    """A run with a scripted model, on either engine, that can be stopped and gone on with."""
+
+    def __init__(self, data: Path, out: Path) -> None:
+        self._data = data
+        self.out = out
+        self.asked: list[ChatRequest] = []
+
+    def go(
+        self,
+        engine: str,
+        *assignments: str,
+        script: Script = reply,
+        progress: SilentProgress | None = None,
+    ) -> None:
+        config = build_config(
+            preset="fast",
+            stages=["dedup", "score", "filter", "rectify"],
+            assignments=["load.shard_rows=40", f"engine.kind={engine}", *assignments],
+        )
+        model = ScriptedChat(script)
+        models = {"scorer": model, "candidate": model, "judge": model}
+        try:
+            Pipeline(config, models=models, progress=progress).run(self._data, out=self.out)
+        finally:
+            self.asked += model.requests
+
+    @property
+    def ledger(self) -> bytes:
+        return (self.out / "ledger.parquet").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def local(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    outcome = Outcome(data, tmp_path_factory.mktemp("local") / "run")
+    outcome.go("local")
+    return outcome
+
+
+@pytest.fixture
+def on_ray(data: Path, tmp_path: Path) -> Outcome:
+    return Outcome(data, tmp_path / "run")
+
+
+def kill(name: str) -> None:
+    """Kill one process of this test's Ray by what it computes, which must be there."""
+    family = psutil.Process().children(recursive=True)
+    running = [process for process in family if name in " ".join(process.cmdline())]
+    os.kill(running[0].pid, signal.SIGKILL)
+
+
+def killing(name: str, at: set[int]) -> Script:
+    """A script that kills a process of Ray at some of its questions."""
+    asked = 0
+
+    def script(request: ChatRequest, sample: int) -> Reply:
+        nonlocal asked
+        asked += 1
+        if asked in at:
+            kill(name)
+        return reply(request, sample)
+
+    return script
+
+
+def test_the_ledger_is_the_local_engines(on_ray: Outcome, local: Outcome) -> None:
+    """Byte for byte, with the same number of questions; duplicates are found on both."""
+    on_ray.go("ray")
+    assert on_ray.ledger == local.ledger
+    assert len(on_ray.asked) == len(local.asked)
+    fates = pq.read_table(on_ray.out / "ledger.parquet")["fate"].to_pylist()
+    assert fates.count("duplicate") == ROWS // 10
+
+
+def test_a_killed_worker_costs_its_shard_alone(on_ray: Outcome, local: Outcome) -> None:
+    """Its shard is done again by another one, and no question is asked twice."""
+    on_ray.go("ray", script=killing("ray::_annotate_shard", {30, 90}))
+    assert on_ray.ledger == local.ledger
+    assert len(on_ray.asked) == len(local.asked)
+
+
+def test_a_sweep_outlives_two_dead_workers(tmp_path: Path) -> None:
+    """Results come in order, and the item that killed its worker twice is computed at last."""
+
+    def tenfold(item: int) -> int:
+        deaths = [tmp_path / "first", tmp_path / "second"]
+        missing = [death for death in deaths if not death.exists()]
+        if item == 3 and missing:
+            missing[0].touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 10 * item
+
+    engine = RayEngine(Store(tmp_path))
+    with engine.shards("test", [], SilentProgress()) as shards:
+        assert list(shards.spread(tenfold, range(6))) == [0, 10, 20, 30, 40, 50]
+    assert (tmp_path / "second").exists()
+
+
+def test_a_dead_relay_stops_the_run_and_the_same_command_goes_on(
+    on_ray: Outcome, local: Outcome
+) -> None:
+    """The message says so, and what was answered before is not asked again."""
+    with pytest.raises(RunFailedError, match=r"score: Ray lost a process .* the same command"):
+        on_ray.go("ray", script=killing("ray::Relay", {30}))
+    on_ray.go("ray")
+    assert on_ray.ledger == local.ledger
+    assert len(on_ray.asked) == len(local.asked)
+
+
+def test_a_cap_stops_the_run_as_on_the_local_engine(on_ray: Outcome, local: Outcome) -> None:
+    """After exactly 50 calls, with the cap's figures; a higher one goes on with what was paid."""
+    with pytest.raises(BudgetExceededError) as stopped:
+        on_ray.go("ray", "budget.max_calls=50")
+    assert (stopped.value.cap, stopped.value.limit) == ("max_calls", 50)
+    assert len(on_ray.asked) == 50
+    on_ray.go("ray")
+    assert on_ray.ledger == local.ledger
+    assert len(on_ray.asked) == len(local.asked)
+
+
+def test_ctrl_c_stops_the_run_and_the_same_command_goes_on(on_ray: Outcome, local: Outcome) -> None:
+    """What was answered before it is not asked again."""
+
+    class Interrupted(SilentProgress):
+        rows = 0
+
+        def advance(self, rows: int = 1) -> None:
+            self.rows += rows
+            if self.rows > 2 * ROWS:  # dedup reads and marks each row, then score has begun
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        on_ray.go("ray", progress=Interrupted())
+    assert 0 < len(on_ray.asked) < len(local.asked)
+    on_ray.go("ray")
+    assert on_ray.ledger == local.ledger
+    assert len(on_ray.asked) == len(local.asked)
+
+
+def test_a_stage_stops_where_too_many_rows_fail(on_ray: Outcome) -> None:
+    """Failures are counted over the shards of all workers."""
+
+    def fails(request: ChatRequest, sample: int) -> Reply:
+        raise CallError("outage", "nobody answers", transient=True)
+
+    with pytest.raises(TooManyFailuresError, match="nobody answers"):
+        on_ray.go("ray", script=fails)
+
+
+def test_a_node_that_does_not_see_the_run_directory_is_named(tmp_path: Path) -> None:
+    """Before anything is computed, with what to do."""
+    with pytest.raises(UsageError, match=r"not visible on node .* put --out on a file system"):
+        require_seen(tmp_path / "elsewhere")
