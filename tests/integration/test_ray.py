@@ -174,26 +174,28 @@ def test_a_cap_stops_the_run_as_on_the_local_engine(on_ray: Outcome, local: Outc
         on_ray.go("ray", "budget.max_calls=50")
     assert (stopped.value.cap, stopped.value.limit) == ("max_calls", 50)
     assert len(on_ray.asked) == 50
-    on_ray.go("ray")
+    on_ray.go("local")
     assert on_ray.ledger == local.ledger
     assert len(on_ray.asked) == len(local.asked)
 
 
-def test_ctrl_c_stops_the_run_and_the_same_command_goes_on(on_ray: Outcome, local: Outcome) -> None:
+def test_ctrl_c_stops_a_run_that_the_other_engine_goes_on_with(
+    on_ray: Outcome, local: Outcome
+) -> None:
     """What was answered before it is not asked again."""
+    asked = 0
 
-    class Interrupted(SilentProgress):
-        rows = 0
-
-        def advance(self, rows: int = 1) -> None:
-            self.rows += rows
-            if self.rows > 2 * ROWS:  # dedup reads and marks each row, then score has begun
-                raise KeyboardInterrupt
+    def interrupted(request: ChatRequest, sample: int) -> Reply:
+        nonlocal asked
+        asked += 1
+        if asked == 30:
+            os.kill(os.getpid(), signal.SIGINT)
+        return reply(request, sample)
 
     with pytest.raises(KeyboardInterrupt):
-        on_ray.go("ray", progress=Interrupted())
-    assert 0 < len(on_ray.asked) < len(local.asked)
-    on_ray.go("ray")
+        on_ray.go("ray", script=interrupted)
+    assert 30 <= len(on_ray.asked) < len(local.asked)
+    on_ray.go("local")
     assert on_ray.ledger == local.ledger
     assert len(on_ray.asked) == len(local.asked)
 
