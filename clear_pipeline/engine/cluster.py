@@ -46,7 +46,7 @@ def connected(address: str | None) -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     try:
         _connect(ray, address or os.environ.get("RAY_ADDRESS"))
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is threading.main_thread() and before is not None:
             signal.signal(signal.SIGTERM, before)  # Ray's own would end the process at once
         yield
     finally:

@@ -83,11 +83,14 @@ class RayEngine:
             store=self._store,
             models={role: (m.identity, m.capabilities) for role, m in ctx.models.items()},
             rows_in_flight=max(1, ctx.rows_in_flight // len(first)),
-            records=ctx.records,
+            records={
+                kind: record.model_copy(update={"parts": {}})  # as many as there are shards
+                for kind, record in ctx.records.items()
+            },
         )
         given, hearing = ray.put(assignment), Hearing(ctx)
         rest = chain(first, rest)
-        with _relay(stage.name, ctx) as relay, Independent() as independent:
+        with _relay(ctx) as relay, Independent() as independent:
 
             async def work() -> None:
                 for task in rest:
@@ -154,7 +157,7 @@ def _done(work: Callable[[T], R], item: T) -> R:
 
 
 @contextmanager
-def _relay(label: str, ctx: Context) -> Iterator[Any]:
+def _relay(ctx: Context) -> Iterator[Any]:
     """The actor that questions pass through, on this node; None where no model is asked."""
     if not ctx.models:
         yield None
@@ -166,8 +169,7 @@ def _relay(label: str, ctx: Context) -> Iterator[Any]:
     actor = ray.remote(Relay).options(
         num_cpus=0, max_concurrency=_OPEN_CALLS, scheduling_strategy=here
     )
-    with as_here(label):
-        relay = actor.remote()
+    relay = actor.remote()
     try:
         yield relay
     finally:

@@ -27,7 +27,7 @@ class Assignment:
         store: Where the shards lie, as every node sees it.
         models: Identity and capabilities by role.
         rows_in_flight: How many rows of one shard to work on at once.
-        records: As in `Context`.
+        records: As in `Context`, without their parts.
     """
 
     stage: Stage
