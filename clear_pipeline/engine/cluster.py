@@ -37,7 +37,7 @@ def connected(address: str | None) -> Iterator[None]:
 
     Raises:
         MissingExtraError: Ray is not installed.
-        UsageError: No cluster answers at the address.
+        UsageError: No cluster answers at the address, or none can be started here.
     """
     ray = imported()
     if ray.is_initialized():
@@ -80,7 +80,13 @@ def _connect(ray: Any, address: str | None) -> None:  # noqa: ANN401  # a module
         else:
             return
     if address == LOCAL:
-        ray.init(address=LOCAL, num_cpus=cores(), include_dashboard=False, **quiet)
+        try:
+            ray.init(address=LOCAL, num_cpus=cores(), include_dashboard=False, **quiet)
+        except OSError as error:
+            raise UsageError(
+                f"Ray does not start on this machine ({_first_line(error)}); RAY_TMPDIR names "
+                "another directory for its files and sockets"
+            ) from error
         return
     _require_answer(address)
     try:
@@ -147,8 +153,8 @@ def require_seen(token: Path) -> None:
         if node["Alive"]:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             options = look.options(num_cpus=0, scheduling_strategy=there)
-            looks[node["NodeManagerAddress"]] = options.remote(token)
-    for name, ref in looks.items():
+            looks[options.remote(token)] = node["NodeManagerAddress"]
+    for ref, name in looks.items():
         try:
             seen, version = ray.get(ref)
         except RayError as error:

@@ -1,17 +1,22 @@
-"""Runs on a real Ray of this machine: the results of the local engine, whatever dies meanwhile."""
+"""Runs on a real Ray of two nodes, both here: the local engine's results, whatever dies."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from batch_server import BatchServer
+from batch_visits import Visits
 from clear_pipeline.config import build_config
 from clear_pipeline.engine.cluster import connected, require_seen
 from clear_pipeline.engine.ray import RayEngine
@@ -33,16 +38,24 @@ pytest.importorskip("ray", reason="needs the extra `ray`: pip install 'clear-pip
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of Ray's own
 
 ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "data" / "demo"
 ROWS = 240
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    """One Ray for all tests, whose workers import this copy of the package."""
+    """One cluster for all tests, one processor a node; workers import this copy of the package."""
+    from ray.cluster_utils import Cluster
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        with connected("local"):
-            yield
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        try:
+            nodes.add_node(num_cpus=1)
+            with connected(nodes.address):
+                yield
+        finally:
+            nodes.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +221,47 @@ def test_a_stage_stops_where_too_many_rows_fail(on_ray: Outcome) -> None:
 
     with pytest.raises(TooManyFailuresError, match="nobody answers"):
         on_ray.go("ray", script=fails)
+
+
+def test_batches_are_waited_for_as_on_the_local_engine(tmp_path: Path) -> None:
+    """As many rounds, the same questions once each, the same ledger."""
+    ways = {}
+    with BatchServer() as server:
+        server.course = ("completed",)
+        for engine in ("local", "ray"):
+            visits = Visits(DEMO, tmp_path / engine, server.url)
+            visits.stages = ["score", "filter", "rectify"]
+            visits.settings = ["load.shard_rows=20", f"engine.kind={engine}"]
+            run, waits = visits.finish()
+            ways[engine] = waits, (run.path / "ledger.parquet").read_bytes()
+        assert set(server.answered.values()) == {len(ways)}  # each of them asked it once
+    assert ways["ray"] == ways["local"]
+
+
+def test_the_command_starts_a_ray_of_its_own_and_ends_it(tmp_path: Path) -> None:
+    """Ray says nothing of its own, and no process of it stays."""
+    command = [sys.executable, "-m", "clear_pipeline", "run", str(DEMO), "--out", "run"]
+    with TemporaryDirectory(prefix="ray-", dir="/tmp") as short:  # sockets have short paths
+        ended = subprocess.run(
+            [*command, "--stages", "dedup", "--engine", "ray", "--set", "engine.address=local"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "RAY_TMPDIR": short},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert Path(short, "ray").is_dir()
+        assert not [p for p in psutil.process_iter() if short in " ".join(_words(p))]
+    assert "ray" not in (ended.stdout + ended.stderr).lower().split()
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended, or is another user's
+        return []
 
 
 def test_a_node_that_does_not_see_the_run_directory_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -164,3 +165,13 @@ def test_an_address_of_ray_client_is_refused() -> None:
     pytest.importorskip("ray", reason="needs the extra `ray`")
     with pytest.raises(UsageError, match="expected HOST:PORT"):
         connected("ray://head").__enter__()
+
+
+def test_a_ray_that_cannot_start_is_told_with_the_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path of a socket has at most 107 bytes."""
+    pytest.importorskip("ray", reason="needs the extra `ray`")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("long" * 25)))
+    with pytest.raises(UsageError, match=r"Ray does not start .*RAY_TMPDIR"):
+        connected("local").__enter__()
