@@ -43,8 +43,11 @@ ROWS = 240
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    """One cluster for all tests, one processor a node; workers import this copy of the package."""
+def cluster() -> Iterator[object]:
+    """One cluster for all tests, one processor a node; workers import this copy of the package.
+
+    Its value is what handled SIGTERM before.
+    """
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
@@ -52,8 +55,9 @@ def cluster() -> Iterator[None]:
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
         try:
             nodes.add_node(num_cpus=1)
+            before = signal.getsignal(signal.SIGTERM)
             with connected(nodes.address):
-                yield
+                yield before
         finally:
             nodes.shutdown()
 
@@ -168,6 +172,29 @@ def test_a_sweep_outlives_two_dead_workers(tmp_path: Path) -> None:
     with engine.shards("test", [], SilentProgress()) as shards:
         assert list(shards.spread(tenfold, range(6))) == [0, 10, 20, 30, 40, 50]
     assert (tmp_path / "second").exists()
+
+
+def test_work_that_kills_every_worker_stops_the_run(tmp_path: Path) -> None:
+    """The first worker and the three after it die; the message says what to do."""
+
+    def deadly(item: int) -> int:
+        with (tmp_path / "deaths").open("a") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+        return item
+
+    engine = RayEngine(Store(tmp_path))
+    with (
+        engine.shards("test", [], SilentProgress()) as shards,
+        pytest.raises(RunFailedError, match=r"test: Ray lost a process .* the same command"),
+    ):
+        list(shards.spread(deadly, [1]))
+    assert (tmp_path / "deaths").read_text() == "xxxx"
+
+
+def test_sigterm_is_not_taken_over(cluster: object) -> None:
+    """Ray's own handler would end the process before the run has stored what was paid for."""
+    assert signal.getsignal(signal.SIGTERM) is cluster
 
 
 def test_a_dead_relay_stops_the_run_and_the_same_command_goes_on(
