@@ -129,7 +129,8 @@ class Embed(Settings):
             for text in self._texts(example)
         ]
         means = load_word_vectors().means(texts).astype(np.float64) if texts else np.empty((0, 1))
-        parts = iter(means.reshape(sum(embedded), -1, means.shape[1]))
+        each = len(texts) // max(1, sum(embedded))
+        parts = iter(means.reshape(sum(embedded), each, means.shape[1]))
         found = [
             _row(next(parts)) if wanted else _left_out(example, lives=lives)
             for (example, lives), wanted in zip(rows, embedded, strict=True)

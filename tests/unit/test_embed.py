@@ -187,6 +187,13 @@ def test_a_text_without_a_token_is_zeros_and_its_row_says_so() -> None:
     assert half[0]["embed_usage"] is None
 
 
+def test_a_shard_without_a_row_to_embed_is_passed_over() -> None:
+    """As where decontaminate has left nothing of it."""
+    rows = [row("cat", "cat"), row("dog", "dog", unscorable="image")]
+    dead, image = annotated(Embed(via="local"), rows, alive=[False, True])
+    assert (dead["embedding"], image["embed_error"]) == (None, "image")
+
+
 def test_a_missing_extra_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before any row is embedded."""
     monkeypatch.setattr(word_vectors, "_PACKAGE", "no-such-package")
