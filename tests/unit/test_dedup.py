@@ -119,6 +119,17 @@ def test_a_question_in_another_message_counts() -> None:
     assert all(c["duplicate_of"] is None for c in dedup(asked))
 
 
+def test_a_long_answer_tells_that_the_same_was_asked() -> None:
+    """Where prompts differ in a word of a sentence, 44 words decide; a short answer does not."""
+    one = f"{CONTEXT} {LONG.capitalize()}. It is a long and well known list of all words."
+    other = one.replace("well known", "famous")
+    told, short = " ".join(WORDS[:44]), " ".join(WORDS[:43])
+    assert dedup(rows([(one, short), (other, short)]))[1]["duplicate_of"] is None
+    found = dedup(rows([(one, told), (other, told)]))
+    assert found[1]["duplicate_of"] == "a.jsonl:1"
+    assert dedup(rows([(one, told), (other, told)]), Dedup(compare="prompt"))[1]["cluster"] is None
+
+
 def test_an_edited_context_with_the_same_question_is_a_duplicate() -> None:
     """What remains beside the shared question is a near-duplicate by itself."""
     pairs = [(f"{text}\n\nWhat is it?", "A list.") for text in (LONG, EDITED)]

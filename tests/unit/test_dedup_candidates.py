@@ -129,11 +129,24 @@ def test_without_common_shingles_a_text_of_nothing_else_is_one_shingle() -> None
     """It is alike to the same words alone; others keep what is their own."""
     tokens = tokenize(["a b c", "a b", "b c a b", "a b"])
     common = np.unique(hash_of(members(shingle(tokenize(["a b", "b c"]), 2))))
-    left = without(shingle(tokens, 2), common, tokens.whole())
+    left = without(shingle(tokens, 2), common, tokens.whole(), width=2)
     assert np.diff(left.offsets).tolist() == [1, 1, 1, 1]
     sets = members(left)
     firsts, seconds = np.array([0, 0, 1, 1]), np.array([1, 2, 3, 0])
     assert jaccard(sets, 4, firsts, seconds).tolist() == [0.0, 0.0, 1.0, 0.0]
+
+
+def test_at_the_seam_of_a_template_nothing_counts() -> None:
+    """Of a template of four words and five others the two shingles of the others alone remain."""
+    tokens = tokenize(
+        ["this is the frame a b c d", "x y this is the frame", "no frame at all here"]
+    )
+    common = hash_of(members(shingle(tokenize(["this is the frame"]), 3)))
+    left = without(shingle(tokens, 3), common, tokens.whole(), width=3)
+    own = shingle(tokenize(["a b c d", "no frame at all here"]), 3).hashes.tolist()
+    first, last = left.hashes[:2].tolist(), left.hashes[3:].tolist()
+    assert np.diff(left.offsets).tolist() == [2, 1, 3]
+    assert first + last == own
 
 
 def test_signatures_estimate_jaccard() -> None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_pipeline.stages.dedup.shingles import Shingles, jaccard, members, shingle, without
+from clear_pipeline.stages.dedup.shingles import (
+    Shingles,
+    jaccard,
+    members,
+    set_sizes,
+    shingle,
+    without,
+)
 from clear_pipeline.stages.dedup.words import (
     I64,
     U64,
@@ -20,6 +28,11 @@ from clear_pipeline.stages.dedup.words import (
 )
 
 F64 = NDArray[np.float64]
+
+
+TELLING: Final = 40
+"""A response of so many shingles, common ones left out, is no yes, number or label: where another
+is nearly the same, word for word, both were asked the same. They are those of 44 words."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +49,8 @@ class Side:
 
     def distinctive(self, width: int) -> Shingles:
         """The shingles of each text without the common ones."""
-        return without(shingle(self.tokens, width), self.common, self.tokens.whole())
+        shingles = shingle(self.tokens, width)
+        return without(shingles, self.common, self.tokens.whole(), width=width)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,12 +60,14 @@ class Candidates:
     Attributes:
         sides: Those that are compared, of the rows that stand in some pair.
         prompts: Of the same rows, to see whether both ask the same; None if that is not asked.
+        responses: Which of the sides are the responses; None if they are not compared.
         first: Per pair a place in them.
         second: Another.
     """
 
     sides: tuple[Side, ...]
     prompts: Tokens | None
+    responses: int | None
     first: I64
     second: I64
 
@@ -59,13 +75,16 @@ class Candidates:
 def similarities(candidates: Candidates, *, threshold: float, width: int) -> F64:
     """Per pair the smallest similarity of its sides; 0 for pairs that are no near-duplicates."""
     first, second = candidates.first, candidates.second
-    found = np.ones(len(first))
-    for side in candidates.sides:
+    found, telling = np.ones(len(first)), np.zeros(len(first), bool)
+    for place, side in enumerate(candidates.sides):
         texts = len(side.tokens.lengths)
         sets = members(side.distinctive(width))
         found = np.minimum(found, jaccard(sets, texts, first, second))
+        if place == candidates.responses:
+            long = set_sizes(sets, texts) >= TELLING
+            telling = long[first] & long[second]
     found[found < threshold] = 0.0
-    alike = np.flatnonzero(found)
+    alike = np.flatnonzero((found > 0) & ~telling)
     if candidates.prompts is not None and len(alike):
         same = same_request(
             candidates.prompts, first[alike], second[alike], threshold=threshold, width=width

@@ -191,6 +191,7 @@ def _pairs(
         yield Candidates(
             sides=tuple(Side(t, c) for t, c in zip(taken, common, strict=True)),
             prompts=None if likeness.compare == "response" else taken[0],
+            responses=1 if likeness.compare == "both" else None,
             first=one,
             second=other,
         )

@@ -66,20 +66,23 @@ def shingle(tokens: Tokens, width: int) -> Shingles:
     return Shingles(mix(sums[runs]) & _HASH, bounds(counts))
 
 
-def without(shingles: Shingles, common: U64, whole: U64) -> Shingles:
-    """Leave common shingles out. A text of which nothing is left is one shingle: all of it.
+def without(shingles: Shingles, common: U64, whole: U64, *, width: int) -> Shingles:
+    """Leave out common shingles, and those that share a word with one.
 
-    So a text of common shingles alone has similarity 1 to the same words, else 0.
+    So what stands at the seam of a template and its filling counts as little as the template. A
+    text of which nothing is left is one shingle, all of it: it has similarity 1 to the same words,
+    else 0.
 
     Args:
-        shingles: Of some texts.
+        shingles: Of some texts, from `shingle`.
         common: Sorted.
         whole: `Tokens.whole` of the texts.
+        width: Words per shingle.
     """
     if len(common) == 0:
         return shingles
-    kept = ~_among(shingles.hashes, common)
-    before = np.concatenate([[0], np.cumsum(kept)])
+    kept = ~_near(_among(shingles.hashes, common), shingles.offsets, width - 1)
+    before = bounds(kept.astype(np.int64))
     counts = np.diff(before[shingles.offsets])
     empty = np.flatnonzero(counts == 0)
     if len(empty) == 0:
@@ -91,6 +94,17 @@ def without(shingles: Shingles, common: U64, whole: U64) -> Shingles:
     kept[first] = True
     counts[empty] = 1
     return Shingles(hashes[kept], bounds(counts))
+
+
+def _near(marked: NDArray[np.bool_], offsets: I64, distance: int) -> NDArray[np.bool_]:
+    """Which places have a marked one at most so far from them, in the same text."""
+    before = bounds(marked.astype(np.int64))
+    places = np.arange(len(marked))
+    lengths = np.diff(offsets)
+    start = np.maximum(places - distance, np.repeat(offsets[:-1], lengths))
+    stop = np.minimum(places + distance + 1, np.repeat(offsets[1:], lengths))
+    near: NDArray[np.bool_] = before[stop] > before[start]
+    return near
 
 
 def _among(hashes: U64, common: U64) -> NDArray[np.bool_]:
@@ -118,6 +132,17 @@ def hash_of(member: U64) -> U64:
     return member & _HASH
 
 
+def set_sizes(sets: U64, texts: int) -> I64:
+    """How many members each of the sets of `members` has."""
+    return np.diff(_offsets(sets, texts))
+
+
+def _offsets(sets: U64, texts: int) -> I64:
+    """Where each set begins, and where the last one ends."""
+    offsets: I64 = np.searchsorted(sets, np.arange(texts + 1, dtype=np.uint64) << BITS)
+    return offsets
+
+
 def jaccard(sets: U64, texts: int, first: I64, second: I64) -> NDArray[np.float64]:
     """Similarity of the sets `first[k]` and `second[k]`, in (0, 1]; at most `BLOCK` pairs.
 
@@ -127,7 +152,7 @@ def jaccard(sets: U64, texts: int, first: I64, second: I64) -> NDArray[np.float6
         first: Texts.
         second: Texts.
     """
-    offsets = np.searchsorted(sets, np.arange(texts + 1, dtype=np.uint64) << BITS)
+    offsets = _offsets(sets, texts)
     sizes = np.diff(offsets)
     pairs = np.arange(len(first), dtype=np.uint64)
     of_pairs = []
