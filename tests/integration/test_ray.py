@@ -66,10 +66,10 @@ def cluster() -> Iterator[object]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every tenth row repeats an earlier one, exactly or but for its last word."""
     path = tmp_path_factory.mktemp("data") / "data.jsonl"
-    words = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu"
     with path.open("w", encoding="utf-8") as file:
         for number in range(ROWS):
             told = number - 5 if number % 10 == 9 else number
+            words = " ".join(f"word{told}n{place}" for place in range(40))
             last = " too" if number % 20 == 19 else ""
             row = {"prompt": f"Number {told}? {words}", "completion": f"{told}: {words}{last}"}
             file.write(json.dumps(row) + "\n")

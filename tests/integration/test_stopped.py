@@ -116,7 +116,7 @@ class Stopped(SilentProgress):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.parametrize("label", ["dedup, first pass", "export"])
+@pytest.mark.parametrize("label", ["dedup, reading", "export"])
 def test_a_step_that_waits_for_nothing_is_stopped_within_it(tmp_path: Path, label: str) -> None:
     """Of the ten shards of the rows none is looked at after Ctrl-C; the same call goes on."""
     data, out = tmp_path / "rows.jsonl", tmp_path / "run"
