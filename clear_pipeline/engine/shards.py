@@ -83,15 +83,15 @@ class StoredShards:
 
     def spread(self, work: Callable[[T], R], items: Iterable[T], *, step: str = "") -> Iterator[R]:
         """See `Shards`."""
-        yield from self._told(self._ahead(work, items), repeat(1), 0, step)
+        yield from self._told(self._ahead(work, items), repeat(0), 0, step)  # items are no rows
 
     def _told(
-        self, results: Iterator[R], sizes: Iterable[int], total: int, step: str
+        self, results: Iterator[R], rows: Iterable[int], total: int, step: str
     ) -> Iterator[R]:
-        """The results, each told to the progress with its size."""
+        """The results, each told to the progress with its rows."""
         self._progress.start(f"{self._label}, {step}" if step else self._label, total)
         try:
-            for result, size in zip(results, sizes, strict=False):
+            for result, size in zip(results, rows, strict=False):
                 self._progress.advance(size)
                 yield result
         finally:
