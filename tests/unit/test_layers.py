@@ -24,7 +24,7 @@ LAYERS = [
     {"foresight"},
     {"work"},
     {"estimate"},
-    {"outputs"},
+    {"finetune", "outputs"},
     {"report", "card"},
     {"run"},
     {"ingest", "resume", "model_pool", "rounds"},

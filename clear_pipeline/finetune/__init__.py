@@ -1,0 +1,27 @@
+"""Fine-tuning on a training file, by one of several trainers."""
+
+from clear_pipeline.finetune.base import (
+    Finding,
+    Point,
+    Price,
+    Trained,
+    Trainer,
+    TrainingContext,
+    TrainingData,
+)
+from clear_pipeline.finetune.registry import TRAINERS
+from clear_pipeline.finetune.work import check, fine_tune, read_trained
+
+__all__ = [
+    "TRAINERS",
+    "Finding",
+    "Point",
+    "Price",
+    "Trained",
+    "Trainer",
+    "TrainingContext",
+    "TrainingData",
+    "check",
+    "fine_tune",
+    "read_trained",
+]

@@ -1,0 +1,155 @@
+"""What a trainer is: a frozen settings model that turns training files into a model that answers.
+
+A trainer says what is wrong with the files and what the training costs before anything is trained,
+uploaded or paid; then it trains, and names the model that came out as any config would name it. All
+that it remembers between two calls lies in the folder that it is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import Field
+
+from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.schema import JSON
+from clear_pipeline.settings import Settings
+from clear_pipeline.stages.base import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """The files to train on: OpenAI chat rows as JSONL, as `export --format openai` writes them.
+
+    A turn with `weight: 0` is not learnt. Without weights only the last turn is.
+
+    Attributes:
+        train: Rows to learn from.
+        valid: Rows that are never learnt from, to measure on; None where there are none.
+    """
+
+    train: Path
+    valid: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingContext:
+    """Where a trainer works and reports.
+
+    Attributes:
+        folder: For its state and its results; it exists when `train` is called. What lies there
+            was left by the same settings on the same data, so that a killed training goes on.
+        progress: Where to report.
+    """
+
+    folder: Path
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with a file.
+
+    Attributes:
+        file: Which.
+        row: Its line, from 1; None = the file as a whole.
+        reason: What was found, and where the file is at fault as a whole what to do.
+        severity: An `error` stops before anything is paid, uploaded or trained.
+    """
+
+    file: Path
+    row: int | None
+    reason: str
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        """Place and reason in one line."""
+        place = self.file.name if self.row is None else f"{self.file.name}:{self.row}"
+        return f"{place}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a training costs, as far as it is known before it starts.
+
+    Attributes:
+        usd: US dollars; 0 on machines of one's own, None where the price is not known.
+        tokens: Trained tokens, over all epochs; None where nobody counted.
+        basis: Where both come from, in words that can stand after "by".
+    """
+
+    usd: float | None
+    tokens: int | None
+    basis: str
+
+
+class Point(Settings):
+    """One point of a training curve. What was not measured at this step is None.
+
+    Losses are means of -log p over the learnt tokens, in nats.
+    """
+
+    step: int
+    """Updates of the weights so far, from 1; 0 = before the first."""
+    train_loss: float | None = None
+    """Of the rows of this step, before its update."""
+    valid_loss: float | None = None
+    """Of all validation rows, after this step."""
+    learning_rate: float | None = None
+    """Of this step."""
+
+
+class Trained(Settings):
+    """What came out of a training; it can be written to a file and read back."""
+
+    model: ModelSettings
+    """How the model is asked: what stands under `models` of a config to use it."""
+    curve: tuple[Point, ...] = ()
+    """In the order of steps."""
+    summary: dict[str, str | int | float | None] = Field(default_factory=dict)
+    """Figures for people, by their names: rows, tokens, best loss, why it ended."""
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """A way to train. Implement as a `Settings` subclass with a field `kind` and these members.
+
+    Its settings are its part of the fingerprint by which a folder is recognised; where one names
+    something outside, such as a file of weights, `identity` gives the content.
+    """
+
+    name: ClassVar[str]
+    """Its `kind`, which `--trainer` takes."""
+    version: ClassVar[int]
+    """Bumped whenever equal settings and data may give another model."""
+
+    def identity(self) -> dict[str, JSON]:
+        """As `Settings.identity`."""
+        ...
+
+    def preflight(self, data: TrainingData, ctx: TrainingContext) -> tuple[Finding, ...]:
+        """What is wrong with the files, in their order; nothing leaves the machine.
+
+        Raises:
+            UsageError: The trainer cannot work here at all: no key, a model that is not there.
+            MissingExtraError: A library is not installed.
+        """
+        ...
+
+    def price(self, data: TrainingData) -> Price:
+        """What `train` will cost; nothing leaves the machine."""
+        ...
+
+    async def train(self, data: TrainingData, ctx: TrainingContext) -> Trained:
+        """Train, or go on where an earlier call with the same folder was stopped.
+
+        It may compute for long without a pause; its caller gives it a loop of its own. What it
+        leaves in the folder is written so that a kill at any time loses little and breaks nothing.
+
+        Raises:
+            RunFailedError: It cannot go on; the same call may go on later.
+            BatchPendingError: Others compute; the same call asks again whether they are done.
+        """
+        ...

@@ -1,0 +1,71 @@
+"""Reading training files, which every trainer does in the same way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from clear_pipeline.errors import UsageError
+from clear_pipeline.finetune.base import Finding
+from clear_pipeline.formats import RowError
+from clear_pipeline.formats.base import Parsed
+from clear_pipeline.formats.chat import CHAT
+from clear_pipeline.schema import JSON, Message
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """One usable line of a training file.
+
+    Attributes:
+        line: From 1.
+        record: As it stands in the file.
+        parsed: What it says.
+    """
+
+    line: int
+    record: Mapping[str, JSON]
+    parsed: Parsed
+
+    @property
+    def turns(self) -> tuple[Message, ...]:
+        """All turns, the target last."""
+        return (*self.parsed.messages, self.parsed.target)
+
+    @property
+    def learnt(self) -> tuple[bool, ...]:
+        """Per turn, whether it is learnt: the last, or with weights the assistant's that count."""
+        turns = self.turns
+        if all(turn.weight is None for turn in turns):
+            return tuple(index == len(turns) - 1 for index in range(len(turns)))
+        return tuple(turn.role == "assistant" and turn.weight != 0 for turn in turns)
+
+
+def training_rows(path: Path) -> Iterator[TrainingRow | Finding]:
+    """Every line of a file that is not blank: what it says, or why it cannot be used.
+
+    Raises:
+        UsageError: The file is not there or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            for line, text in enumerate(file, 1):
+                if text.strip():
+                    yield _row(path, line, text)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _row(path: Path, line: int, text: bytes) -> TrainingRow | Finding:
+    try:
+        record = json.loads(text.decode("utf-8-sig" if line == 1 else "utf-8"))
+    except (ValueError, RecursionError) as error:
+        return Finding(path, line, f"no JSON: {error}")
+    if not isinstance(record, dict):
+        return Finding(path, line, "no JSON object")
+    try:
+        return TrainingRow(line, record, CHAT.read(record))
+    except RowError as error:
+        return Finding(path, line, str(error))

@@ -1,0 +1,174 @@
+"""What holds for every trainer, and what the work around them promises."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+from pydantic import ValidationError
+
+from clear_pipeline.errors import RunMismatchError, UsageError
+from clear_pipeline.finetune import (
+    TRAINERS,
+    Finding,
+    Point,
+    Price,
+    Trained,
+    Trainer,
+    TrainingContext,
+    TrainingData,
+    fine_tune,
+    read_trained,
+)
+from clear_pipeline.finetune.rows import TrainingRow, training_rows
+from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.settings import Settings
+from clear_pipeline.stages.base import SilentProgress
+
+ROW = {
+    "messages": [
+        {"role": "user", "content": "2 + 2?"},
+        {"role": "assistant", "content": "4"},
+    ]
+}
+
+
+class Counting(Settings):
+    """A trainer that learns nothing and leaves a line in its folder for each call of `train`."""
+
+    name: ClassVar[str] = "counting"
+    version: ClassVar[int] = 1
+    kind: Literal["counting"] = "counting"
+    epochs: int = 1
+
+    def preflight(self, data: TrainingData, ctx: TrainingContext) -> tuple[Finding, ...]:
+        return tuple(row for row in training_rows(data.train) if isinstance(row, Finding))
+
+    def price(self, data: TrainingData) -> Price:
+        return Price(0.0, None, "nothing")
+
+    async def train(self, data: TrainingData, ctx: TrainingContext) -> Trained:
+        with (ctx.folder / "calls").open("a") as file:
+            file.write("train\n")
+        model = ModelSettings(model="counted", base_url="http://127.0.0.1:1/v1")
+        return Trained(model=model, curve=(Point(step=1, train_loss=0.5),), summary={"rows": 1})
+
+
+def write(path: Path, *rows: object) -> Path:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def ctx(tmp_path: Path) -> TrainingContext:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return TrainingContext(folder, SilentProgress())
+
+
+@pytest.mark.parametrize("kind", [*TRAINERS.values(), Counting], ids=lambda kind: kind.name)
+def test_contract_of_settings(kind: type[Trainer]) -> None:
+    """A trainer is a frozen settings model of its kind, whose unknown keys are errors."""
+    assert issubclass(kind, Settings)
+    made = kind()
+    assert isinstance(made, Trainer)
+    assert made.model_dump()["kind"] == kind.name
+    assert kind.version >= 1
+    assert json.loads(json.dumps(made.identity()))
+    with pytest.raises(ValidationError):
+        kind.model_validate({"no_such_setting": 1})
+    with pytest.raises(ValidationError):
+        made.kind = "other"  # type: ignore[attr-defined]
+
+
+def test_a_training_that_is_over_is_not_done_again(tmp_path: Path, ctx: TrainingContext) -> None:
+    """The second call reads back the same result."""
+    data = TrainingData(write(tmp_path / "train.jsonl", ROW))
+    first = asyncio.run(fine_tune(Counting(), data, ctx))
+    again = asyncio.run(fine_tune(Counting(), data, ctx))
+    assert first == again == read_trained(ctx.folder)
+    assert (ctx.folder / "calls").read_text() == "train\n"
+
+
+def test_a_folder_goes_on_with_its_own_training_alone(tmp_path: Path, ctx: TrainingContext) -> None:
+    """Other settings or other rows are refused by name; the same rows elsewhere are not."""
+    data = TrainingData(write(tmp_path / "train.jsonl", ROW))
+    asyncio.run(fine_tune(Counting(), data, ctx))
+    moved = TrainingData(data.train.rename(tmp_path / "moved.jsonl"))
+    asyncio.run(fine_tune(Counting(), moved, ctx))
+    with pytest.raises(RunMismatchError, match="other settings"):
+        asyncio.run(fine_tune(Counting(epochs=2), moved, ctx))
+    other = TrainingData(write(tmp_path / "other.jsonl", ROW, ROW))
+    with pytest.raises(RunMismatchError, match="other train;"):
+        asyncio.run(fine_tune(Counting(), other, ctx))
+
+
+def test_errors_stop_before_training(tmp_path: Path, ctx: TrainingContext) -> None:
+    """Each bad row is named with its line and reason, ten of them, and nothing is trained."""
+    bad = {"messages": [{"role": "user", "content": "hello"}]}
+    data = TrainingData(write(tmp_path / "train.jsonl", ROW, *[bad] * 11))
+    with pytest.raises(UsageError) as raised:
+        asyncio.run(fine_tune(Counting(), data, ctx))
+    assert "train.jsonl:2: no assistant turn" in str(raised.value)
+    assert "and 1 more" in str(raised.value)
+    assert not list(ctx.folder.iterdir())
+
+
+def test_no_file(tmp_path: Path, ctx: TrainingContext) -> None:
+    """A file that is not there is named."""
+    data = TrainingData(write(tmp_path / "train.jsonl", ROW), tmp_path / "valid.jsonl")
+    with pytest.raises(UsageError, match=r"valid\.jsonl: no such file"):
+        asyncio.run(fine_tune(Counting(), data, ctx))
+
+
+def test_warnings_are_noted(tmp_path: Path, ctx: TrainingContext) -> None:
+    """A warning reaches the user and stops nothing."""
+
+    class Wary(Counting):
+        def preflight(self, data: TrainingData, ctx: TrainingContext) -> tuple[Finding, ...]:
+            return (Finding(data.train, None, "only 1 row", "warning"),)
+
+    data = TrainingData(write(tmp_path / "train.jsonl", ROW))
+    progress = SilentProgress()
+    asyncio.run(fine_tune(Wary(), data, replace(ctx, progress=progress)))
+    assert progress.notes == ["warning: train.jsonl: only 1 row"]
+
+
+def test_rows_of_a_file(tmp_path: Path) -> None:
+    """Blank lines count as lines and are no rows; broken ones say why."""
+    path = tmp_path / "train.jsonl"
+    path.write_text(f"{json.dumps(ROW)}\n\n[1]\n{{\n")
+    row, listed, cut = training_rows(path)
+    assert isinstance(row, TrainingRow)
+    assert (row.line, [turn.content for turn in row.turns]) == (1, ["2 + 2?", "4"])
+    assert isinstance(listed, Finding)
+    assert str(listed) == "train.jsonl:3: no JSON object"
+    assert isinstance(cut, Finding)
+    assert str(cut).startswith("train.jsonl:4: no JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("weights", "learnt"),
+    [
+        ((None, None, None, None), (False, False, False, True)),
+        ((None, 0, None, 1), (False, False, False, True)),
+        ((None, 1, None, 0), (False, True, False, False)),
+        ((None, None, None, 1), (False, True, False, True)),
+    ],
+)
+def test_learnt_turns(
+    tmp_path: Path, weights: tuple[float | None, ...], learnt: tuple[bool, ...]
+) -> None:
+    """Without weights the last turn is learnt; with some, every assistant's without a 0."""
+    roles = ("user", "assistant", "user", "assistant")
+    turns = [
+        {"role": role, "content": "x"} | ({} if weight is None else {"weight": weight})
+        for role, weight in zip(roles, weights, strict=True)
+    ]
+    (row,) = training_rows(write(tmp_path / "train.jsonl", {"messages": turns}))
+    assert isinstance(row, TrainingRow)
+    assert row.learnt == learnt
