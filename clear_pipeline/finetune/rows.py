@@ -43,8 +43,21 @@ class TrainingRow:
         return tuple(turn.role == "assistant" and turn.weight != 0 for turn in turns)
 
 
-def training_rows(path: Path) -> Iterator[TrainingRow | Finding]:
-    """Every line of a file that is not blank: what it says, or why it cannot be used.
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """One line of a training file as it stands there.
+
+    Attributes:
+        line: From 1.
+        record: Its JSON object.
+    """
+
+    line: int
+    record: Mapping[str, JSON]
+
+
+def training_records(path: Path) -> Iterator[TrainingRecord | Finding]:
+    """Every line of a file that is not blank: its object, or why it holds none.
 
     Raises:
         UsageError: The file is not there or cannot be read.
@@ -53,19 +66,33 @@ def training_rows(path: Path) -> Iterator[TrainingRow | Finding]:
         with path.open("rb") as file:
             for line, text in enumerate(file, 1):
                 if text.strip():
-                    yield _row(path, line, text)
+                    yield _record(path, line, text)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _row(path: Path, line: int, text: bytes) -> TrainingRow | Finding:
+def training_rows(path: Path) -> Iterator[TrainingRow | Finding]:
+    """Every line of a file that is not blank: what it says, or why it cannot be used.
+
+    Raises:
+        UsageError: The file is not there or cannot be read.
+    """
+    for found in training_records(path):
+        yield found if isinstance(found, Finding) else _row(path, found)
+
+
+def _record(path: Path, line: int, text: bytes) -> TrainingRecord | Finding:
     try:
         record = json.loads(text.decode("utf-8-sig" if line == 1 else "utf-8"))
     except (ValueError, RecursionError) as error:
         return Finding(path, line, f"no JSON: {error}")
     if not isinstance(record, dict):
         return Finding(path, line, "no JSON object")
+    return TrainingRecord(line, record)
+
+
+def _row(path: Path, found: TrainingRecord) -> TrainingRow | Finding:
     try:
-        return TrainingRow(line, record, CHAT.read(record))
+        return TrainingRow(found.line, found.record, CHAT.read(found.record))
     except RowError as error:
-        return Finding(path, line, str(error))
+        return Finding(path, found.line, str(error))

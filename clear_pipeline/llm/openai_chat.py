@@ -7,7 +7,7 @@ Every failure is one of this package's errors, see `openai_errors`: no other mod
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -44,6 +44,9 @@ from clear_pipeline.llm.wire import (
 )
 
 T = TypeVar("T")
+
+SDK: TypeAlias = openai.AsyncOpenAI
+"""What speaks to an endpoint; its name elsewhere."""
 
 _EXTRA_SECONDS: Final = 5.0
 """To connect for a question beside those to the model, and again for each part of its answer. Such
@@ -113,7 +116,7 @@ class OpenAIChat:
         return self._dialect
 
     @property
-    def sdk(self) -> openai.AsyncOpenAI:
+    def sdk(self) -> SDK:
         """For the endpoint's other paths; await its calls in `translated`."""
         return self._client
 

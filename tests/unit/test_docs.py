@@ -15,6 +15,7 @@ from clear_pipeline.cli import app
 from clear_pipeline.config import Config, EngineSettings
 from clear_pipeline.corruptions import CORRUPTIONS
 from clear_pipeline.export import EXPORT_FORMATS, ExportSettings
+from clear_pipeline.finetune.openai_jobs import OpenAIJobs
 from clear_pipeline.formats import FORMATS
 from clear_pipeline.llm.batch.settings import BatchSettings
 from clear_pipeline.llm.settings import BudgetSettings, ModelSettings, Prices
@@ -40,7 +41,7 @@ TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SETTINGS: list[type[BaseModel]] = [
     Config, BatchSettings, BudgetSettings, ModelSettings, Prices, LoadSettings, Embed, Dedup, Score,
     Calibrate, Decontaminate, Filter, Rectify, ExportSettings, cascade.Cascade,
-    second_opinion.SecondOpinion, EngineSettings,
+    second_opinion.SecondOpinion, EngineSettings, OpenAIJobs,
 ]  # fmt: skip
 
 

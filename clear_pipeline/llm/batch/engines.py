@@ -13,7 +13,7 @@ from clear_pipeline.llm.batch.provider import Provider
 from clear_pipeline.llm.batch.queue import Queue
 from clear_pipeline.llm.batch.record import Record
 from clear_pipeline.llm.batch.settings import BatchSettings
-from clear_pipeline.llm.batch.start import client_of
+from clear_pipeline.llm.endpoint import client_of
 from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.settings import ModelSettings
 

@@ -17,7 +17,7 @@ from batch_visits import ROWS, Visits, spend
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import RunFailedError, UsageError
 from clear_pipeline.pipeline import Pipeline
-from stub_server import Body, StubServer, completion, status, text_choice
+from stub_server import Body, StubServer, completion, page, status, text_choice
 
 
 @pytest.mark.parametrize("bad", ["fail", "expire", "lose"])
@@ -118,6 +118,13 @@ def test_refusals_of_the_batch_paths_are_waited_for(visits: Visits, server: Batc
     visits.wait()
     server.faults += [status(429, headers={"Retry-After": "0"}), status(503)]
     visits.visit()
+    assert len(server.batches) == 1
+
+
+def test_a_page_in_place_of_a_list_is_waited_for(visits: Visits, server: BatchServer) -> None:
+    """What a proxy puts in the way of the batch paths is no answer, and breaks nothing."""
+    server.faults += [page]
+    visits.wait()
     assert len(server.batches) == 1
 
 
