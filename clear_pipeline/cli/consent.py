@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 
 import typer
 from rich.text import Text
@@ -14,7 +15,7 @@ from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.caps import cap_shown
 from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.pricing import price_source, prices
-from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.llm.settings import BudgetSettings, ModelSettings
 
 
 def introduce(config: Config, *, yes: bool, work: str) -> None:
@@ -28,16 +29,27 @@ def introduce(config: Config, *, yes: bool, work: str) -> None:
     Raises:
         UsageError: The work is priced and there is nobody to ask.
     """
+    introduce_models(_models(config), config.budget, yes=yes, work=work)
+
+
+def introduce_models(
+    models: Sequence[ModelSettings], budget: BudgetSettings, *, yes: bool, work: str
+) -> None:
+    """`introduce` for models that are no roles of a run."""
     if not yes:
-        refuse_unattended(config, work=work)
-    show_models(config)
+        _refuse_unattended(models, budget, work=work)
+    _show(models)
     if not yes:
-        ask(config, work=work)
+        _ask(models, budget, work=work)
 
 
 def show_models(config: Config) -> None:
     """Say which models serve and what they cannot do."""
-    for settings in _models(config):
+    _show(_models(config))
+
+
+def _show(models: Sequence[ModelSettings]) -> None:
+    for settings in models:
         entry = embedded_model(settings)
         if entry is None:
             errors.print(Text(f"model: {settings.model} at {settings.url}"))
@@ -56,11 +68,17 @@ def refuse_unattended(config: Config, *, work: str) -> None:
     Raises:
         UsageError: The work is priced and there is no terminal.
     """
-    where = _priced(config)
+    _refuse_unattended(_models(config), config.budget, work=work)
+
+
+def _refuse_unattended(
+    models: Sequence[ModelSettings], budget: BudgetSettings, *, work: str
+) -> None:
+    where = _priced(models)
     if where and not sys.stdin.isatty():
         price = f"; its price: {_estimate_command()}" if work == "run" else ""
         raise UsageError(
-            f"this {work} costs money{_cap(config)}: {where}. "
+            f"this {work} costs money{_cap(budget)}: {where}. "
             f"Add --yes to start it without a terminal{price}"
         )
 
@@ -77,13 +95,17 @@ def ask(config: Config, *, work: str) -> None:
     Raises:
         UsageError: There is nobody to ask.
     """
-    refuse_unattended(config, work=work)
-    if where := _priced(config):
-        typer.confirm(f"This {work} costs money{_cap(config)}: {where}. Start it?", abort=True)
+    _ask(_models(config), config.budget, work=work)
 
 
-def _cap(config: Config) -> str:
-    cap = config.budget.max_usd
+def _ask(models: Sequence[ModelSettings], budget: BudgetSettings, *, work: str) -> None:
+    _refuse_unattended(models, budget, work=work)
+    if where := _priced(models):
+        typer.confirm(f"This {work} costs money{_cap(budget)}: {where}. Start it?", abort=True)
+
+
+def _cap(budget: BudgetSettings) -> str:
+    cap = budget.max_usd
     return "" if cap is None else f", at most {cap_shown('max_usd', cap)}"
 
 
@@ -93,8 +115,8 @@ def _models(config: Config) -> list[ModelSettings]:
     return list(dict.fromkeys(config.model_for(role) for role in roles))
 
 
-def _priced(config: Config) -> str:
+def _priced(models: Sequence[ModelSettings]) -> str:
     """The models that cost something and where their prices are from; "" if all are free."""
-    known = {settings: prices(settings) for settings in _models(config)}
+    known = {settings: prices(settings) for settings in models}
     paid = [settings for settings, its in known.items() if its is None or not its.is_free]
     return "; ".join(f"{m.model} at prices {price_source(m)}" for m in paid)

@@ -1,4 +1,4 @@
-"""`clear-pipeline evaluate`: does the confidence find the rows that are known to be bad?"""
+"""`clear-pipeline evaluate`: does the confidence find bad rows, and does a model do better?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from clear_pipeline.cli.arms import arms
 from clear_pipeline.cli.console import Json, RunPath, next_command, output, print_json
+from clear_pipeline.cli.evaluate_model import model
 from clear_pipeline.cli.groups import grouped
 from clear_pipeline.cli.labels import LabelOptions
 from clear_pipeline.errors import UsageError
@@ -17,14 +19,18 @@ from clear_pipeline.report.next_commands import next_after
 from clear_pipeline.run import open_run
 
 if TYPE_CHECKING:
-    from clear_pipeline.evaluate import Estimate, NamedDetection, ScoreReport
+    from clear_pipeline.evaluate import NamedDetection, ScoreReport
 
-evaluate_app = typer.Typer(help="Measure scores against labels.", no_args_is_help=True)
+evaluate_app = typer.Typer(
+    help="Measure scores against labels, and models on held-out rows.", no_args_is_help=True
+)
+evaluate_app.command()(model)
+evaluate_app.command()(arms)
 
 
 @evaluate_app.callback()
 def _group() -> None:
-    """Measure scores against labels."""
+    """Measure scores against labels, and models on held-out rows."""
 
 
 @evaluate_app.command()
@@ -77,15 +83,11 @@ def _table(report: ScoreReport) -> Table:
 
 def _cells(named: NamedDetection, prefix: str = "") -> tuple[str, ...]:
     found = named.detection
-    auroc = _interval(found.auroc)
+    auroc = found.auroc.shown()
     if prefix and named.best_direction > found.auroc.value:
         auroc += f" ({named.best_direction:.3f} the other way round)"
-    precision = _interval(found.average_precision)
+    precision = found.average_precision.shown()
     return (prefix + named.name, str(found.n), str(found.n_bad), auroc, precision)
-
-
-def _interval(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def _remarks(report: ScoreReport) -> list[str]:
@@ -125,15 +127,11 @@ def _on_cascade(report: ScoreReport) -> list[str]:
     effect = report.cascade
     if effect is None:
         return []
-    line = f"cascade: AUROC {_signed(effect.gained)} against the cheap pass alone, paired"
+    line = f"cascade: AUROC {effect.gained.shown(signed=True)} against the cheap pass alone, paired"
     if effect.lost is None:
         return [f"{line}; what it lost against draws for every row shows with cascade.band=1"]
     saved = (
         f"a band of {effect.band:g} would have saved {1 - effect.band:.0%} of the draws, at an "
-        f"AUROC of {_signed(effect.lost)} against draws for every row"
+        f"AUROC of {effect.lost.shown(signed=True)} against draws for every row"
     )
     return [line, saved]
-
-
-def _signed(estimate: Estimate) -> str:
-    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"

@@ -46,16 +46,22 @@ class SourceOptions:
         if self.base_url is not None and self.model is None and self.config is None:
             raise UsageError("--base-url needs --model NAME, the name that the endpoint serves")
         scorer = _given(model=self.model, base_url=self.base_url)
-        load = _given(map=self._map(), limit=self.limit)
+        load = _given(map=column_map(self.mapping), limit=self.limit)
         return _given(models={"scorer": scorer} if scorer else None, load=load or None)
 
-    def _map(self) -> dict[str, str] | None:
-        if self.mapping is None:
-            return None
-        pairs = [pair.partition("=") for pair in self.mapping.split(",")]
-        if not all(key and value for key, _, value in pairs):
-            raise UsageError(f"--map {self.mapping}: expected prompt=COLUMN,response=COLUMN")
-        return {key.strip(): value.strip() for key, _, value in pairs}
+
+def column_map(mapping: str | None) -> dict[str, str] | None:
+    """What `--map` says, by field; None if it is not given.
+
+    Raises:
+        UsageError: It is no list of FIELD=COLUMN.
+    """
+    if mapping is None:
+        return None
+    pairs = [pair.partition("=") for pair in mapping.split(",")]
+    if not all(key and value for key, _, value in pairs):
+        raise UsageError(f"--map {mapping}: expected prompt=COLUMN,response=COLUMN")
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,11 @@ class Estimate:
     low: float
     high: float
 
+    def shown(self, *, signed: bool = False) -> str:
+        """For people, as in "0.812 [0.790, 0.833]"; `signed` for differences."""
+        form = "+.3f" if signed else ".3f"
+        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:

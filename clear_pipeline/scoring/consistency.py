@@ -15,7 +15,7 @@ from clear_pipeline.scoring.answers import exact_match
 from clear_pipeline.scoring.bsdetector import observed
 from clear_pipeline.scoring.choice import withheld
 from clear_pipeline.scoring.similarity import token_f1
-from clear_pipeline.scoring.tool_calls import calls_agreement, read_calls, row_calls, same_calls
+from clear_pipeline.scoring.tool_calls import both_calls, calls_agreement, same_calls
 
 Agreement: TypeAlias = Callable[[Example, str], Awaitable[float]]
 """How far a draw agrees with the row's response: s, in [0, 1]. May raise CallError."""
@@ -110,8 +110,7 @@ async def lexical_agreement(example: Example, other: str) -> float:
 
 async def _compared(example: Example, text: str, agree: Agreement) -> tuple[float, bool]:
     """S and r of one draw."""
-    ours = row_calls(example)
-    theirs = read_calls(text) if example.tools is not None or ours is not None else None
+    ours, theirs = both_calls(example, text)
     if ours is not None and theirs is not None:
         return calls_agreement(ours, theirs), same_calls(ours, theirs)
     if ours is not None or theirs is not None:

@@ -29,6 +29,17 @@ def row_calls(example: Example) -> list[Call] | None:
     return read_calls(example.response) if example.tools is not None else None
 
 
+def both_calls(example: Example, text: str) -> tuple[list[Call] | None, list[Call] | None]:
+    """The calls of the row's response, and those of another response to it.
+
+    None of a response that is an answer in words. JSON of another response means calls only where
+    the row has tools or calls one.
+    """
+    ours = row_calls(example)
+    may_call = example.tools is not None or ours is not None
+    return ours, read_calls(text) if may_call else None
+
+
 def read_calls(text: str) -> list[Call] | None:
     """The calls in `text`: OpenAI's JSON, or as models write them where the server parses none.
 

@@ -14,6 +14,8 @@ from pydantic import BaseModel
 from clear_pipeline.cli import app
 from clear_pipeline.config import Config, EngineSettings
 from clear_pipeline.corruptions import CORRUPTIONS
+from clear_pipeline.evaluate.models.arms import Arm, EvaluationSettings, JudgeSettings
+from clear_pipeline.evaluate.models.metrics import LABELS
 from clear_pipeline.export import EXPORT_FORMATS, ExportSettings
 from clear_pipeline.finetune.openai_jobs import OpenAIJobs
 from clear_pipeline.formats import FORMATS
@@ -42,6 +44,7 @@ SETTINGS: list[type[BaseModel]] = [
     Config, BatchSettings, BudgetSettings, ModelSettings, Prices, LoadSettings, Embed, Dedup, Score,
     Calibrate, Decontaminate, Filter, Rectify, ExportSettings, cascade.Cascade,
     second_opinion.SecondOpinion, EngineSettings, OpenAIJobs,
+    Arm, EvaluationSettings, JudgeSettings,
 ]  # fmt: skip
 
 
@@ -76,7 +79,8 @@ REFINING = (
 
 
 @pytest.mark.parametrize(
-    "name", [*FORMATS, *EXPORT_FORMATS, *PRESETS, *COLUMNS.names, *REFINING, *Fate, *CORRUPTIONS]
+    "name",
+    [*FORMATS, *EXPORT_FORMATS, *PRESETS, *COLUMNS.names, *REFINING, *Fate, *CORRUPTIONS, *LABELS],
 )
 def test_every_name_is_documented(name: str) -> None:
     """Formats, presets, score columns, fates and corruptions are explained somewhere."""

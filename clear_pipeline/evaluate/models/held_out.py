@@ -1,0 +1,198 @@
+"""Test rows, what of them a model may have seen, and examples to put before a question."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from clear_pipeline.errors import UsageError
+from clear_pipeline.llm.budget import count_of
+from clear_pipeline.load import (
+    Data,
+    LoadedShard,
+    LoadSettings,
+    Problem,
+    Quarantined,
+    Skipped,
+    data_name,
+    discover,
+    nothing_readable,
+)
+from clear_pipeline.schema import Example, Message, content_hash, examples
+
+_SHOWN: Final = 3
+"""Rows of a kind that a remark gives as examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The rows of a test set.
+
+    Attributes:
+        name: Of the file or directory.
+        rows: Those that a model can be asked about, in their order.
+        unusable: Of the others the id and the reason, as "t.jsonl:3: no response".
+    """
+
+    name: str
+    rows: tuple[Example, ...]
+    unusable: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the rows say, in order: equal for equal test sets."""
+        text = "\n".join(f"{row.id} {_content(row)}" for row in self.rows)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def remark(self) -> str | None:
+        """Which rows are left out, in words; None if none is."""
+        if not self.unusable:
+            return None
+        more = "; ..." if len(self.unusable) > _SHOWN else ""
+        left_out = count_of(len(self.unusable), "test row")
+        return f"left out {left_out}: {'; '.join(self.unusable[:_SHOWN])}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Test rows that stand in a training file too.
+
+    Attributes:
+        file: The training file, as it was named.
+        rows: Test rows whose request and response both stand there.
+        prompts: Further test rows whose request stands there, with another response.
+        of: Test rows in all.
+    """
+
+    file: str
+    rows: int
+    prompts: int
+    of: int
+
+    def warning(self) -> str:
+        """For people."""
+        return (
+            f"leak: {self.rows + self.prompts:,} of {self.of:,} test rows stand in {self.file} "
+            f"({self.rows:,} with the same response, {self.prompts:,} with another): a model that "
+            "was trained on it has seen them. Train without them: --decontaminate of "
+            "clear-pipeline run, which finds overlaps in other words too"
+        )
+
+
+def read_held_out(data: Data, load: LoadSettings) -> HeldOut:
+    """Read a test set.
+
+    Raises:
+        NothingReadableError: It holds no row with a request and a response.
+        UsageError: A model can be asked about none of its rows.
+    """
+    rows: list[Example] = []
+    unusable: list[str] = []
+    for found in _read(data, load):
+        if isinstance(found, str):
+            unusable.append(found)
+        elif found.unscorable is not None:
+            unusable.append(f"{found.id}: holds {found.unscorable}")
+        else:
+            rows.append(found)
+    name = _name(data)
+    if not rows:
+        raise UsageError(f"{name}: a model can be asked about none of its rows: {unusable[0]}")
+    return HeldOut(name, tuple(rows), tuple(unusable))
+
+
+def leak(test: HeldOut, train: Path, load: LoadSettings) -> Leak:
+    """Count the test rows that stand in a training file, white space aside.
+
+    Raises:
+        NothingReadableError: The training file holds no row.
+    """
+    seen_rows: set[str] = set()
+    seen_prompts: set[str] = set()
+    for found in _read(train, load.model_copy(update={"limit": None})):
+        if isinstance(found, Example):
+            seen_rows.add(_content(found))
+            seen_prompts.add(_request(found))
+    same = [row for row in test.rows if _content(row) in seen_rows]
+    asked = sum(_request(row) in seen_prompts for row in test.rows)
+    return Leak(str(train), len(same), asked - len(same), len(test.rows))
+
+
+def draw_examples(
+    file: Path, load: LoadSettings, *, count: int, seed: int, test: HeldOut
+) -> tuple[Example, ...]:
+    """Rows of a file to stand before each question.
+
+    The draw hangs on the seed and on what the rows say, not on their order. Rows whose request is
+    a test row's are left out, as are those with tools or images.
+
+    Raises:
+        UsageError: The file has fewer rows that fit.
+        NothingReadableError: It has none at all.
+    """
+    avoided = {_request(row) for row in test.rows}
+    fitting: dict[str, Example] = {}
+    for found in _read(file, load.model_copy(update={"limit": None})):
+        if isinstance(found, Example) and _fits(found, avoided):
+            digest = hashlib.sha256(f"{seed}:{_content(found)}".encode()).hexdigest()
+            fitting.setdefault(digest, found)
+    if len(fitting) < count:
+        raise UsageError(
+            f"{file}: {count} examples are wanted (few_shot), but only {len(fitting)} of its rows "
+            "are in words and no test rows; give a larger file or a smaller few_shot"
+        )
+    return tuple(fitting[digest] for digest in sorted(fitting)[:count])
+
+
+def _fits(row: Example, avoided: Collection[str]) -> bool:
+    plain = row.unscorable is None and row.tools is None and row.target.tool_calls is None
+    return plain and _request(row) not in avoided
+
+
+def _content(row: Example) -> str:
+    return content_hash(row.messages, row.target, row.tools)
+
+
+def _request(row: Example) -> str:
+    """Hash of what is asked, whatever the response is."""
+    return content_hash(row.messages, Message(row.target.role), row.tools)
+
+
+def _read(data: Data, load: LoadSettings) -> Iterator[Example | str]:
+    """Every row, or why it cannot be used.
+
+    Raises:
+        NothingReadableError: No row can be used.
+    """
+    listing = discover(data)
+    skipped = list(listing.skipped)
+    bad: list[Quarantined] = []
+    usable, left = 0, load.limit
+    for source in listing.inputs:
+        if left == 0:
+            break
+        for event in source.load(load, limit=left):
+            done = 0
+            match event:
+                case LoadedShard():
+                    done = event.table.num_rows
+                    usable += done
+                    yield from examples(event.table)
+                case Quarantined():
+                    done = 1
+                    bad.append(event)
+                    yield str(event)
+                case Skipped():
+                    skipped.append(event)
+                case Problem():
+                    yield f"{event.file}: {event.reason}"
+            left = None if left is None else left - done
+    if not usable:
+        raise nothing_readable(_name(data), skipped, bad)
+
+
+def _name(data: Data) -> str:
+    return data_name(data) if isinstance(data, str | Path) else "memory"
