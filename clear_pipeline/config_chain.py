@@ -18,7 +18,7 @@ USUAL_CHAIN = ("dedup", "score", "filter", "rectify")
 PAPER: Mapping[str, Mapping[str, Any]] = {
     "score": {"preset": "paper"},
     "filter": {"keep": {"above": "median"}},
-    "rectify": {"scope": "all", "form": "sampled", "eta": 0.8},
+    "rectify": {"scope": "all", "form": "sampled"},
 }
 """Preset `paper` beyond the score: the constants of Chen & Mueller 2024."""
 

@@ -12,7 +12,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clear_pipeline.calibration import Calibration, Marks, ScoredBy, fit_marks
+from clear_pipeline.calibration import (
+    Calibration,
+    EtaCalibration,
+    LabelledRepair,
+    Marks,
+    ScoredBy,
+    fit_eta,
+    fit_marks,
+)
 from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.errors import UsageError
 from clear_pipeline.evaluate.labels import Labels, listed
@@ -166,6 +174,63 @@ def calibrate_run(
         remarks.append(
             "the marks have no weights: the noise rate holds if their rows were drawn at random"
         )
+    return calibration, remarks
+
+
+def calibrate_eta(
+    run: Run, labels: Labels, *, max_damage: float
+) -> tuple[EtaCalibration, list[str]]:
+    """Choose the eta of rectify on labelled rows of a run, see `calibration.eta.fit_eta`.
+
+    A good row counts as damaged if it would get another response at all: nobody has read it.
+
+    Args:
+        run: A finished run with rectify.
+        labels: From `evaluate.read_labels`. Their weights are not used: the bound is that of the
+            labelled rows, and holds for all if they were drawn at random.
+        max_damage: Share of the good rows, in (0, 1).
+
+    Returns:
+        The calibration, and remarks for people.
+
+    Raises:
+        UsageError: The run has no rectify, an id is unknown or ambiguous, or good rows are too
+            few.
+    """
+    record = run.manifest.stage("rectify")
+    if record is None:
+        raise UsageError(f"{run.path}: no verdicts; run it with the stage rectify")
+    column = _matched_column(run, labels)
+    table = pa.concat_tables(
+        shard.table.select([column, "rectify_outcome", "verdict", "preference"])
+        for shard in run.shards()
+    )
+    marked = [line for line in table.to_pylist() if line[column] in labels.bad]
+    asked = [line for line in marked if line["rectify_outcome"] not in (None, "failed")]
+    rows = [
+        LabelledRepair(
+            bad=labels.bad[line[column]],
+            preference=line["preference"] if line["verdict"] == "candidate" else None,
+            damages=not labels.bad[line[column]],
+        )
+        for line in asked
+    ]
+    remarks = labels.remarks()
+    if unused := len(marked) - len(asked):
+        remarks.append(
+            f"{unused} labelled rows have no verdict of rectify (out of its scope, or a call "
+            "failed) and are left out"
+        )
+    if labels.weights:
+        remarks.append("the weights are not used: the bound is that of the labelled rows")
+    fitted = fit_eta(rows, max_damage=max_damage)
+    calibration = EtaCalibration.of(
+        fitted,
+        max_damage=max_damage,
+        damage="replaced",
+        models=record.models,
+        settings=record.settings,
+    )
     return calibration, remarks
 
 

@@ -39,6 +39,7 @@ from clear_pipeline.stages.base import (
     SilentProgress,
 )
 from clear_pipeline.stages.calibrate import Calibrate
+from clear_pipeline.stages.rectify import Rectify
 from clear_pipeline.store import CACHE, CONFIG, Store
 from clear_pipeline.work import Work
 
@@ -128,7 +129,7 @@ class Pipeline:
     async def _estimate(
         self, data: Data, scratch: Path, begun: Path | None, effort: Effort
     ) -> Estimate:
-        _refuse_other_scorer(self.config, self._models)
+        _refuse_other_models(self.config, self._models)
         _require_files(self.config)
         answers = (begun or scratch) / CACHE
         with RunLog(scratch) as log:
@@ -153,7 +154,7 @@ class Pipeline:
         return NOTHING
 
     async def _run(self, data: Data, out: Path) -> None:
-        _refuse_other_scorer(self.config, self._models)
+        _refuse_other_models(self.config, self._models)
         _require_files(self.config)
         await refuse_without_batches(self.config, self._models)
         listing, store = discover(data), Store(out)
@@ -223,15 +224,17 @@ def _uncapped(config: Config) -> Config:
     return config.model_copy(update={"budget": BudgetSettings()})
 
 
-def _refuse_other_scorer(config: Config, given: Mapping[str, ChatModel]) -> None:
+def _refuse_other_models(config: Config, given: Mapping[str, ChatModel]) -> None:
     """A calibration holds for one model: say so before another is asked, and nothing is written.
 
     Raises:
-        UsageError: The file was fitted for another model than the scorer.
+        UsageError: A file was fitted for another model than the scorer or the judge.
     """
     for stage in config.stages:
         if isinstance(stage, Calibrate):
             stage.refuse_other_scorer(identity_of("scorer", config, given))
+        if isinstance(stage, Rectify) and stage.calibration is not None:
+            stage.refuse_other_judge(identity_of("judge", config, given))
 
 
 def _require_files(config: Config) -> None:

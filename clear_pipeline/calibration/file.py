@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
@@ -20,6 +20,8 @@ from clear_pipeline.errors import UsageError
 from clear_pipeline.scoring.parts import F64
 from clear_pipeline.scoring.scored_by import ScoredBy
 from clear_pipeline.settings import Settings
+
+_File = TypeVar("_File", bound=Settings)
 
 ONE_SIDED: Final = 1.645
 """Standard errors below the estimate: true values lie below with a probability of 5 %."""
@@ -159,20 +161,29 @@ class Calibration(Settings):
         Raises:
             UsageError: There is no such file, or it is no calibration of this version.
         """
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise UsageError(
-                f"{path}: cannot be read ({error.strerror}); "
-                "write one: clear-pipeline calibrate RUN --marks FILE --out calibration.json"
-            ) from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "file"
-            raise UsageError(
-                f"{path}: no calibration file of this version ({place}: {first['msg']}); "
-                "fit it again: clear-pipeline calibrate"
-            ) from error
+        return read_settings(cls, path, command="calibrate RUN --marks FILE")
+
+
+def read_settings(kind: type[_File], path: Path, *, command: str) -> _File:
+    """A file that `clear-pipeline COMMAND --out FILE` wrote.
+
+    Raises:
+        UsageError: There is no such file, or it is none of this kind and version.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be read ({error.strerror}); "
+            f"write one: clear-pipeline {command} --out {path.name}"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "file"
+        raise UsageError(
+            f"{path}: no calibration file of this version ({place}: {first['msg']}); "
+            f"fit it again: clear-pipeline {command} --out {path.name}"
+        ) from error
 
 
 def rounded(value: float) -> float:

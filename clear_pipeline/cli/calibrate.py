@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from clear_pipeline.cli.calibrate_eta import fit_and_tell_eta
 from clear_pipeline.cli.console import Json, next_command, output, print_json
 from clear_pipeline.cli.groups import grouped
 from clear_pipeline.cli.labels import LabelOptions
@@ -23,6 +26,22 @@ if TYPE_CHECKING:
     from clear_pipeline.calibration import Calibration
     from clear_pipeline.calibration.file import CorruptionFit, MarksFit
     from clear_pipeline.evaluate import Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions:
+    """Which rows of a probe are fitted to."""
+
+    preset: Annotated[
+        str | None, typer.Option(help="With a probe of several presets: whose scores to fit.")
+    ] = None
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="A corruption that the fit must not see.")
+    ] = None
+
+    def __bool__(self) -> bool:
+        """Whether any was given."""
+        return bool(self.leave_out or self.preset)
 
 
 @grouped
@@ -37,24 +56,34 @@ def calibrate(
     ranking: Annotated[
         Path | None, typer.Option(help="With marks: a file fitted on corruptions, to try too.")
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="With a probe of several presets: whose scores to fit.")
+    max_damage: Annotated[
+        float | None,
+        typer.Option(
+            help="With marks: fit the eta of rectify, so that at most this share of good rows is "
+            "damaged (0.05)."
+        ),
     ] = None,
-    leave_out: Annotated[
-        list[str] | None, typer.Option(help="A corruption that the fit must not see.")
-    ] = None,
+    of_probe: ProbeOptions,
     as_json: Json = False,
 ) -> None:
-    """Fit how the parts of a score combine: on a run's human marks, or on a probe's corruptions."""
+    """Fit how the parts of a score combine: on a run's human marks, or on a probe's corruptions.
+
+    With --max-damage: the eta of rectify, on a run's marks.
+    """
     _check_out(out, source, {"--marks": marks, "--ranking": ranking})
+    if max_damage is not None:
+        if marks is None or ranking or of_probe:
+            raise UsageError("--max-damage goes with --marks alone")
+        fit_and_tell_eta(source, meaning.read(marks), out, max_damage, as_json=as_json)
+        return
     if marks is None:
         if source.is_dir():
             raise UsageError(f"{source}: a run needs --marks FILE; a probe is a Parquet file")
         if ranking is not None:
             raise UsageError("--ranking goes with --marks")
-        fitted, remarks = _on_corruptions(source, leave_out or [], preset)
+        fitted, remarks = _on_corruptions(source, of_probe.leave_out or [], of_probe.preset)
     else:
-        if leave_out or preset:
+        if of_probe:
             raise UsageError("--leave-out and --preset go with a probe, not with --marks")
         fitted, remarks = _on_marks(source, meaning.read(marks), ranking)
     fitted.save(out)
@@ -92,15 +121,16 @@ def _check_out(out: Path, source: Path, inputs: Mapping[str, Path | None]) -> No
 
 def _refuse_files_of_the_run(out: Path, run: Path) -> None:
     """A calibration may lie in the run directory and be fitted anew; nothing else is replaced."""
-    from clear_pipeline.calibration import Calibration
+    from clear_pipeline.calibration import Calibration, EtaCalibration
 
-    try:
-        Calibration.read(out)
-    except UsageError as error:
-        raise UsageError(
-            f"--out {out} is a file of the run {run}, and no calibration: name another file: "
-            f"--out {run / 'calibration.json'}"
-        ) from error
+    for kind in (Calibration, EtaCalibration):
+        with suppress(UsageError):
+            kind.read(out)
+            return
+    raise UsageError(
+        f"--out {out} is a file of the run {run}, and no calibration: name another file: "
+        f"--out {run / 'calibration.json'}"
+    )
 
 
 def _run_command(run: Path | None, out: Path, marks: MarksFit | None) -> str:

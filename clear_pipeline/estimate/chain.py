@@ -36,6 +36,8 @@ ByRow = dict[tuple[str, str], list[list[Asked]]]
 _EASED: Final[Mapping[str, Any]] = {"max_failed_fraction": 1.0, "keep": AboveMedian()}
 """Of every stage that has it: no row of a rehearsal fails for good, and where a threshold lies is
 not known yet, while a band around the median holds as many rows."""
+_COSTLY: Final[Mapping[str, Any]] = {"keep_form": ()}
+"""At the costly end: no candidate is refused for its form, so that each is judged."""
 
 
 async def rehearse(
@@ -80,7 +82,7 @@ async def rehearse(
         }
         rows = _Rows(models)
         ctx = Context(models=models, progress=rows, rows_in_flight=1, records=records)
-        table = await run_stage(eased(stage), table, ctx)
+        table = await run_stage(eased(stage, costly=end == "high"), table, ctx)
         for role in models:
             found[stage.name, role] = rows.calls(role)
         records[stage.name] = StageRecord(
@@ -122,12 +124,13 @@ async def run_stage(stage: Stage, table: pa.Table, ctx: Context) -> pa.Table:
     return table
 
 
-def eased(stage: Stage) -> Stage:
-    """The stage as it can run on a sample, see `_EASED`; it asks what it would ask."""
+def eased(stage: Stage, *, costly: bool = False) -> Stage:
+    """The stage as it can run on a sample, see `_EASED`; it asks what it would ask, or most."""
     if isinstance(stage, Filter) or not hasattr(stage, "model_copy"):
         return stage
     fields = type(stage).model_fields  # type: ignore[attr-defined]
-    eased = {name: value for name, value in _EASED.items() if name in fields}
+    wanted = {**_EASED, **_COSTLY} if costly else _EASED
+    eased = {name: value for name, value in wanted.items() if name in fields}
     if getattr(stage, "similarity", None) == "nli":
         eased["similarity"] = "lexical"  # asks no model either, and needs no weights
     copy: Stage = stage.model_copy(update=eased)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from clear_pipeline.corruptions.json_text import is_json
 from clear_pipeline.llm.answers import Answer, Answers
 from clear_pipeline.llm.base import (
     OMIT,
@@ -179,7 +180,9 @@ class Rehearsal:
         if self._costly:
             size = request.max_output_tokens * _BYTES
             text = (f"{text} " * math.ceil(size / (len(text) + 1)))[:size]
-        return json.dumps({"text": text}) if request.response_format is not None else text
+        if request.response_format is None or is_json(text):
+            return text
+        return json.dumps({"text": text})
 
 
 def _question(request: ChatRequest) -> str:

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from functools import partial
 
-from clear_pipeline.llm.base import ChatRequest, Choice
+from clear_pipeline.llm.base import OMIT, ChatRequest, Choice
 from clear_pipeline.schema import JSON, Example, Message
 
 _JSON_OBJECT = '{"type":"json_object"}'
@@ -26,18 +26,23 @@ class UnfitCandidateError(ValueError):
     """A reply that cannot be a target; the message says why."""
 
 
-def candidate_request(example: Example, *, max_tokens: int, temperature: float) -> ChatRequest:
+def candidate_request(
+    example: Example, *, max_tokens: int, temperature: float, samples: range
+) -> ChatRequest:
     """The row's own conversation, as a chat: the model simply gives the next turn.
 
     No words are added, so that a fine-tuned model is asked in the form that it was trained on.
     Where the row's own response is a JSON object, one is asked for by `response_format`: a model
-    that was not tuned on such rows else reasons first.
+    that was not tuned on such rows else reasons first. Several samples have seeds, so that they
+    are as many different draws wherever the server takes a seed.
     """
     wants_json = example.tools is None and isinstance(_json(example.response), dict)
     return ChatRequest(
         messages=example.messages,
         max_output_tokens=max_tokens,
         temperature=temperature,
+        samples=samples,
+        seed=0 if len(samples) > 1 else OMIT,
         tools=example.tools,
         response_format=_JSON_OBJECT if wants_json else None,
     )
@@ -51,8 +56,7 @@ def parse_candidate(choice: Choice, example: Example) -> Message:
     answer, not another form.
 
     Raises:
-        UnfitCandidateError: It was cut, is empty, declines, holds half of a character, or
-            is no JSON where the original is.
+        UnfitCandidateError: It was cut, is empty, declines, or holds half of a character.
     """
     if choice.finish_reason == "length":
         raise UnfitCandidateError("it was cut at the token limit")
@@ -62,8 +66,6 @@ def parse_candidate(choice: Choice, example: Example) -> Message:
     content = _bare(choice.text.strip(), example.response)
     if not content and not choice.tool_calls:
         raise UnfitCandidateError("it is empty")
-    if not choice.tool_calls and _json(content) is None and _json(example.response) is not None:
-        raise UnfitCandidateError("it is no JSON, as the original is")
     content = _laid_out_like(example.response, content)
     if _SURROGATE.search(content + (choice.tool_calls or "")):
         raise UnfitCandidateError("it holds half of a character")

@@ -225,6 +225,7 @@ def _shown_rows(run: Run) -> tuple[ShownRow, ...]:
                 prompt="" if text is None else text.prompt,
                 response=raw.get(line["id"], "") if text is None else text.response,
                 candidate=line["candidate"],
+                diff=line.get("response_diff"),
                 keeper=line["duplicate_of"],
                 keeper_response=None if keeper is None else keeper.response,
             )

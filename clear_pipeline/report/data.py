@@ -168,6 +168,7 @@ class ShownRow:
         response: What the dataset answers; the raw text of a quarantined row.
         candidate: What a model would answer instead, if it was asked; it stands in the training
             set where the row was rectified.
+        diff: What a rectified row's new response changed, as a unified diff.
         keeper: Id of the row that stands for a duplicate.
         keeper_response: What that row answers.
     """
@@ -180,6 +181,7 @@ class ShownRow:
     prompt: str
     response: str
     candidate: str | None = None
+    diff: str | None = None
     keeper: str | None = None
     keeper_response: str | None = None
 

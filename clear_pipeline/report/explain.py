@@ -196,6 +196,8 @@ def _responses(text: RowText, row: Mapping[str, Any]) -> Iterator[RenderableType
     taken = "taken" if row["rectified"] else "not taken"
     yield _panel("response in the dataset", before, changed="red")
     yield _panel(f"candidate ({taken})", after, changed="green")
+    if (diff := row.get("response_diff")) is not None:
+        yield _panel("unified diff", diff)
 
 
 def _panel(title: str, content: str | list[Segment], *, changed: str = "") -> Panel:
@@ -211,4 +213,6 @@ def _panel(title: str, content: str | list[Segment], *, changed: str = "") -> Pa
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {count}" for name, count in value.items() if count)
     return number(value) if isinstance(value, float) else str(value)

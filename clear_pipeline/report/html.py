@@ -168,7 +168,8 @@ def _csp_hash(source: str) -> str:
 
 
 def _texts(row: ShownRow) -> Sequence[str]:
-    return (row.prompt, row.response, row.candidate or "", row.keeper_response or "")
+    optional = (row.candidate, row.diff, row.keeper_response)
+    return (row.prompt, row.response, *(text or "" for text in optional))
 
 
 def _longest(row: ShownRow) -> int:
@@ -181,6 +182,7 @@ def _cut_row(row: ShownRow, limits: Limits) -> ShownRow:
         prompt=cut(row.prompt, limits.text),
         response=cut(row.response, limits.text),
         candidate=_cut_if_any(row.candidate, limits.text),
+        diff=_cut_if_any(row.diff, limits.text),
         keeper_response=_cut_if_any(row.keeper_response, limits.text),
         reason=cut(row.reason, limits.note),
     )

@@ -120,6 +120,10 @@ DETAILS: Final[Mapping[str, Words]] = {
     ),
     "second_error": Words("Second opinion error", "What the model or its server said."),
     "verdict": Words("Verdict", "Of the judge over both orders."),
+    "rectify_outcome": Words(
+        "Rectify", "replaced, not_preferred, confirmed (the model says the same), refused, failed."
+    ),
+    "candidate_draws": Words("Candidates", "How many were drawn, and what became of them."),
 }
 """Ledger columns that explain a score but are none."""
 

@@ -27,7 +27,8 @@ from clear_pipeline.schema import Example
 from clear_pipeline.scoring.choice import ask_choice, withheld
 
 Verdict: TypeAlias = Literal["candidate", "original", "tie"]
-
+FormName: TypeAlias = Literal["yes-no", "one-token", "sampled"]
+"""What a config calls `YesNo`, `OneToken` and `Sampled`."""
 
 EVEN = 0.5
 """A response is called right above this probability."""

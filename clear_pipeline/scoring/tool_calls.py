@@ -41,18 +41,30 @@ def both_calls(example: Example, text: str) -> tuple[list[Call] | None, list[Cal
 
 
 def read_calls(text: str) -> list[Call] | None:
-    """The calls in `text`: OpenAI's JSON, or as models write them where the server parses none.
+    """The facts of the calls in `text`, see `written_calls`; None if `text` is anything else."""
+    calls = written_calls(text)
+    return None if calls is None else [_facts(name, arguments) for name, arguments in calls]
 
-    Known forms: a list of calls, one call, and calls between `<tool_call>` tags; each with its
-    name and arguments, in `function` or not. None if `text` is anything else.
+
+def written_calls(text: str) -> list[tuple[str, JSON]] | None:
+    """Names and arguments of the calls in `text`: OpenAI's JSON, or as models write them.
+
+    Known forms, where the server parses none: a list of calls, one call, and calls between
+    `<tool_call>` tags; each with its name and arguments, in `function` or not. None if `text` is
+    anything else.
     """
     pieces = _TAGGED.findall(text) or [text]
     found: list[JSON] = []
     for piece in pieces:
         value = _parsed(piece)
         found += value if isinstance(value, list) else [value]
-    calls = [_facts(call) for call in found]
-    return [call for call in calls if call] if calls and all(calls) else None
+    calls = [call for call in map(_named, found) if call is not None]
+    return calls if calls and len(calls) == len(found) else None
+
+
+def is_tagged(text: str) -> bool:
+    """Whether `text` means to call a tool between tags, well-formed or not."""
+    return "<tool_call>" in text
 
 
 def same_calls(first: Sequence[Call], second: Sequence[Call]) -> bool:
@@ -76,7 +88,8 @@ def _parsed(text: str) -> JSON:
         return None
 
 
-def _facts(call: JSON) -> Call | None:
+def _named(call: JSON) -> tuple[str, JSON] | None:
+    """The name of a call and its arguments, parsed where they are a text of JSON."""
     if not isinstance(call, Mapping):
         return None
     function = call.get("function", call)
@@ -90,6 +103,10 @@ def _facts(call: JSON) -> Call | None:
     if isinstance(arguments, str):
         parsed = _parsed(arguments or "{}")
         arguments = arguments if parsed is None else parsed
+    return name, arguments
+
+
+def _facts(name: str, arguments: JSON) -> Call:
     return Counter([name, *(f"{name}{path}={value}" for path, value in _leaves(arguments, ""))])
 
 

@@ -31,6 +31,8 @@ stages = st.builds(
     form=st.sampled_from(["one-token", "yes-no", "sampled"]),
     eta=st.floats(0, 1),
     k=st.integers(1, 3),
+    candidates=st.integers(1, 3),
+    candidate_temperature=st.just(0.7),
     max_failed_fraction=st.just(1.0),
 )
 
@@ -82,7 +84,12 @@ def test_every_row_in_scope_has_a_reason_and_figures_in_range(
             parts = (got["preference_first"], got["preference_second"])
             assert all(0 <= part <= 1 for part in parts)
             assert got["preference"] == sum(parts) / 2
-        sure = got["verdict"] == "candidate" and got["preference"] > stage.eta
+        draws = got["candidate_draws"]
+        if draws is not None:
+            assert sum(draws.values()) == 2 * draws["drawn"] == 2 * stage.candidates
+            assert (got["rectify_outcome"] == "refused") == (draws["refused"] == draws["drawn"])
+        assert (got["rectify_outcome"] == "replaced") == bool(got["rectified"])
+        sure = got["verdict"] == "candidate" and got["preference"] > stage.eta_in_force
         assert bool(got["rectified"]) == sure == (got["new_target"] is not None)
 
 

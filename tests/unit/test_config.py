@@ -65,7 +65,7 @@ def test_preset_paper_sets_the_whole_chain() -> None:
     assert isinstance(score, Score)
     assert (score.k, score.alpha, score.beta, score.temperature) == (5, 0.8, 0.7, 1.0)
     assert isinstance(rectify, Rectify)
-    assert (rectify.scope, rectify.eta) == ("all", 0.8)
+    assert (rectify.scope, rectify.eta_in_force) == ("all", 0.8)
 
 
 @pytest.mark.parametrize(

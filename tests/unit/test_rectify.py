@@ -2,72 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from clear_pipeline.errors import CallError, TooManyFailuresError
-from clear_pipeline.llm.base import ChatRequest, Choice, Token
-from clear_pipeline.llm.scripted import Reply, Script, ScriptedChat
-from clear_pipeline.schema import Example, Message, rows_table
-from clear_pipeline.stages.base import Context, Shard, Stage
+from clear_pipeline.llm.base import Choice, Token
+from clear_pipeline.llm.scripted import Reply
+from clear_pipeline.schema import Message
+from clear_pipeline.stages.base import Stage
 from clear_pipeline.stages.rectify import Rectify
-
-
-def row(line: int, *, answer: str = "five") -> Example:
-    return Example(
-        id=f"x:{line}",
-        file="x",
-        line=line,
-        format="openai",
-        messages=(Message("system", "Be brief."), Message("user", f"question {line}")),
-        target=Message("assistant", answer, name="bot", weight=1.0),
-        original="{}",
-        tools='[{"type":"function"}]',
-    )
-
-
-def judge_prefers(probability: float) -> Script:
-    """A judge that gives the candidate, `four`, this probability in both orders."""
-
-    def script(request: ChatRequest, _: int) -> Reply:
-        text = request.messages[0].text
-        first = text.index("\nfour\n") < text.index("\nfive\n")
-        one, other = ("A", "B") if first else ("B", "A")
-        top = ((one, math.log(probability)), (other, math.log(1 - probability)))
-        return Choice(one, "length", (Token(*top[0], top),))
-
-    return script
-
-
-def run(
-    stage: Rectify,
-    rows: Sequence[Example],
-    *,
-    candidate: Script | Reply = "four",
-    judge: Script | None = None,
-    keep: Sequence[bool] | None = None,
-    alive: Sequence[bool] | None = None,
-) -> tuple[list[dict[str, Any]], ScriptedChat, ScriptedChat]:
-    """Annotate one shard; the rows, the writer and the judge."""
-    writer = ScriptedChat(candidate if callable(candidate) else lambda *_: candidate)
-    judging = ScriptedChat(judge or judge_prefers(0.95))
-    table = rows_table(rows).append_column("keep", pa.array(keep or [False] * len(rows)))
-    ctx = Context(models={"candidate": writer, "judge": judging})
-    made = asyncio.run(stage.annotate(Shard("s", table), alive or [True] * len(rows), None, ctx))
-    assert made.schema == stage.adds()
-    return made.to_pylist(), writer, judging
-
-
-letters = partial(Rectify, form="one-token")
-"""The form whose judge is scripted with one reply."""
+from rectify_rows import letters, row, run
 
 
 def test_is_a_stage() -> None:
@@ -97,6 +44,8 @@ def test_candidate_above_eta_becomes_the_target() -> None:
     }
     assert got["preference"] == pytest.approx(0.95)
     assert got["rectify_reason"] == "candidate preferred 0.95 > 0.9"
+    assert got["rectify_outcome"] == "replaced"
+    assert got["response_diff"] == "--- original\n+++ new\n@@ -1 +1 @@\n-five\n+four"
     [request] = writer.requests
     assert request.messages == row(1).messages
     assert (request.tools, request.temperature) == (row(1).tools, 0.0)
@@ -109,6 +58,7 @@ def test_candidate_at_eta_leaves_the_row_filtered() -> None:
     assert (got["rectified"], got["new_target"], got["candidate"]) == (False, None, "four")
     assert got["verdict"] == "candidate"
     assert got["rectify_reason"] == "candidate not preferred: 0.95 <= 0.96"
+    assert (got["rectify_outcome"], got["response_diff"]) == ("not_preferred", None)
 
 
 def test_orders_that_disagree_replace_nothing() -> None:
@@ -146,7 +96,30 @@ def test_equal_candidate_is_not_judged() -> None:
     """A candidate that says the same confirms the original: nothing to replace, no call."""
     [got], _, judge = run(letters(), [row(1)], candidate="  Five. ")
     assert got["rectify_reason"] == "candidate equals the original"
+    assert (got["rectify_outcome"], got["candidate"]) == ("confirmed", "Five.")
     assert (got["rectified"], judge.requests) == (False, [])
+
+
+@pytest.mark.parametrize(
+    ("original", "candidate"),
+    [
+        ("2 + 3 = 5\nA: 5", "Three more than two is five.\nA: 5.0"),
+        ('{"answer": "five"}', '{"answer":"Five"}'),
+    ],
+)
+def test_the_same_final_answer_confirms(original: str, candidate: str) -> None:
+    """Another way to the same answer replaces nothing and pays no judge."""
+    rows, _, judge = run(letters(), [row(1, answer=original)], candidate=candidate)
+    assert (rows[0]["rectify_outcome"], judge.requests) == ("confirmed", [])
+
+
+def test_the_same_tool_call_confirms_whatever_its_id() -> None:
+    """Ids of calls and the order of arguments say nothing."""
+    call = '[{"function":{"arguments":"{\\"a\\":1,\\"b\\":2}","name":"look"},"id":"1"}]'
+    other = '[{"function":{"arguments":"{\\"b\\":2,\\"a\\":1}","name":"look"},"id":"9"}]'
+    old = replace(row(1), target=Message("assistant", None, tool_calls=call))
+    rows, _, judge = run(letters(), [old], candidate=Choice("", "tool_calls", tool_calls=other))
+    assert (rows[0]["rectify_outcome"], judge.requests) == ("confirmed", [])
 
 
 @pytest.mark.parametrize(
@@ -178,9 +151,9 @@ def test_answer_that_only_starts_like_a_refusal_is_fit() -> None:
 @pytest.mark.parametrize(
     ("original", "expected"),
     [
-        ('{"answer": "five"}', '{"answer": "four", "why": "é"}'),
-        ('{"answer":"five"}', '{"answer":"four","why":"é"}'),
-        ('{ "answer": "five" }', '{\n  "answer": "four",\n  "why": "é"\n}'),
+        ('{"answer": "five", "why": ""}', '{"answer": "four", "why": "é"}'),
+        ('{"answer":"five","why":""}', '{"answer":"four","why":"é"}'),
+        ('{ "answer": "five", "why": "" }', '{\n  "answer": "four",\n  "why": "é"\n}'),
     ],
 )
 def test_json_candidate_has_the_spaces_of_the_original(original: str, expected: str) -> None:
@@ -213,12 +186,16 @@ def test_json_is_asked_for_where_the_row_has_it() -> None:
 def test_prose_for_a_json_target_is_refused() -> None:
     """A row that teaches JSON goes on teaching JSON."""
     [got], _, _ = run(letters(), [row(1, answer='{"answer": "five"}')], candidate="four")
-    assert got["rectify_reason"] == "candidate refused: it is no JSON, as the original is"
+    assert got["rectify_reason"] == (
+        "candidate refused: it is no JSON, as the original is "
+        "(broken JSON: Expecting value at character 1)"
+    )
+    assert got["rectify_outcome"] == "refused"
 
 
 def test_tool_call_may_be_a_candidate() -> None:
     """A turn without text that calls a tool is a target like any other."""
-    calls = '[{"id":"1","type":"function"}]'
+    calls = '[{"function":{"arguments":"{}","name":"look"},"id":"1","type":"function"}]'
     [got], _, _ = run(
         letters(),
         [row(1)],

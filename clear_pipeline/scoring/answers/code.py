@@ -66,29 +66,60 @@ def read_code(text: str) -> Code | None:
     """The only code block of `text`, or the whole text; None if there are several or too much."""
     if len(text) > _MAX_LENGTH:
         return None
-    blocks = list(_BLOCK.finditer(text))
+    blocks = code_blocks(text)
     if not blocks:
         return Code("", text)
-    if len(blocks) > 1:
+    return blocks[0] if len(blocks) == 1 else None
+
+
+def code_blocks(text: str) -> list[Code]:
+    """The fenced blocks of `text`, in order; none of a text that is too long to be looked at."""
+    if len(text) > _MAX_LENGTH:
+        return []
+    found = ((block["tag"].casefold(), block["code"]) for block in _BLOCK.finditer(text))
+    return [Code(_NAMES.get(tag, tag), source) for tag, source in found]
+
+
+def without_blocks(text: str) -> str:
+    """`text` without its fenced blocks; unchanged where it is too long to be looked at."""
+    return text if len(text) > _MAX_LENGTH else _BLOCK.sub("", text)
+
+
+def is_program(source: str) -> bool:
+    """Whether it is Python with at least one statement or call: more than a word such as Paris."""
+    return _program(source) is not None
+
+
+def parse_python(source: str) -> ast.Module | None:
+    """The syntax tree; None if `source` is no Python, or too long to be looked at."""
+    if len(source) > _MAX_LENGTH:
         return None
-    tag = blocks[0]["tag"].casefold()
-    return Code(_NAMES.get(tag, tag), blocks[0]["code"])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of invalid escapes in somebody else's code
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _program(source: str) -> ast.Module | None:
+    tree = parse_python(source)
+    if tree is None or not any(isinstance(node, _STATEMENTS) for node in ast.walk(tree)):
+        return None
+    return tree
 
 
 def _tree(source: str) -> str | None:
     """The syntax tree as text, without docstrings; None if `source` is no Python program."""
+    tree = _program(source)
+    if tree is None:
+        return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of invalid escapes in somebody else's code
-            tree = ast.parse(source)
-        nodes = list(ast.walk(tree))
-        if not any(isinstance(node, _STATEMENTS) for node in nodes):
-            return None
-        for node in nodes:
+        for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 _drop_docstring(node)
         return ast.dump(tree)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except RecursionError:
         return None
 
 
