@@ -8,8 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from clear_pipeline.schema import JSON, Example, Message
-from clear_pipeline.scoring.form import lost_form
+from clear_pipeline.scoring.form import FormCheck, lost_form
 
+JSON_ONLY: tuple[FormCheck, ...] = ("json",)
 KEYS = st.sampled_from(["a", "b", "c"])
 VALUES: st.SearchStrategy[JSON] = st.recursive(
     st.sampled_from([None, 1, "x", True]),
@@ -28,7 +29,7 @@ def lost(old: JSON, new: str) -> str | None:
         target=Message("assistant", json.dumps(old)),
         original="{}",
     )
-    return lost_form(row, Message("assistant", new), ("json",))
+    return lost_form(row, Message("assistant", new), JSON_ONLY)
 
 
 def same_keys(old: JSON, new: JSON) -> bool:

@@ -22,6 +22,7 @@ TOOLS = json.dumps(
         }
     ]
 )
+CALLS: tuple[FormCheck, ...] = ("tools",)
 GERMAN = "Die Hauptstadt von Frankreich ist Paris, und sie liegt an der Seine."
 ENGLISH = "The capital of France is Paris, and it lies on the river Seine."
 
@@ -153,32 +154,32 @@ def call(name: str, arguments: str) -> str:
 def test_calls_are_such_as_the_tools_take(calls: str, why: str | None) -> None:
     """Known names, arguments that are an object, the required ones among them; as text too."""
     target = Message("assistant", None, tool_calls=calls)
-    assert lost_form(row("Sunny.", tools=TOOLS), target, ("tools",)) == why
+    assert lost_form(row("Sunny.", tools=TOOLS), target, CALLS) == why
     if why is None or "cannot be read" not in why:
         (one,) = json.loads(calls)
         tagged = f"<tool_call>{json.dumps(one['function'])}</tool_call>"
         target = Message("assistant", tagged)
-        assert lost_form(row("Sunny.", tools=TOOLS), target, ("tools",)) == why
+        assert lost_form(row("Sunny.", tools=TOOLS), target, CALLS) == why
 
 
 def test_a_tagged_call_that_is_broken_is_refused() -> None:
     """It would teach what no server can read; words instead of a call are for the judge."""
     old = row("", tools=TOOLS, calls=call("weather", '{"city": "Rome"}'))
     broken = Message("assistant", '<tool_call>{"name": "weather"</tool_call>')
-    assert lost_form(old, broken, ("tools",)) == "its tool calls cannot be read"
+    assert lost_form(old, broken, CALLS) == "its tool calls cannot be read"
     assert lost_form(old, Message("assistant", "Sunny."), ALL_FORMS) is None
 
 
 def test_a_row_without_tools_gets_no_call() -> None:
     """A server may invent one."""
     target = Message("assistant", None, tool_calls=call("weather", "{}"))
-    assert lost_form(row("Sunny."), target, ("tools",)) == ("it calls a tool, and the row has none")
+    assert lost_form(row("Sunny."), target, CALLS) == ("it calls a tool, and the row has none")
 
 
 def test_tools_that_cannot_be_read_refuse_no_name() -> None:
     """What is not known is not held against a candidate."""
     target = Message("assistant", None, tool_calls=call("weather", "{}"))
-    assert lost_form(row("Sunny.", tools='{"x":'), target, ("tools",)) is None
+    assert lost_form(row("Sunny.", tools='{"x":'), target, CALLS) is None
 
 
 def test_arguments_of_a_call_in_text_are_no_form() -> None:

@@ -37,7 +37,9 @@ def test_a_calibrated_eta_is_in_force(tmp_path: Path) -> None:
     """Read from a file: 0.95 is above 0.9 and not above 0.96."""
     for eta, replaced in ((0.9, True), (0.96, False)):
         fitted_eta(eta=eta).save(tmp_path / "eta.json")
-        stage = letters(calibration=str(tmp_path / "eta.json"))
+        stage = Rectify.model_validate(
+            {"form": "one-token", "calibration": str(tmp_path / "eta.json")}
+        )
         assert stage.eta_in_force == eta
         assert Rectify.model_validate_json(stage.model_dump_json()) == stage
         [got], _, _ = run(stage, [row(1)])
