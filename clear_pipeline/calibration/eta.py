@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field
-from scipy.stats import beta
 
 from clear_pipeline.calibration.file import read_settings
 from clear_pipeline.durable import write_text_atomically
@@ -194,6 +193,8 @@ def at_most(found: int, trials: int) -> float:
 
     Clopper & Pearson (1934).
     """
+    from scipy.stats import beta  # slow to import
+
     return 1.0 if found >= trials else float(beta.ppf(CERTAINTY, found + 1, trials - found))
 
 
