@@ -52,6 +52,15 @@ def write_table(path: Path, table: pa.Table) -> None:
     write_atomically(path, lambda tmp: pq.write_table(table, tmp, compression="zstd"))
 
 
+def _leaves(schema: pq.ParquetSchema, columns: Collection[str]) -> Iterator[str]:
+    """The paths in a Parquet file that columns, or fields of theirs, have there."""
+    for leaf in range(len(schema)):
+        path = schema.column(leaf).path
+        names = path.replace(".list.element", "").split(".")
+        if any(".".join(names[:depth]) in columns for depth in range(1, len(names) + 1)):
+            yield path
+
+
 class Store:
     """Shard files under one run directory.
 
@@ -96,8 +105,17 @@ class Store:
         self._verified.add((str(path), part.sha256))
         return True
 
-    def read(self, folder: str, key: str, part: Part) -> pa.Table:
+    def read(
+        self, folder: str, key: str, part: Part, columns: Collection[str] | None = None
+    ) -> pa.Table:
         """Read one shard file.
+
+        Args:
+            folder: Of the stage, or `rows`.
+            key: The shard.
+            part: What the manifest says of it.
+            columns: Names of those that are wanted, as far as the file has them; all by default.
+                `messages.content` is a field of the structs in `messages`.
 
         Raises:
             DamagedRunError: It is missing or its bytes changed.
@@ -107,30 +125,36 @@ class Store:
                 f"{self.path(folder, key)}: missing or changed since it was written; "
                 "run the same command again to compute it anew"
             )
-        return pq.read_table(self.path(folder, key), memory_map=False)
+        with pq.ParquetFile(self.path(folder, key), memory_map=False) as file:
+            wanted = None if columns is None else list(_leaves(file.schema, columns))
+            return file.read(wanted, use_threads=False)  # a shard is too small to be shared out
 
-    def joined(self, key: str, parts: Sequence[tuple[str, Part]]) -> Shard:
+    def joined(
+        self, key: str, parts: Sequence[tuple[str, Part]], columns: Collection[str] | None = None
+    ) -> Shard:
         """Rows of a shard with the columns of the given stages, joined by position.
 
         Args:
             key: The shard.
             parts: (folder, part), `rows` first.
+            columns: Those that are wanted, as in `read`, and `id`; all by default.
 
         Raises:
             DamagedRunError: A file is damaged, or its ids are not those of the rows.
         """
         (folder, part), *later = parts
-        table = self.read(folder, key, part)
+        wanted = None if columns is None else {"id", *columns}
+        table = self.read(folder, key, part, wanted)
         for folder, part in later:
-            columns = self.read(folder, key, part)
-            if columns["id"] != table["id"]:
+            added = self.read(folder, key, part, wanted)
+            if added["id"] != table["id"]:
                 raise DamagedRunError(
                     f"{self.path(folder, key)}: its ids are not those of the rows; "
                     "delete it and run the same command again"
                 )
-            for name in columns.column_names:
+            for name in added.column_names:
                 if name != "id":
-                    table = table.append_column(columns.schema.field(name), columns[name])
+                    table = table.append_column(added.schema.field(name), added[name])
         return Shard(key, table)
 
     def sweep(self, named: Mapping[str, Collection[str]]) -> None:

@@ -11,7 +11,15 @@ import pyarrow as pa
 
 from clear_pipeline.manifest import Part
 from clear_pipeline.schema import JSON
-from clear_pipeline.stages.base import Context, Progress, Shards, Stage, alive_rows
+from clear_pipeline.stages.base import (
+    ALIVE_BY,
+    Context,
+    NarrowStage,
+    Progress,
+    Shards,
+    Stage,
+    alive_rows,
+)
 from clear_pipeline.store import Store
 
 Done = Callable[[str, pa.Table], None]
@@ -67,7 +75,8 @@ async def annotated(stage: Stage, task: ShardTask, store: Store, ctx: Context) -
     Raises:
         TypeError: The stage returned other columns or another number of rows than it promised.
     """
-    shard = store.joined(task.key, task.parts)
+    wanted = {*stage.reads(), *ALIVE_BY} if isinstance(stage, NarrowStage) else None
+    shard = store.joined(task.key, task.parts, wanted)
     columns = await stage.annotate(shard, alive_rows(shard.table), task.state, ctx)
     promised = stage.adds()
     if not columns.schema.equals(promised) or columns.num_rows != shard.rows:

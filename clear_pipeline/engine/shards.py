@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from clear_pipeline.durable import writing
 from clear_pipeline.engine.base import ShardTask
-from clear_pipeline.stages.base import Progress, Shard, alive_rows
+from clear_pipeline.stages.base import ALIVE_BY, Progress, Shard, alive_rows
 from clear_pipeline.store import Store
 
 T = TypeVar("T")
@@ -72,11 +72,17 @@ class StoredShards:
         task = self._tasks[number]
         return self._store.joined(task.key, task.parts)
 
-    def map(self, look: Callable[..., R], *given: Iterable[Any], step: str = "") -> Iterator[R]:
+    def map(
+        self,
+        look: Callable[..., R],
+        *given: Iterable[Any],
+        step: str = "",
+        columns: Collection[str] | None = None,
+    ) -> Iterator[R]:
         """See `Shards`."""
         values = zip(*given, strict=True) if given else repeat(())
         results = self._ahead(
-            partial(_looked_at, self._store, look), zip(self._tasks, values, strict=False)
+            partial(_looked_at, self._store, look, columns), zip(self._tasks, values, strict=False)
         )
         rows = [task.parts[0][1].rows for task in self._tasks]
         yield from self._told(results, rows, sum(rows), step)
@@ -111,9 +117,13 @@ class StoredShards:
 
 
 def _looked_at(
-    store: Store, look: Callable[..., R], task_and_values: tuple[ShardTask, Sequence[Any]]
+    store: Store,
+    look: Callable[..., R],
+    columns: Collection[str] | None,
+    task_and_values: tuple[ShardTask, Sequence[Any]],
 ) -> R:
     """Read a shard, and look at it."""
     task, values = task_and_values
-    shard = store.joined(task.key, task.parts)
+    wanted = None if columns is None else {*columns, *ALIVE_BY}
+    shard = store.joined(task.key, task.parts, wanted)
     return look(shard, alive_rows(shard.table), *values)

@@ -8,10 +8,10 @@ looks at all shards (`survey`) and comes to one state per shard before it annota
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, TypeVar, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -181,7 +181,13 @@ class Shards(Protocol):
         """One of them."""
         ...
 
-    def map(self, look: Callable[..., R], *given: Iterable[Any], step: str = "") -> Iterator[R]:
+    def map(
+        self,
+        look: Callable[..., R],
+        *given: Iterable[Any],
+        step: str = "",
+        columns: Collection[str] | None = None,
+    ) -> Iterator[R]:
         """`look(shard, alive, *values)` of each shard.
 
         Args:
@@ -190,6 +196,8 @@ class Shards(Protocol):
                 nothing and returns what can be pickled.
             given: For each further argument of `look` one value per shard, as with `map`.
             step: What is done, in a word or two, for the progress.
+            columns: Those that `look` reads; others need not be there. `messages.content` is a
+                field of the structs in `messages`. All by default.
         """
         ...
 
@@ -230,6 +238,15 @@ class ReadingStage(Stage, Protocol):
 
 
 @runtime_checkable
+class NarrowStage(Stage, Protocol):
+    """A stage whose `annotate` reads few columns of its shard."""
+
+    def reads(self) -> tuple[str, ...]:
+        """Which, beside `id`; others need not be there. As the `columns` of `Shards.map`."""
+        ...
+
+
+@runtime_checkable
 class AskingStage(Stage, Protocol):
     """A stage that asks models."""
 
@@ -242,17 +259,22 @@ class AskingStage(Stage, Protocol):
         ...
 
 
+ALIVE_BY: Final = ("duplicate_of", "contaminated_by", "score_status")
+"""The columns that say which rows are alive, where earlier stages have added them."""
+
+
 def alive_rows(table: pa.Table) -> list[bool]:
     """Which rows may still reach the export, from the columns that are there.
 
     A row is dead if it is a duplicate, contaminated, or if scoring ran and failed on it.
     """
     mask = pa.array([True] * table.num_rows, type=pa.bool_())
-    for column in ("duplicate_of", "contaminated_by"):
+    *marks, status = ALIVE_BY
+    for column in marks:
         if column in table.column_names:
             mask = pc.and_(mask, pc.is_null(table[column]))
-    if "score_status" in table.column_names:
-        scored = pc.fill_null(pc.equal(table["score_status"], "scored"), fill_value=False)
+    if status in table.column_names:
+        scored = pc.fill_null(pc.equal(table[status], "scored"), fill_value=False)
         mask = pc.and_(mask, scored)
     return [bool(v) for v in mask.to_pylist()]
 

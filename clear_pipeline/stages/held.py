@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,13 +42,28 @@ class HeldShards:
         """See `Shards`."""
         return self._shards[number][0]
 
-    def map(self, look: Callable[..., R], *given: Iterable[Any], step: str = "") -> Iterator[R]:
+    def map(
+        self,
+        look: Callable[..., R],
+        *given: Iterable[Any],
+        step: str = "",
+        columns: Collection[str] | None = None,
+    ) -> Iterator[R]:
         """See `Shards`."""
         del step
         for (shard, alive), *values in zip(self._shards, *given, strict=True):
-            yield look(shard, alive, *values)
+            yield look(_narrowed(shard, columns), alive, *values)
 
     def spread(self, work: Callable[[T], R], items: Iterable[T], *, step: str = "") -> Iterator[R]:
         """See `Shards`."""
         del step
         return map(work, items)
+
+
+def _narrowed(shard: Shard, columns: Collection[str] | None) -> Shard:
+    """The shard with these columns alone; those of which a field is wanted are there whole."""
+    if columns is None:
+        return shard
+    wanted = {name.partition(".")[0] for name in columns}
+    names = [name for name in shard.table.column_names if name in wanted]
+    return Shard(shard.key, shard.table.select(names))

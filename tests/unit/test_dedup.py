@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
@@ -11,6 +14,7 @@ from pydantic import ValidationError
 from clear_pipeline.schema import Message, rows_table
 from clear_pipeline.stages.base import Context, DatasetStage, Shard, SilentProgress
 from clear_pipeline.stages.dedup import Dedup
+from clear_pipeline.stages.dedup.near import Compare
 from clear_pipeline.stages.held import surveyed
 from dedup_rows import dedup, row, rows
 
@@ -19,6 +23,7 @@ LONG = " ".join(WORDS)
 EDITED = " ".join([*WORDS[:30], "other", *WORDS[31:]])
 """One word of 60 replaced: 51 of 61 shingles are shared, Jaccard 51 / 61."""
 TWENTY_WORDS = " ".join(WORDS[:20])
+COMPARE = get_args(Compare)
 CONTEXT = "The river Elbe rises in the mountains. It flows past Dresden and Hamburg to the sea."
 
 
@@ -266,6 +271,33 @@ def test_dead_rows_take_no_part() -> None:
         "similarity": [None, 1.0],
         "conflict": [None, None],
     }
+
+
+def test_what_is_found_moves_only_with_the_version() -> None:
+    """Every column of 600 rows is, to the bit, what version 2 of the stage has always found.
+
+    Where this fails, other rows may be left out at equal settings: bump the stage's version.
+    """
+    draw = random.Random(7)
+    letters = "aeiou\u00e9\u0142\u65e5" + "bdklmnrst" * 2
+    words = ["".join(draw.choices(letters, k=draw.randint(1, 19))) for _ in range(400)]
+    pairs: list[tuple[str, str]] = []
+    for _ in range(600):
+        prompt, response = (draw.choices(words, k=draw.randint(4, 60)) for _ in "pr")
+        if pairs and draw.random() < 0.6:
+            prompt, response = (side.split() for side in draw.choice(pairs[-40:]))
+            for side in draw.sample([prompt, response], draw.randint(0, 2)):
+                side[draw.randrange(len(side))] = draw.choice(words) + draw.choice(
+                    [".", "?\n", "!="]
+                )
+        pairs.append((" ".join(prompt), " ".join(response)))
+    examples = rows(pairs[:350]) + rows(pairs[350:], file="b.jsonl")
+    found = [dedup(examples, Dedup(compare=each), cuts=[90, 350]) for each in COMPARE]
+    removed = [sum(r["duplicate_of"] is not None for r in each) for each in found]
+    conflicting = [sum(r["conflict"] is not None for r in each) for each in found]
+    digest = hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
+    told = (Dedup.version, removed, conflicting, digest)
+    assert told == (2, [236, 258, 184], [129, 83, 85], "04a56de98ff825b4")
 
 
 def test_a_state_moves_only_with_its_own_rows() -> None:

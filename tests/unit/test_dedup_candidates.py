@@ -25,7 +25,7 @@ from clear_pipeline.stages.dedup.clusters import Pairs, keepers
 from clear_pipeline.stages.dedup.common import common_shingles
 from clear_pipeline.stages.dedup.shingles import hash_of, jaccard, members, shingle, without
 from clear_pipeline.stages.dedup.spill import SpilledTokens
-from clear_pipeline.stages.dedup.words import Tokens, concatenate, tokenize
+from clear_pipeline.stages.dedup.words import Tokens, concatenate, mix, tokenize
 
 
 def similarity(texts: list[str], width: int) -> list[float]:
@@ -93,6 +93,18 @@ def test_tokens_of_parts_are_those_of_the_whole() -> None:
 def test_words_are_what_a_reader_would_say(text: str, words: list[str]) -> None:
     """Each word has the hash that it has as a text of its own."""
     assert tokenize([text]).hashes.tolist() == tokenize(words).hashes.tolist()
+
+
+@pytest.mark.parametrize("letter", ["a", "\u00e9", "\u0142"])
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 15, 16, 17, 40])
+def test_the_hash_of_a_word_is_a_sum_over_its_characters(letter: str, length: int) -> None:
+    """Code point plus one, times the factor of its place, mixed: at any length, of any letters."""
+    word = "z" * (length - 1) + letter
+    factors = mix(np.arange(1, length + 1, dtype=np.uint64)) | np.uint64(1)
+    summed = sum((ord(c) + 1) * f for c, f in zip(word, factors.tolist(), strict=True))
+    expected = mix(np.array([summed % 2**64], np.uint64)) & np.uint64(2**63 - 1)
+    hashes = tokenize([f"A {word} b", word, "\u0142 x"]).hashes
+    assert hashes[1] == hashes[3] == expected[0]
 
 
 def test_spilled_tokens_come_back_in_any_order(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,11 @@ import pyarrow.compute as pc
 from clear_pipeline.stages.base import Shard
 from clear_pipeline.stages.dedup.spill import Spilled, SpilledTokens
 from clear_pipeline.stages.dedup.words import I64, U64, Tokens, Unit, tokenize
+
+TEXTS: Final = ("messages.content", "messages.tool_calls", "tools", "response")
+"""The columns that texts are in; all but the last are what `prompt_texts` reads."""
+COMPARED: Final = (*TEXTS, "unscorable", "content_hash", "file", "line")
+"""The columns that `look` reads."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +48,7 @@ class Looked:
 def look(shard: Shard, alive: Sequence[bool], *, unit: Unit) -> Looked:
     """Hash the words of the alive rows."""
     positions = np.flatnonzero(np.asarray(alive, bool))
-    table = shard.table.take(positions)
+    table = shard.table if len(positions) == shard.rows else shard.table.take(positions)
     prompts, responses = prompt_texts(table), table["response"].to_pylist()
     hashes = table["content_hash"].to_pylist()
     sizes = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]

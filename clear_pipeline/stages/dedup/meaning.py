@@ -14,7 +14,7 @@ from clear_pipeline.errors import RunFailedError
 from clear_pipeline.stages.base import Context, Shard, Shards
 from clear_pipeline.stages.dedup.claims import claim_keys
 from clear_pipeline.stages.dedup.clusters import Pairs
-from clear_pipeline.stages.dedup.corpus import Corpus, prompt_texts
+from clear_pipeline.stages.dedup.corpus import TEXTS, Corpus, prompt_texts
 from clear_pipeline.stages.dedup.near import Compare
 from clear_pipeline.stages.dedup.semantic import F16, similar_pairs
 from clear_pipeline.stages.dedup.words import I64
@@ -120,7 +120,11 @@ def meaning_pairs(
     rows: list[I64] = [np.zeros(0, np.int64)]
 
     def chunks() -> Iterator[tuple[F16, I64]]:
-        looked = shards.map(partial(look, compared=compared), step="reading vectors")
+        looked = shards.map(
+            partial(look, compared=compared),
+            step="reading vectors",
+            columns=("embedding", *TEXTS),
+        )
         for number, each in enumerate(looked):
             start, _ = corpus.rows_of(number)
             rows.append(start + each.places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -59,8 +60,12 @@ class Spilled(Generic[T]):
         if len(indices) == 0:
             return np.zeros(0, self._dtype)
         # Mapped for this once: pages that a map has touched count as memory of the process.
-        found: NDArray[T] = np.memmap(self._path, self._dtype, mode="r")[indices]
-        return np.asarray(found)
+        with (
+            self._path.open("rb") as file,
+            mmap(file.fileno(), 0, access=ACCESS_READ) as mapped,
+        ):
+            found: NDArray[T] = np.frombuffer(mapped, self._dtype)[indices]
+        return found
 
     def drop(self) -> None:
         """Give the disk space back; nothing may follow."""

@@ -16,7 +16,7 @@ from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Context, Settings, Shard, Shards
 from clear_pipeline.stages.dedup.candidates import banding
 from clear_pipeline.stages.dedup.clusters import Pairs, keepers
-from clear_pipeline.stages.dedup.corpus import Corpus, look, prompt_texts
+from clear_pipeline.stages.dedup.corpus import COMPARED, Corpus, look, prompt_texts
 from clear_pipeline.stages.dedup.found import COLUMNS, Found, States, columns, conflicts
 from clear_pipeline.stages.dedup.kept import KeptIndex
 from clear_pipeline.stages.dedup.meaning import Compared, meaning_pairs
@@ -129,13 +129,18 @@ class Dedup(Settings):
         """No model is called."""
         return ()
 
+    def reads(self) -> tuple[str, ...]:
+        """None: the state says all."""
+        return ()
+
     def survey(self, shards: Shards, ctx: Context) -> Sequence[JSON]:
         """Per shard, the columns of those of its rows that are in a cluster or in a conflict."""
         corpus = Corpus(shards.scratch)
         for index in self.indexes:
             for looked in index.rows():
                 corpus.refer(looked, index.name)
-        for looked in shards.map(partial(look, unit=self.unit), step="reading"):
+        reading = shards.map(partial(look, unit=self.unit), step="reading", columns=COMPARED)
+        for looked in reading:
             corpus.append(looked)
         corpus.complete()
         found = self._found(corpus, shards, ctx)

@@ -38,8 +38,16 @@ _CLOSING: Final = "\"'\u201d\u2019)]"
 VERSION: Final = 1
 """Of how texts are cut and hashed, for what is kept."""
 
-_LETTER, _ALONE, _JOINER, _SPACE, _STOP, _ALWAYS, _CLOSES = (np.uint8(1 << bit) for bit in range(7))
+_LETTER, _ALONE, _JOINER, _SPACE, _STOP, _ALWAYS, _CLOSES, _UNKNOWN = (
+    np.uint8(1 << bit) for bit in range(8)
+)
 _HASH_BITS: Final = np.uint64((1 << 63) - 1)
+
+_LOW: Final = 256
+"""Characters below fit into a byte."""
+_TOGETHER: Final = 8
+_UP_TO: Final = np.array([(1 << 8 * n) - 1 for n in range(_TOGETHER + 1)], "<u8")
+"""The first so many characters of eight."""
 
 
 def mix(values: U64) -> U64:
@@ -114,17 +122,14 @@ def tokenize(texts: Sequence[str], *, unit: Unit = "word") -> Tokens:
     lengths = np.fromiter(map(len, folded), np.int64, len(folded))
     joined = "\n".join([*folded, ""])
     points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
-    begins = bounds(lengths + 1)
-    kinds = _kinds(unit)[points]
-    first, members = _cut(points, kinds)
-    hashes = _hashes(points, first, members)
-    firsts = np.flatnonzero(first)
-    offsets = np.searchsorted(firsts, begins)
-    ends = np.cumsum(_sentence_ends(kinds), dtype=np.int32)[firsts]
-    starts = np.diff(ends, prepend=-1) > 0
+    kinds = _kinds_of(points, unit)
+    begin, length = _cut(points, kinds)
+    offsets = np.searchsorted(begin, bounds(lengths + 1))
+    starts = np.zeros(len(begin) + 1, bool)
+    starts[np.searchsorted(begin, _sentence_ends(kinds))] = True
     full = np.flatnonzero(np.diff(offsets))
     starts[offsets[full]] = True
-    tokens = Tokens(hashes, starts, offsets)
+    tokens = Tokens(_hashes(points, begin, length), starts[:-1], offsets)
     return tokens if len(full) == len(texts) else _with_wordless(tokens, folded)
 
 
@@ -132,11 +137,8 @@ def spelled(text: str) -> list[str]:
     """The words that `tokenize` hashes, as text: one for each of its hashes, in order."""
     folded = _folded(text)
     points = np.frombuffer(f"{folded}\n".encode("utf-32-le", "surrogatepass"), np.uint32)
-    first, members = _cut(points, _kinds("word")[points])
-    places = np.flatnonzero(members)
-    begin = np.flatnonzero(first[places])
-    lengths = np.diff(begin, append=len(places)).tolist()
-    words = zip(places[begin].tolist(), lengths, strict=True)
+    begin, length = _cut(points, _kinds_of(points, "word"))
+    words = zip(begin.tolist(), length.tolist(), strict=True)
     return [folded[at : at + length] for at, length in words] or [folded.strip()]
 
 
@@ -145,55 +147,123 @@ def _folded(text: str) -> str:
     return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
 
 
-def _cut(points: NDArray[np.uint32], kinds: NDArray[np.uint8]) -> tuple[Bools, Bools]:
-    """Which characters begin a word, and which characters belong to words.
+def _cut(points: NDArray[np.uint32], kinds: NDArray[np.uint8]) -> tuple[I64, I64]:
+    """Where the words begin, and how many characters each has.
 
     `!` belongs to the letters or the `=` after it: negation in code.
     """
     letter = (kinds & _LETTER) != 0
     alone = (kinds & _ALONE) != 0
-    after = np.append(letter[1:], False)
-    before = np.append(False, letter[:-1])
-    inside = ((kinds & _JOINER) != 0) & before & after
-    bang = np.flatnonzero(points == ord("!"))
-    equals = np.append(points[1:], 0)[bang] == ord("=")
-    negates = np.zeros(len(points), bool)
-    negates[bang] = after[bang] | equals
-    alone[bang[equals] + 1] = False  # the second character of "!="
-    members = letter | alone | inside | negates
-    members[bang[equals] + 1] = True
-    goes_on = np.append(False, (letter | inside | negates)[:-1])
-    return (letter & ~goes_on) | alone | negates, members
+    # Between letters, it belongs to the word.
+    inside = (kinds & _JOINER) != 0
+    inside[1:] &= letter[:-1]
+    inside[:-1] &= letter[1:]
+    inside[:1] = inside[-1:] = False
+    bang = np.flatnonzero(points[:-1] == ord("!"))
+    equals = bang[points[bang + 1] == ord("=")]
+    alone[equals + 1] = False  # the second character of "!="
+    negating = np.concatenate([bang[letter[bang + 1]], equals])
+    joined = letter | inside
+    joined[negating] = True
+    first = letter
+    first[1:] &= ~joined[:-1]
+    first |= alone
+    first[negating] = True
+    members = joined
+    members |= alone
+    members[equals + 1] = True
+    last = members.copy()
+    last[:-1] &= first[1:] | ~members[1:]
+    begin = np.flatnonzero(first)
+    return begin, np.flatnonzero(last) - begin + 1
 
 
-def _hashes(points: NDArray[np.uint32], first: Bools, members: Bools) -> U64:
-    """Of each word: a sum over its characters, each times a number that its place has."""
-    places = np.flatnonzero(members)
-    begin = np.flatnonzero(first[places])
-    if len(begin) == 0:
-        return np.zeros(0, np.uint64)
-    inside = np.arange(len(places)) - np.repeat(begin, np.diff(begin, append=len(places)))
-    factors = mix(np.arange(1, int(inside.max()) + 2, dtype=np.uint64)) | np.uint64(1)
-    values = (points[places] + np.uint64(1)) * factors[inside]
-    return mix(np.add.reduceat(values, begin)) & _HASH_BITS
+def _hashes(points: NDArray[np.uint32], begin: I64, length: I64) -> U64:
+    """Of each word: a sum over its characters, each times a number that its place has.
+
+    Most words are short and of characters below 256: their characters are taken eight at a time.
+    """
+    short = length <= 2 * _TOGETHER
+    after = np.searchsorted(begin, np.flatnonzero(points >= _LOW), side="right")
+    short[after[after > 0] - 1] = False
+    words = np.flatnonzero(short)
+    sums = np.empty(len(begin), np.uint64)
+    sums[words] = _sums_of_short(points, begin[words], length[words])
+    if len(words) < len(begin):
+        others = np.flatnonzero(~short)
+        sums[others] = _sums(points, begin[others], length[others])
+    return mix(sums) & _HASH_BITS
 
 
-def _sentence_ends(kinds: NDArray[np.uint8]) -> Bools:
-    """A line end, or a full stop before white space or what closes; `tokenize` ends each text."""
-    closed = np.append((kinds[1:] & (_SPACE | _CLOSES)) != 0, True)
-    stops = (kinds & _STOP) != 0
-    ends: Bools = stops & (closed | ((kinds & _ALWAYS) != 0))
+def _factors(places: int) -> U64:
+    """A number for each place in a word."""
+    return mix(np.arange(1, places + 1, dtype=np.uint64)) | np.uint64(1)
+
+
+def _sums(points: NDArray[np.uint32], begin: I64, length: I64) -> U64:
+    """Of any words, of which there is one at least."""
+    factors = _factors(int(length.max()))
+    inside = expand(np.zeros(len(length), np.int64), length)
+    values = (points[expand(begin, length)] + np.uint64(1)) * factors[inside]
+    return np.add.reduceat(values, bounds(length)[:-1])
+
+
+def _sums_of_short(points: NDArray[np.uint32], begin: I64, length: I64) -> U64:
+    """As `_sums`, of words of at most 16 characters below `_LOW`, or of no words."""
+    factors = _factors(2 * _TOGETHER)
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(factors)])[length]  # 1 is added to all
+    low = np.append(points.astype(np.uint8), np.zeros(2 * _TOGETHER, np.uint8))
+    eights = np.ndarray(len(low) - _TOGETHER, "<u8", low, strides=(1,))  # from every place on
+    for place in range(0, 2 * _TOGETHER, _TOGETHER):
+        words = np.flatnonzero(length > place) if place else slice(None)
+        eight = eights[begin[words] + place]
+        eight &= _UP_TO[np.minimum(length[words] - place, _TOGETHER)]
+        characters = eight.view(np.uint8).reshape(-1, _TOGETHER)
+        found = np.zeros(len(eight), np.uint64)
+        for n in range(_TOGETHER):
+            found += characters[:, n] * factors[place + n]
+        sums[words] += found
+    return sums
+
+
+def _sentence_ends(kinds: NDArray[np.uint8]) -> I64:
+    """Where a line ends, or a full stop is before white space or what closes.
+
+    `tokenize` ends each text with a line end.
+    """
+    stops = np.flatnonzero((kinds & _STOP) != 0)
+    after = kinds[np.minimum(stops + 1, len(kinds) - 1)]
+    ends: I64 = stops[(kinds[stops] & _ALWAYS | after & (_SPACE | _CLOSES)) != 0]
     return ends
 
 
+def _kinds_of(points: NDArray[np.uint32], unit: Unit) -> NDArray[np.uint8]:
+    """What each character is."""
+    table = _table(unit)
+    low = bytearray(points.astype(np.uint8)).translate(table[:_LOW].tobytes())
+    kinds = np.frombuffer(low, np.uint8)
+    places = np.flatnonzero(points >= _LOW)
+    high = points[places]
+    if len(new := np.unique(high[table[high] == _UNKNOWN])):
+        table[new] = _kinds("".join(map(chr, new.tolist())), unit)
+    kinds[places] = table[high]
+    return kinds
+
+
 @lru_cache(maxsize=2)
-def _kinds(unit: Unit) -> NDArray[np.uint8]:
-    """What each of the 0x110000 code points is."""
-    every = "".join(map(chr, range(0x110000)))
-    kinds = np.zeros(len(every), np.uint8)
+def _table(unit: Unit) -> NDArray[np.uint8]:
+    """What each of the 0x110000 code points is, as far as texts have had it."""
+    table = np.full(0x110000, _UNKNOWN)
+    table[:_LOW] = _kinds("".join(map(chr, range(_LOW))), unit)
+    return table
+
+
+def _kinds(characters: str, unit: Unit) -> NDArray[np.uint8]:
+    """What each of these is."""
+    kinds = np.zeros(len(characters), np.uint8)
 
     def mark(pattern: str, kind: np.uint8) -> None:
-        for run in re.finditer(pattern, every):
+        for run in re.finditer(pattern, characters):
             kinds[run.start() : run.end()] |= kind
 
     unspaced = f"[{_UNSPACED}]"
@@ -226,6 +296,5 @@ def _with_wordless(tokens: Tokens, folded: Sequence[str]) -> Tokens:
 
 def _as_one_word(text: str) -> Tokens:
     points = np.frombuffer(f"\0{text}".encode("utf-32-le", "surrogatepass"), np.uint32)
-    every = np.ones(len(points), bool)
-    word = _hashes(points, np.arange(len(points)) == 0, every)
+    word = _hashes(points, np.zeros(1, np.int64), np.array([len(points)]))
     return Tokens(word, np.ones(1, bool), np.array([0, 1]))
