@@ -123,7 +123,7 @@ def test_refusals_of_the_batch_paths_are_waited_for(visits: Visits, server: Batc
 
 def test_a_page_in_place_of_a_list_is_waited_for(visits: Visits, server: BatchServer) -> None:
     """What a proxy puts in the way of the batch paths is no answer, and breaks nothing."""
-    server.faults += [page]
+    server.faults += [page, page]  # in place of what the server can, then of its batches
     visits.wait()
     assert len(server.batches) == 1
 
