@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from clear_pipeline.finetune.base import Finding
 from clear_pipeline.formats import RowError
 from clear_pipeline.formats.base import Parsed
 from clear_pipeline.formats.chat import CHAT
+from clear_pipeline.formats.strict_json import parse
 from clear_pipeline.schema import JSON, Message
 
 
@@ -83,10 +83,10 @@ def training_rows(path: Path) -> Iterator[TrainingRow | Finding]:
 
 def _record(path: Path, line: int, text: bytes) -> TrainingRecord | Finding:
     try:
-        record = json.loads(text.decode("utf-8-sig" if line == 1 else "utf-8"))
-    except (ValueError, RecursionError) as error:
+        record = parse(text.decode("utf-8-sig" if line == 1 else "utf-8"))
+    except (UnicodeDecodeError, RowError) as error:
         return Finding(path, line, f"no JSON: {error}")
-    if not isinstance(record, dict):
+    if not isinstance(record, Mapping):
         return Finding(path, line, "no JSON object")
     return TrainingRecord(line, record)
 

@@ -175,9 +175,10 @@ def test_failed(training: Training, server: JobsServer) -> None:
     assert first.body["training_file"] != second.body["training_file"]
 
 
-def test_cancelled_by_others(training: Training, server: JobsServer) -> None:
-    """A job that somebody cancelled is no success."""
-    server.course = ("running", "cancelled")
+@pytest.mark.parametrize("word", ["cancelled", "canceled"])
+def test_cancelled_by_others(training: Training, server: JobsServer, word: str) -> None:
+    """A job that somebody cancelled is no success, however that is spelt."""
+    server.course = ("running", word)
     assert "was cancelled; the same command begins a new one" in training.stops()
 
 

@@ -151,6 +151,16 @@ def test_rows_of_a_file(tmp_path: Path) -> None:
     assert str(cut).startswith("train.jsonl:4: no JSON: ")
 
 
+@pytest.mark.parametrize("line", ['{"messages": NaN}', '{"a": 1, "a": 2}', "[" * 9000, "\xff"])
+def test_lines_that_others_would_not_read(tmp_path: Path, line: str) -> None:
+    """What only a lenient reader takes for JSON, or no reader, is an error of its line."""
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(line.encode("latin-1"))
+    (found,) = training_rows(path)
+    assert isinstance(found, Finding)
+    assert str(found).startswith("train.jsonl:1: no JSON: ")
+
+
 @pytest.mark.parametrize(
     ("weights", "learnt"),
     [

@@ -16,6 +16,8 @@ TAG: Final = "clear_pipeline_tag"
 """Key of a job's tag in its metadata."""
 
 _FILES: Final[Purpose] = "fine-tune"
+_SPELLINGS: Final[Mapping[str, str]] = {"canceled": "cancelled"}
+"""Words for a state that some platforms spell in their own way."""
 _LENGTH: Final = 500
 """Characters of a message that are shown."""
 
@@ -120,7 +122,7 @@ class Platform:
         said = (error.code, error.message) if error is not None else ()
         epochs = given.n_epochs if given is not None else None
         return Seen(
-            state=str(found.status or "unknown"),
+            state=_SPELLINGS.get(found.status, found.status or "unknown"),
             model=found.fine_tuned_model or None,
             reason=self._text(": ".join(filter(None, said))),
             trained_tokens=found.trained_tokens,
