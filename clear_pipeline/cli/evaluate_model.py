@@ -125,10 +125,13 @@ def model(
     from clear_pipeline.evaluate.models.views import summary
 
     settings = compared.settings(caps.flags().get("budget"))
-    introduce_models(settings.asked(), settings.budget, yes=yes, work="evaluation")
     evaluation = ModelEvaluation(settings, progress=TerminalProgress(errors))
+    plan = evaluation.plan(test, train=train or ())
+    for remark in plan.remarks():
+        errors.print(Text(remark))
+    introduce_models(settings.asked(), settings.budget, yes=yes, work="evaluation")
     with resumable():
-        report = evaluation.run(test, out=out, train=train or ())
+        report = evaluation.run(plan, out=out)
     if as_json:
         print_json(report.to_json())
         return

@@ -157,6 +157,21 @@ def test_bad_input_is_exit_code_2(
     assert "Traceback" not in result.stderr
 
 
+def test_a_server_that_is_not_there_leaves_no_claim(test_file: Path, tmp_path: Path) -> None:
+    """An arm that got no answer keeps no other name from asking the same."""
+    words = ["model", str(test_file), "--out", str(tmp_path / "out")]
+    with StubServer(adds) as stub:
+        gone = stub.url
+    result = evaluate(*words, "--arm", "typo=tuned", "--base-url", gone)
+    assert result.returncode == 1
+    with StubServer(adds) as stub:
+        again = evaluate(*words, "--arm", "tuned=tuned", "--base-url", stub.url)
+        assert again.returncode == 0, again.stderr
+        other = evaluate(*words, "--arm", "other=tuned", "--base-url", stub.url)
+    assert other.returncode == 2
+    assert "other: would be given the answers of tuned" in other.stderr
+
+
 def test_priced_work_is_not_begun_unasked(test_file: Path, tmp_path: Path) -> None:
     """Without a terminal and --yes an evaluation that costs money is exit code 2."""
     result = evaluate("model", test_file, "--out", tmp_path / "out", "--arm", "a=gpt-4.1-mini")

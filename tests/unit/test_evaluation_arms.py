@@ -151,7 +151,7 @@ def test_rows_without_a_reference_are_left_out_and_told(tmp_path: Path) -> None:
         more.write('{"prompt": "d?"}\n')
     test = read_held_out(file, LOAD)
     assert [row.id for row in test.rows] == ["test.jsonl:1", "test.jsonl:3"]
-    remark = test.remark() or ""
+    (remark,) = test.remarks()
     assert remark.startswith("left out 2 test rows: test.jsonl:2: ")
     assert "test.jsonl:4: missing key 'completion'" in remark
 

@@ -20,6 +20,7 @@ from clear_pipeline.evaluate.statistics import Estimate
 from clear_pipeline.llm.base import ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import Reply, Script, ScriptedChat
 from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.stages.base import SilentProgress
 
 ANSWERS = {"1 + 1?": "2", "2 + 2?": "4", "3 + 3?": "6", "4 + 4?": "8"}
 
@@ -57,7 +58,8 @@ def evaluated(
     }
     arms = [{"name": n, "model": {"model": n}} for n in scripts if n != "judge"]
     made = read_settings(None, arms=arms, **settings)
-    return ModelEvaluation(made, models=models).run(file, out=file.parent / "out")
+    evaluation = ModelEvaluation(made, models=models)
+    return evaluation.run(evaluation.plan(file), out=file.parent / "out")
 
 
 def figure(figures: tuple[Figure, ...], metric: str = "exact_match") -> Figure:
@@ -281,3 +283,32 @@ def test_a_run_directory_is_left_alone(test_file: Path) -> None:
 def test_an_interval_that_leaves_out_0_says_something(low: float, high: float, words: str) -> None:
     """Only then is an arm called better or worse."""
     assert said(Estimate((low + high) / 2, low, high)) == words
+
+
+def test_a_renamed_arm_is_not_given_the_answers_of_another(test_file: Path) -> None:
+    """Another adapter behind the same name would look just like the one before it."""
+
+    def evaluate(name: str, url: str, notes: list[str], **model: str) -> EvaluationReport:
+        asked = {"model": "m", "base_url": url, **model}
+        progress = SilentProgress()
+        evaluation = ModelEvaluation(
+            read_settings(None, arms=[{"name": name, "model": asked}]),
+            models={name: ScriptedChat(says(), name=f"m@{model}")},
+            progress=progress,
+        )
+        try:
+            return evaluation.run(evaluation.plan(test_file), out=test_file.parent / "out")
+        finally:
+            notes += progress.notes
+
+    notes: list[str] = []
+    here, there = "http://127.0.0.1:8000/v1", "http://127.0.0.1:9000/v1"
+    evaluate("base", here, notes)
+    assert notes == []
+    with pytest.raises(UsageError, match="tuned: would be given the answers of base"):
+        evaluate("tuned", here, notes)
+    evaluate("tuned", here, notes, revision="lora")
+    assert notes == []
+    evaluate("base", there, notes)  # the server came back at another port
+    (note,) = notes
+    assert note.startswith(f"base: answers that were got at {here} are kept and not asked for at")

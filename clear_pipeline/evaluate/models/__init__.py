@@ -7,10 +7,12 @@ from clear_pipeline.evaluate.models.arms import (
     read_settings,
 )
 from clear_pipeline.evaluate.models.evaluation import ModelEvaluation, predictions_file
+from clear_pipeline.evaluate.models.plan import EvaluationPlan
 from clear_pipeline.evaluate.models.report import EvaluationReport
 
 __all__ = [
     "Arm",
+    "EvaluationPlan",
     "EvaluationReport",
     "EvaluationSettings",
     "JudgeSettings",

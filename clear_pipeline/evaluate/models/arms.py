@@ -55,10 +55,10 @@ class Arm(Settings):
             raise ValueError(f"name: {JUDGE!r} means the judge; call the arm otherwise")
         return self
 
-    def asks(self) -> tuple[object, ...]:
+    def asks(self) -> tuple[str, ...]:
         """What decides its answers: two arms that agree in it are one."""
         shots = (self.few_shot, self.examples, self.seed) if self.few_shot else ()
-        return (model_identity(self.model), *shots)
+        return (model_identity(self.model), *map(str, shots))
 
 
 class JudgeSettings(Settings):
@@ -114,7 +114,7 @@ class EvaluationSettings(Settings):
             raise ValueError(f"two arms are called {twice!r}; seeds are told apart as {twice}@1")
         if self.base not in self.groups:
             raise ValueError(f"baseline: no arm {self.base!r}; there are {', '.join(self.groups)}")
-        seen: dict[tuple[object, ...], str] = {}
+        seen: dict[tuple[str, ...], str] = {}
         for arm in self.arms:
             other = seen.setdefault(arm.asks(), arm.name)
             if other != arm.name:

@@ -14,16 +14,11 @@ from clear_pipeline.config import Config
 from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.errors import BudgetExceededError, UsageError
 from clear_pipeline.evaluate.models.arms import JUDGE, Arm, EvaluationSettings
+from clear_pipeline.evaluate.models.asked import enter, require_own_answers
 from clear_pipeline.evaluate.models.figures import Answers, compare
-from clear_pipeline.evaluate.models.held_out import (
-    HeldOut,
-    Leak,
-    draw_examples,
-    leak,
-    read_held_out,
-)
 from clear_pipeline.evaluate.models.judge import Mark, judge
 from clear_pipeline.evaluate.models.picture import picture
+from clear_pipeline.evaluate.models.plan import EvaluationPlan, make_plan
 from clear_pipeline.evaluate.models.predict import TEMPERATURE, Prediction, predict
 from clear_pipeline.evaluate.models.report import (
     REPORT,
@@ -59,7 +54,7 @@ class ModelEvaluation:
 
     Example:
         >>> evaluation = ModelEvaluation(read_settings(Path("arms.yaml")))
-        >>> report = evaluation.run("test.jsonl", out="runs/evaluation")
+        >>> report = evaluation.run(evaluation.plan("test.jsonl"), out="runs/evaluation")
         >>> report.differences[0].figures[0].value
     """
 
@@ -80,78 +75,73 @@ class ModelEvaluation:
         """Calls, tokens and dollars over all resumes in words; "" before the first call."""
         return self._spend
 
-    def run(self, data: Data, *, out: str | Path, train: Sequence[Path] = ()) -> EvaluationReport:
-        """Evaluate; works inside a running event loop too.
+    def plan(self, data: Data, *, train: Sequence[Path] = ()) -> EvaluationPlan:
+        """Read the test set and the files beside it; no call is made.
+
+        Args:
+            data: The test set.
+            train: Training files that no test row should stand in.
+
+        Raises:
+            NothingReadableError: A file holds no row with a response.
+            UsageError: Examples are wanted that are not there.
+        """
+        return make_plan(self.settings, data, train)
+
+    def run(self, plan: EvaluationPlan, *, out: str | Path) -> EvaluationReport:
+        """Ask and compare; works inside a running event loop too.
 
         Answers are kept in `out`: after a kill the same call goes on where it was, and asks
         nothing twice. Writes `predictions-ARM.jsonl` for every arm, evaluation.json and
         evaluation.svg.
 
-        Args:
-            data: The test set.
-            out: The directory.
-            train: Training files that no test row should stand in; a warning tells if one does.
-
         Raises:
-            NothingReadableError: The test set holds no row with a response.
-            UsageError: Examples are wanted that are not there, or `out` is a run directory.
+            UsageError: `out` is a run directory, or holds the answers of another arm to the same
+                questions.
             RunFailedError: A server is gone, or an arm answers nothing; the same call resumes.
             BudgetExceededError: A cap was reached; the same call with a higher one goes on.
         """
-        load = self.settings.load
-        test = read_held_out(data, load)
-        if remark := test.remark():
-            self._progress.note(remark)
-        leaks = [leak(test, file, load) for file in train]
-        for found in leaks:
-            if found.rows + found.prompts:
-                self._progress.note(found.warning())
-        shots = {arm.name: self._shots(arm, test) for arm in self.settings.arms}
         store = Store(Path(out))
         if Manifest.read(store.directory) is not None:
             raise UsageError(f"{out}: is a run directory; give the evaluation another --out")
         with store.locked(self._progress.note):
-            answers = in_own_loop(self._answers(test, shots, store.directory))
-            report = self._report(test, shots, answers, leaks)
+            for note in require_own_answers(store.directory, self.settings.arms):
+                self._progress.note(note)
+            answers = in_own_loop(self._answers(plan, store.directory))
+            report = self._report(plan, answers)
             write_text_atomically(store.directory / PICTURE, picture(report))
             text = report.model_dump_json(indent=1)
             write_text_atomically(store.directory / REPORT, text + "\n")
         return report
 
-    def _shots(self, arm: Arm, test: HeldOut) -> tuple[Example, ...]:
-        if arm.examples is None:
-            return ()
-        return draw_examples(
-            arm.examples, self.settings.load, count=arm.few_shot, seed=arm.seed, test=test
-        )
-
-    async def _answers(
-        self, test: HeldOut, shots: Mapping[str, Sequence[Example]], directory: Path
-    ) -> dict[str, Answers]:
+    async def _answers(self, plan: EvaluationPlan, directory: Path) -> dict[str, Answers]:
+        rows = plan.test.rows
         try:
             made = {}
             for arm in self.settings.arms:
-                predictions = await self._predict(arm, test, shots[arm.name], directory)
-                made[arm.name] = Answers.of(test.rows, predictions)
-                _write_predictions(directory, arm, test.rows, made[arm.name])
+                predictions = await self._predict(arm, rows, plan.shots[arm.name], directory)
+                made[arm.name] = Answers.of(rows, predictions)
+                _write_predictions(directory, arm, rows, made[arm.name])
             if self.settings.judge is not None:
-                made = await self._judged(test, made, directory)
+                made = await self._judged(rows, made, directory)
                 for arm in self.settings.arms:
-                    _write_predictions(directory, arm, test.rows, made[arm.name])
+                    _write_predictions(directory, arm, rows, made[arm.name])
         except BudgetExceededError as error:
             shown = "what was answered is kept and is not asked again"
             raise error.with_work_left(f"The evaluation is not finished; {shown}") from None
         return made
 
     async def _predict(
-        self, arm: Arm, test: HeldOut, shots: Sequence[Example], directory: Path
+        self, arm: Arm, rows: Sequence[Example], shots: Sequence[Example], directory: Path
     ) -> list[Prediction]:
         async with self._open(arm.name, arm.model, directory) as pool:
-            self._progress.start(arm.name, len(test.rows))
+            model = (await pool.open([_ROLE]))[_ROLE]
+            enter(directory, arm)
+            self._progress.start(arm.name, len(rows))
             try:
                 return await predict(
-                    (await pool.open([_ROLE]))[_ROLE],
-                    test.rows,
+                    model,
+                    rows,
                     shots=shots,
                     max_tokens=self.settings.max_answer_tokens,
                     rows_in_flight=pool.rows_in_flight([_ROLE]),
@@ -161,7 +151,7 @@ class ModelEvaluation:
                 self._progress.finish()
 
     async def _judged(
-        self, test: HeldOut, made: Mapping[str, Answers], directory: Path
+        self, rows: Sequence[Example], made: Mapping[str, Answers], directory: Path
     ) -> dict[str, Answers]:
         """The answers with marks; those of the baseline's first arm are the rivals."""
         asked = self.settings.judge
@@ -178,8 +168,8 @@ class ModelEvaluation:
                 return found
 
             for name, answers in made.items():
-                self._progress.start(f"judge: {name}", len(test.rows))
-                pairs = list(zip(test.rows, answers.predictions, rival, strict=True))
+                self._progress.start(f"judge: {name}", len(rows))
+                pairs = list(zip(rows, answers.predictions, rival, strict=True))
                 try:
                     limit = pool.rows_in_flight([_ROLE])
                     marks = await map_rows(mark, pairs, limit=limit)
@@ -207,14 +197,8 @@ class ModelEvaluation:
         self._progress.spent(pool.spend())
         self._progress.advance()
 
-    def _report(
-        self,
-        test: HeldOut,
-        shots: Mapping[str, Sequence[Example]],
-        answers: Mapping[str, Answers],
-        leaks: Sequence[Leak],
-    ) -> EvaluationReport:
-        settings, asked = self.settings, self.settings.judge
+    def _report(self, plan: EvaluationPlan, answers: Mapping[str, Answers]) -> EvaluationReport:
+        settings, asked, test = self.settings, self.settings.judge, plan.test
         groups = {
             name: {arm.name: answers[arm.name] for arm in arms}
             for name, arms in settings.groups.items()
@@ -228,13 +212,15 @@ class ModelEvaluation:
             digest=test.digest,
             rows=len(test.rows),
             left_out=len(test.unusable),
-            leaks=tuple(LeakReport(file=x.file, rows=x.rows, prompts=x.prompts) for x in leaks),
+            leaks=tuple(
+                LeakReport(file=x.file, rows=x.rows, prompts=x.prompts) for x in plan.leaks
+            ),
             temperature=TEMPERATURE,
             max_answer_tokens=settings.max_answer_tokens,
             baseline=settings.base,
             judge=None if asked is None else f"{asked.model.model}, {asked.form}",
             arms=tuple(
-                self._arm(arm, shots[arm.name], answers[arm.name], found.arms[arm.name])
+                self._arm(arm, plan.shots[arm.name], answers[arm.name], found.arms[arm.name])
                 for arm in settings.arms
             ),
             groups=found.groups,

@@ -35,11 +35,13 @@ class HeldOut:
         name: Of the file or directory.
         rows: Those that a model can be asked about, in their order.
         unusable: Of the others the id and the reason, as "t.jsonl:3: no response".
+        problems: Files that give no row or not all of theirs, and why.
     """
 
     name: str
     rows: tuple[Example, ...]
     unusable: tuple[str, ...]
+    problems: tuple[str, ...]
 
     @property
     def digest(self) -> str:
@@ -47,13 +49,19 @@ class HeldOut:
         text = "\n".join(f"{row.id} {_content(row)}" for row in self.rows)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
-    def remark(self) -> str | None:
-        """Which rows are left out, in words; None if none is."""
-        if not self.unusable:
-            return None
-        more = "; ..." if len(self.unusable) > _SHOWN else ""
-        left_out = count_of(len(self.unusable), "test row")
-        return f"left out {left_out}: {'; '.join(self.unusable[:_SHOWN])}{more}"
+    def remarks(self) -> Iterator[str]:
+        """What to know of it before it is used, a line each."""
+        yield from self.problems
+        if self.unusable:
+            more = "; ..." if len(self.unusable) > _SHOWN else ""
+            left_out = count_of(len(self.unusable), "test row")
+            yield f"left out {left_out}: {'; '.join(self.unusable[:_SHOWN])}{more}"
+        repeated = len(self.rows) - len({_content(row) for row in self.rows})
+        if repeated:
+            yield (
+                f"{count_of(repeated, 'test row')} repeat another: each counts, and intervals are "
+                "too narrow for it"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +99,23 @@ def read_held_out(data: Data, load: LoadSettings) -> HeldOut:
     """
     rows: list[Example] = []
     unusable: list[str] = []
+    problems: list[str] = []
     for found in _read(data, load):
-        if isinstance(found, str):
-            unusable.append(found)
-        elif found.unscorable is not None:
-            unusable.append(f"{found.id}: holds {found.unscorable}")
-        else:
-            rows.append(found)
+        match found:
+            case Quarantined():
+                unusable.append(str(found))
+            case Problem():
+                problems.append(f"{found.file}: {found.reason}")
+            case Skipped():
+                problems.append(f"{found.path}: {found.reason}")
+            case Example(unscorable=str(why)):
+                unusable.append(f"{found.id}: holds {why}")
+            case Example():
+                rows.append(found)
     name = _name(data)
     if not rows:
         raise UsageError(f"{name}: a model can be asked about none of its rows: {unusable[0]}")
-    return HeldOut(name, tuple(rows), tuple(unusable))
+    return HeldOut(name, tuple(rows), tuple(unusable), tuple(problems))
 
 
 def leak(test: HeldOut, train: Path, load: LoadSettings) -> Leak:
@@ -161,15 +175,15 @@ def _request(row: Example) -> str:
     return content_hash(row.messages, Message(row.target.role), row.tools)
 
 
-def _read(data: Data, load: LoadSettings) -> Iterator[Example | str]:
-    """Every row, or why it cannot be used.
+def _read(data: Data, load: LoadSettings) -> Iterator[Example | Quarantined | Problem | Skipped]:
+    """Every row, and whatever cannot be used.
 
     Raises:
         NothingReadableError: No row can be used.
     """
     listing = discover(data)
-    skipped = list(listing.skipped)
-    bad: list[Quarantined] = []
+    yield from listing.skipped
+    skipped, bad = list(listing.skipped), list[Quarantined]()
     usable, left = 0, load.limit
     for source in listing.inputs:
         if left == 0:
@@ -183,12 +197,13 @@ def _read(data: Data, load: LoadSettings) -> Iterator[Example | str]:
                     yield from examples(event.table)
                 case Quarantined():
                     done = 1
-                    bad.append(event)
-                    yield str(event)
+                    bad = [*bad, event][:_SHOWN]
+                    yield event
                 case Skipped():
                     skipped.append(event)
+                    yield event
                 case Problem():
-                    yield f"{event.file}: {event.reason}"
+                    yield event
             left = None if left is None else left - done
     if not usable:
         raise nothing_readable(_name(data), skipped, bad)
