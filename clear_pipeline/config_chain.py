@@ -10,7 +10,7 @@ from typing import Any
 from clear_pipeline.config_errors import found
 from clear_pipeline.config_values import STAGE_KINDS
 from clear_pipeline.errors import ConfigError
-from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
+from clear_pipeline.llm.catalog import DEFAULT_MODEL, model_named
 from clear_pipeline.yaml_source import YamlSource
 
 USUAL_CHAIN = ("dedup", "score", "filter", "rectify")
@@ -73,7 +73,7 @@ def chain_of(
     if len(by_kind) < len(given):
         raise ConfigError("stages: a kind stands twice; a chain has each stage once")
     scorer = data["models"]["scorer"]
-    embedded = CATALOG.get(str(scorer.get("model"))) if scorer.get("base_url") is None else None
+    embedded = model_named(str(scorer.get("model"))) if scorer.get("base_url") is None else None
     if kinds is None:
         kinds = list(by_kind) or [
             k for k in USUAL_CHAIN if k != "rectify" or embedded is None or embedded.can_judge

@@ -14,6 +14,7 @@ from clear_pipeline.cli.calibrate import calibrate
 from clear_pipeline.cli.console import Warnings, fail, output
 from clear_pipeline.cli.estimate import estimate
 from clear_pipeline.cli.evaluate import evaluate_app
+from clear_pipeline.cli.finetune import finetune
 from clear_pipeline.cli.inspect import register as register_inspect
 from clear_pipeline.cli.model import model_app
 from clear_pipeline.cli.probe import probe
@@ -50,6 +51,7 @@ app.command()(run)
 app.command()(estimate)
 app.command()(probe)
 app.command()(calibrate)
+app.command()(finetune)
 register_inspect(app)
 app.add_typer(batch_app, name="batch")
 app.add_typer(model_app, name="model")

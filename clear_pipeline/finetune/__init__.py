@@ -9,7 +9,7 @@ from clear_pipeline.finetune.base import (
     TrainingContext,
     TrainingData,
 )
-from clear_pipeline.finetune.registry import TRAINERS
+from clear_pipeline.finetune.registry import TRAINERS, trainer_named
 from clear_pipeline.finetune.work import check, fine_tune, read_trained
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "check",
     "fine_tune",
     "read_trained",
+    "trainer_named",
 ]

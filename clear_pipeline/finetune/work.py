@@ -1,13 +1,13 @@
 """A training from its files to its results: the order of things, which no trainer decides.
 
 The folder holds `training.json` (what is trained on what, so that nothing goes on from the state of
-another training), the trainer's own state, and once it is over `trained.json`.
+another training), the trainer's own state, and once it is over `curve.svg` and `trained.json`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +15,20 @@ from pydantic import ValidationError
 
 from clear_pipeline.durable import file_sha256, write_text_atomically, writing
 from clear_pipeline.errors import RunMismatchError, UsageError
-from clear_pipeline.finetune.base import Finding, Trained, Trainer, TrainingContext, TrainingData
+from clear_pipeline.finetune.base import (
+    Finding,
+    Price,
+    Trained,
+    Trainer,
+    TrainingContext,
+    TrainingData,
+)
+from clear_pipeline.finetune.picture import curve_svg
 from clear_pipeline.schema import JSON
 
 TRAINING: Final = "training.json"
 TRAINED: Final = "trained.json"
+CURVE: Final = "curve.svg"
 _SHOWN: Final = 10
 """Findings in a message; the others are counted."""
 
@@ -44,8 +53,25 @@ def check(trainer: Trainer, data: TrainingData, ctx: TrainingContext) -> None:
     write_text_atomically(ctx.folder / TRAINING, json.dumps(claimed, indent=1))
 
 
-async def fine_tune(trainer: Trainer, data: TrainingData, ctx: TrainingContext) -> Trained:
+def _unasked(_price: Price) -> None:
+    """Whatever it costs."""
+
+
+async def fine_tune(
+    trainer: Trainer,
+    data: TrainingData,
+    ctx: TrainingContext,
+    *,
+    before: Callable[[Price], None] = _unasked,
+) -> Trained:
     """Check, then train; a training that is over is read back and nothing is done again.
+
+    Args:
+        trainer: How.
+        data: On what.
+        ctx: Where.
+        before: Told the price before anything is paid, uploaded or trained. What it raises ends
+            the work.
 
     Raises:
         UsageError: As `check`.
@@ -55,7 +81,9 @@ async def fine_tune(trainer: Trainer, data: TrainingData, ctx: TrainingContext) 
     check(trainer, data, ctx)
     if (done := read_trained(ctx.folder)) is not None:
         return done
+    before(trainer.price(data))
     trained = await trainer.train(data, ctx)
+    write_text_atomically(ctx.folder / CURVE, curve_svg(trained))
     write_text_atomically(ctx.folder / TRAINED, trained.model_dump_json(indent=1))
     return trained
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from clear_pipeline.durable import file_sha256
+from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.settings import ModelSettings
 
 
@@ -34,6 +38,7 @@ class CatalogModel:
         default_preset: Preset of the score stage that suits it.
         can_judge: Whether its verdicts are better than chance; if not, a run without stages of
             its own leaves rectify out.
+        path: Where the file is, of a model of the user's own; None = in the cache, once fetched.
     """
 
     name: str
@@ -46,6 +51,7 @@ class CatalogModel:
     limits: str
     default_preset: str
     can_judge: bool
+    path: Path | None = None
 
     @property
     def identity(self) -> str:
@@ -87,5 +93,42 @@ DEFAULT_MODEL: Final = "smollm2-135m"
 
 
 def embedded_model(settings: ModelSettings) -> CatalogModel | None:
-    """The model of the catalogue that these settings mean, or None if a server answers."""
-    return CATALOG.get(settings.model) if settings.base_url is None else None
+    """The model that these settings have run inside this process, or None if a server answers.
+
+    Raises:
+        UsageError: They name a GGUF file that is not there.
+    """
+    return model_named(settings.model) if settings.base_url is None else None
+
+
+def model_named(name: str) -> CatalogModel | None:
+    """The model of the catalogue, or of a GGUF file by its path; None for any other name.
+
+    Raises:
+        UsageError: There is no such file.
+    """
+    if name in CATALOG or not name.lower().endswith(".gguf"):
+        return CATALOG.get(name)
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(f"model {name}: no such file")
+    stat = path.stat()
+    return _own_file(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache
+def _own_file(path: Path, size: int, _changed: int) -> CatalogModel:
+    """Of a file as it is now: its checksum takes a while, and is asked for often."""
+    return CatalogModel(
+        name=str(path),
+        licence="",
+        size=size,
+        sha256=file_sha256(path),
+        hub_url="",
+        wheel=None,
+        good_for="what it was trained for",
+        limits="What it sees was not measured: clear-pipeline probe DATA --model FILE tells.",
+        default_preset="fast",
+        can_judge=True,
+        path=path,
+    )

@@ -104,7 +104,9 @@ def pull(name: str, *, note: Note = logger.info) -> Path:
 
 
 def obtain(model: CatalogModel, *, note: Note) -> Path:
-    """`pull` for an entry that need not be in the catalogue."""
+    """`pull` for an entry that need not be in the catalogue; a file of the user's own is there."""
+    if model.path is not None:
+        return model.path
     if (path := present(model)) is not None:
         return path
     folder = models_folder()

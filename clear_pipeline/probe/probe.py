@@ -138,7 +138,9 @@ class Probe:
         if _ROLE in self._models:
             return ()
         known = embedded_model(self.config.model_for(_ROLE))
-        return () if known is None else (f"{known.name}, on labelled data: {known.limits}",)
+        if known is None or known.path is not None:
+            return ()
+        return (f"{known.name}, on labelled data: {known.limits}",)
 
     def _scored_by(self, model: ModelRecord) -> str:
         """By preset, for `clear-pipeline calibrate`: a ranking holds for this model alone."""

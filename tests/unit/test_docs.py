@@ -17,6 +17,8 @@ from clear_pipeline.corruptions import CORRUPTIONS
 from clear_pipeline.evaluate.models.arms import Arm, EvaluationSettings, JudgeSettings
 from clear_pipeline.evaluate.models.metrics import LABELS
 from clear_pipeline.export import EXPORT_FORMATS, ExportSettings
+from clear_pipeline.finetune import TRAINERS
+from clear_pipeline.finetune.lora import Lora
 from clear_pipeline.finetune.openai_jobs import OpenAIJobs
 from clear_pipeline.formats import FORMATS
 from clear_pipeline.llm.batch.settings import BatchSettings
@@ -43,7 +45,7 @@ TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SETTINGS: list[type[BaseModel]] = [
     Config, BatchSettings, BudgetSettings, ModelSettings, Prices, LoadSettings, Embed, Dedup, Score,
     Calibrate, Decontaminate, Filter, Rectify, ExportSettings, cascade.Cascade,
-    second_opinion.SecondOpinion, EngineSettings, OpenAIJobs,
+    second_opinion.SecondOpinion, EngineSettings, Lora, OpenAIJobs,
     Arm, EvaluationSettings, JudgeSettings,
 ]  # fmt: skip
 
@@ -80,7 +82,17 @@ REFINING = (
 
 @pytest.mark.parametrize(
     "name",
-    [*FORMATS, *EXPORT_FORMATS, *PRESETS, *COLUMNS.names, *REFINING, *Fate, *CORRUPTIONS, *LABELS],
+    [
+        *FORMATS,
+        *EXPORT_FORMATS,
+        *PRESETS,
+        *COLUMNS.names,
+        *REFINING,
+        *Fate,
+        *CORRUPTIONS,
+        *LABELS,
+        *TRAINERS,
+    ],
 )
 def test_every_name_is_documented(name: str) -> None:
     """Formats, presets, score columns, fates and corruptions are explained somewhere."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -11,7 +13,7 @@ from typing import ClassVar, Literal
 import pytest
 from pydantic import ValidationError
 
-from clear_pipeline.errors import RunMismatchError, UsageError
+from clear_pipeline.errors import ConfigError, MissingExtraError, RunMismatchError, UsageError
 from clear_pipeline.finetune import (
     TRAINERS,
     Finding,
@@ -23,7 +25,10 @@ from clear_pipeline.finetune import (
     TrainingData,
     fine_tune,
     read_trained,
+    trainer_named,
 )
+from clear_pipeline.finetune.lora import Lora
+from clear_pipeline.finetune.picture import curve_svg
 from clear_pipeline.finetune.rows import TrainingRow, training_rows
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.settings import Settings
@@ -182,3 +187,57 @@ def test_learnt_turns(
     (row,) = training_rows(write(tmp_path / "train.jsonl", {"messages": turns}))
     assert isinstance(row, TrainingRow)
     assert row.learnt == learnt
+
+
+def test_a_missing_library(monkeypatch: pytest.MonkeyPatch, ctx: TrainingContext) -> None:
+    """The error has the pip line."""
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(MissingExtraError, match=r"peft.*pip install 'clear-pipeline\[train\]'"):
+        Lora().preflight(TrainingData(Path("train.jsonl")), ctx)
+
+
+def test_settings_from_the_command_line() -> None:
+    """Values are YAML; what is wrong is told with its name."""
+    made = trainer_named("lora", ["learning_rate=1e-3", "patience=null", "method=full"])
+    assert made == Lora(learning_rate=0.001, patience=None, method="full")
+    with pytest.raises(ConfigError, match="learning_rate"):
+        trainer_named("lora", ["learning_rate=-1"])
+    with pytest.raises(ConfigError, match="say how many with top_layers"):
+        trainer_named("lora", ["method=partial"])
+
+
+def test_the_rate_of_a_method() -> None:
+    """The paper's where all weights of a layer change, twenty times that beside them."""
+    rates = [Lora(method=name).peak_rate for name in ("lora", "adapters", "full")]  # type: ignore[arg-type]
+    assert rates == [2e-4, 2e-4, 1e-5]
+
+
+def test_picture_of_a_curve() -> None:
+    """Loss 4 of 4 is at the top, 1 of 4 a quarter up; what is no number is left out."""
+    points = (
+        Point(step=0, valid_loss=4.0),
+        Point(step=1, train_loss=math.inf, learning_rate=0.1),
+        Point(step=2, valid_loss=1.0, learning_rate=0.0),
+    )
+    model = ModelSettings(model="m", base_url="http://127.0.0.1:1/v1")
+    drawn = curve_svg(Trained(model=model, curve=points))
+    # the plot area is from x 64 to 736 and from y 308 up to 64
+    assert 'points="64.0,64.0 736.0,247.0 "' in drawn
+    assert 'points="400.0,308 400.0,64.0 736.0,308.0 736.0,308"' in drawn
+    assert "validation loss" in drawn
+    assert "training loss" not in drawn
+
+
+def test_what_is_refused_is_not_trained(tmp_path: Path, ctx: TrainingContext) -> None:
+    """The price is told before anything is done, and whoever hears it may end the work."""
+    told = []
+
+    def refuse(price: Price) -> None:
+        told.append(price)
+        raise UsageError("too much")
+
+    data = TrainingData(write(tmp_path / "train.jsonl", ROW))
+    with pytest.raises(UsageError, match="too much"):
+        asyncio.run(fine_tune(Counting(), data, ctx, before=refuse))
+    assert told == [Price(0.0, None, "nothing")]
+    assert not (ctx.folder / "calls").exists()

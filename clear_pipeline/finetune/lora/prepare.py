@@ -1,0 +1,86 @@
+"""The training files as tokens, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from transformers import PreTrainedTokenizerBase
+
+from clear_pipeline.finetune.base import Finding, TrainingData
+from clear_pipeline.finetune.lora.labels import Encoded, encode
+from clear_pipeline.finetune.lora.settings import Lora
+from clear_pipeline.finetune.lora.source import tokenizer_of, weights_of
+from clear_pipeline.finetune.rows import training_rows
+from clear_pipeline.formats import RowError
+from clear_pipeline.stages.base import Progress
+
+LEAST_ROWS: Final = 10
+"""With fewer, nothing is trained: they would be learnt by heart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a training starts from.
+
+    Attributes:
+        weights: The GGUF file.
+        tokenizer: That of the file.
+        train: Rows to learn from.
+        valid: Rows to measure on; may be empty.
+        findings: What is wrong with the files.
+    """
+
+    weights: Path
+    tokenizer: PreTrainedTokenizerBase
+    train: Sequence[Encoded]
+    valid: Sequence[Encoded]
+    findings: tuple[Finding, ...]
+
+
+def prepared(settings: Lora, data: TrainingData, progress: Progress) -> Prepared:
+    """Read both files.
+
+    Raises:
+        UsageError: A file cannot be read, or the weights hold no usable tokenizer.
+        WeightsError: The weights could not be had.
+    """
+    weights = weights_of(settings.base, note=progress.note)
+    tokenizer = tokenizer_of(weights)
+    train, findings = _encoded(data.train, tokenizer, settings.max_tokens)
+    valid: list[Encoded] = []
+    if data.valid is not None:
+        valid, more = _encoded(data.valid, tokenizer, settings.max_tokens)
+        findings += more
+    if len(train) < LEAST_ROWS:
+        few = f"{len(train)} usable rows; a training needs at least {LEAST_ROWS}"
+        findings.append(Finding(data.train, None, few))
+    if not valid:
+        where = data.train if data.valid is None else data.valid
+        blind = "no validation rows: no step is known to be the best, and all epochs are trained"
+        findings.append(Finding(where, None, blind, "warning"))
+    return Prepared(weights, tokenizer, train, valid, tuple(findings))
+
+
+def _encoded(
+    path: Path, tokenizer: PreTrainedTokenizerBase, most: int
+) -> tuple[list[Encoded], list[Finding]]:
+    rows: list[Encoded] = []
+    findings: list[Finding] = []
+    for row in training_rows(path):
+        if isinstance(row, Finding):
+            findings.append(row)
+            continue
+        try:
+            encoded = encode(row, tokenizer)
+        except RowError as error:
+            findings.append(Finding(path, row.line, str(error)))
+            continue
+        if len(encoded.ids) > most:
+            long = f"{len(encoded.ids):,} tokens, more than max_tokens={most}: left out"
+            findings.append(Finding(path, row.line, long, "warning"))
+        else:
+            rows.append(encoded)
+    return rows, findings

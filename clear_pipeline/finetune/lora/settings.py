@@ -1,0 +1,139 @@
+"""The trainer `lora`: what is trained of a model, for how long and how fast."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from clear_pipeline.durable import file_sha256
+from clear_pipeline.errors import MissingExtraError, UsageError
+from clear_pipeline.finetune.base import Finding, Price, Trained, TrainingContext, TrainingData
+from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
+from clear_pipeline.schema import JSON
+from clear_pipeline.settings import Settings
+
+LIBRARIES: Final = ("torch", "transformers", "peft", "accelerate", "gguf")
+"""Of the extra `train`."""
+
+
+class Lora(Settings):
+    """Train a model of this machine, and write what came out as a GGUF file.
+
+    The optimiser is AdamW, gradients are cut at a norm of 1, and the loss is the mean of -log p
+    over the learnt tokens alone.
+    """
+
+    name: ClassVar[str] = "lora"
+    version: ClassVar[int] = 1
+
+    kind: Literal["lora"] = "lora"
+    base: str = DEFAULT_MODEL
+    """A model of the catalogue, or the path of a GGUF file."""
+    method: Literal["lora", "partial", "adapters", "full"] = "lora"
+    """`lora`: low-rank matrices beside all linear layers (Hu et al. 2021). `adapters`: a gated
+    bottleneck beside each feed-forward layer (He et al. 2022). `partial`: all weights of the top
+    layers. `full`: all weights."""
+    rank: Annotated[int, Field(ge=1)] = 16
+    """Of `lora`, or the width of an adapter."""
+    alpha: Annotated[float, Field(gt=0)] = 32.0
+    """What `lora` adds is scaled by alpha / rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of inputs that `lora` and `adapters` leave out at random in each step."""
+    top_layers: Annotated[int, Field(ge=1)] | None = None
+    """How many layers are trained, from the top; None = all."""
+    unfreeze: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the steps over which layers begin to be trained, one after the other from the top;
+    0 = all from the first step."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of a layer, as a part of that of the layer above it."""
+    epochs: Annotated[int, Field(ge=1)] = 3
+    """How often each row is learnt from."""
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    """Rows computed at once."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Batches that make one step."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Its peak; None = 2e-4 for `lora` and `adapters`, 1e-5 (that of the paper) for the others."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Share of the steps in which the rate rises to its peak."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the rate falls from its peak: to 0, or not."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Of matrices."""
+    max_tokens: Annotated[int, Field(ge=8)] = 1024
+    """Longer rows are left out, with a warning each."""
+    checks_per_epoch: Annotated[int, Field(ge=1)] = 4
+    """How often the validation loss is measured and a checkpoint written."""
+    patience: Annotated[int, Field(ge=1)] | None = 3
+    """Measurements in a row without a better validation loss after which training ends; None = all
+    epochs. The best step's weights are used in either case."""
+    seed: int = 0
+    """Of the order of rows and of new weights."""
+    weights: Literal["f16", "f32", "q8_0"] = "f16"
+    """How the matrices are written."""
+
+    @model_validator(mode="after")
+    def _partial_is_a_part(self) -> Self:
+        if self.method == "partial" and self.top_layers is None:
+            raise ValueError("method partial trains the top layers: say how many with top_layers")
+        return self
+
+    @property
+    def peak_rate(self) -> float:
+        """The learning rate at its peak."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 2e-4 if self.method in ("lora", "adapters") else 1e-5
+
+    def identity(self) -> dict[str, JSON]:
+        """The settings, with the content of the weights in place of their path."""
+        return {**self.model_dump(mode="json"), "base": base_identity(self.base)}
+
+    def preflight(self, data: TrainingData, ctx: TrainingContext) -> tuple[Finding, ...]:
+        """As `Trainer.preflight`; the weights are fetched if they are not on this machine yet."""
+        require_libraries()
+        from clear_pipeline.finetune.lora.prepare import prepared
+
+        return prepared(self, data, ctx.progress).findings
+
+    def price(self, data: TrainingData) -> Price:  # noqa: ARG002  # as Trainer has it
+        """Nothing: this machine computes."""
+        return Price(usd=0.0, tokens=None, basis="this machine")
+
+    async def train(self, data: TrainingData, ctx: TrainingContext) -> Trained:
+        """As `Trainer.train`; it computes to its end without a pause."""
+        require_libraries()
+        from clear_pipeline.finetune.lora.train import train
+
+        return train(self, data, ctx)
+
+
+def base_identity(base: str) -> str:
+    """What stands for the weights, however they are called.
+
+    Raises:
+        UsageError: It is neither in the catalogue nor a file.
+    """
+    if base in CATALOG:
+        return CATALOG[base].identity
+    if not Path(base).is_file():
+        raise UsageError(
+            f"base: {base} is no GGUF file and not in the catalogue ({', '.join(CATALOG)})"
+        )
+    return f"weights:{file_sha256(Path(base))}"
+
+
+def require_libraries() -> None:
+    """Make sure that the extra is installed, without importing anything.
+
+    Raises:
+        MissingExtraError: One is missing.
+    """
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"the trainer lora needs {', '.join(missing)}: pip install 'clear-pipeline[train]'"
+        )

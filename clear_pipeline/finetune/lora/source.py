@@ -1,0 +1,76 @@
+"""The model that is trained: its tokenizer and its weights, read from a GGUF file into torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from clear_pipeline.errors import UsageError
+from clear_pipeline.finetune.lora.quiet import silent
+from clear_pipeline.llm.catalog import CATALOG
+from clear_pipeline.llm.pull import obtain
+
+Note = Callable[[str], None]
+
+
+def weights_of(base: str, *, note: Note) -> Path:
+    """The GGUF file; a model of the catalogue is fetched if need be.
+
+    Raises:
+        WeightsError: It could not be had.
+    """
+    return obtain(CATALOG[base], note=note) if base in CATALOG else Path(base)
+
+
+@lru_cache(maxsize=1)
+def tokenizer_of(weights: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in the file, with its chat template.
+
+    Raises:
+        UsageError: The file holds none that transformers can read, or no chat template.
+    """
+    with silent():
+        try:
+            made = AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name)
+        except Exception as error:
+            raise UsageError(f"{weights}: its tokenizer cannot be read: {error}") from error
+    if not made.chat_template:
+        raise UsageError(f"{weights}: has no chat template, so no model to train on conversations")
+    if made.pad_token is None:
+        made.pad_token = made.eos_token
+    return made
+
+
+def model_of(weights: Path) -> PreTrainedModel:
+    """The model in 32-bit floats, whatever the precision in the file.
+
+    Raises:
+        UsageError: transformers does not know its architecture.
+    """
+    with silent():
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                weights.parent,
+                gguf_file=weights.name,
+                quantization_config=GgufConfig(dequantize=True),
+                dtype="float32",
+            )
+        except Exception as error:
+            raise UsageError(f"{weights}: cannot be read as a model: {error}") from error
+    # It is a plain model from here on, and nothing may take it for a quantized one.
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    for name in ("hf_quantizer", "is_quantized", "quantization_method"):
+        model.__dict__.pop(name, None)
+    model.config.use_cache = False
+    model.name_or_path = model.config.name_or_path = ""  # nobody may look for it on a hub
+    return model

@@ -1,0 +1,127 @@
+"""A training of the trainer `lora`, from its files to a GGUF file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from peft import PeftModel
+from transformers import PreTrainedModel, TrainerState, set_seed
+
+from clear_pipeline.errors import RunFailedError
+from clear_pipeline.finetune.base import Point, Trained, TrainingContext, TrainingData
+from clear_pipeline.finetune.lora.checkpoints import Checkpoint, at_step, load_weights, newest
+from clear_pipeline.finetune.lora.gguf_file import require_faithful, write_gguf
+from clear_pipeline.finetune.lora.loop import DivergedError, Loop
+from clear_pipeline.finetune.lora.methods import by_depth, plain, trainable
+from clear_pipeline.finetune.lora.prepare import Prepared, prepared
+from clear_pipeline.finetune.lora.quiet import quiet
+from clear_pipeline.finetune.lora.settings import Lora
+from clear_pipeline.finetune.lora.source import model_of
+from clear_pipeline.llm.settings import ModelSettings
+
+CHECKPOINTS: Final = "checkpoints"
+MODEL: Final = "model.gguf"
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How the loop ended: why, from which checkpoint its weights are, and its history."""
+
+    reason: str
+    checkpoint: Checkpoint
+    before: float | None
+    state: TrainerState
+
+
+@quiet()
+def train(settings: Lora, data: TrainingData, ctx: TrainingContext) -> Trained:
+    """As `Trainer.train`.
+
+    Raises:
+        RunFailedError: The loss became no number before the first checkpoint.
+        UsageError: The model cannot be trained so, or not be written back.
+    """
+    ready = prepared(settings, data, ctx.progress)
+    base = model_of(ready.weights)
+    require_faithful(base, ready.weights)
+    set_seed(settings.seed)
+    model = trainable(base, settings)
+    trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    outcome = _looped(model, settings, ready, ctx)
+    load_weights(model, outcome.checkpoint)
+    path = ctx.folder / MODEL
+    write_gguf(plain(model), ready.weights, path, settings.weights)
+    return Trained(
+        model=ModelSettings(model=str(path.resolve())),
+        curve=_curve(outcome),
+        summary=_summary(ready, outcome, trained),
+    )
+
+
+def _looped(
+    model: PreTrainedModel | PeftModel, settings: Lora, ready: Prepared, ctx: TrainingContext
+) -> _Outcome:
+    folder = ctx.folder / CHECKPOINTS
+    loop = Loop(
+        model,
+        settings,
+        ready.tokenizer,
+        (ready.train, ready.valid),
+        groups=by_depth(model, model.config.num_hidden_layers),
+        folder=folder,
+        progress=ctx.progress,
+    )
+    before = loop.valid_loss() if ready.valid else None
+    reason = ""
+    last = newest(folder)
+    if last is None or not last.ended:
+        try:
+            loop.train(resume_from_checkpoint=str(last.path) if last else None)
+        except DivergedError as error:
+            reason = f"the loss was no number any more at step {error.step}"
+            ctx.progress.finish()
+        last = newest(folder)
+    if last is None:
+        raise RunFailedError(
+            f"{reason}, before the first checkpoint: nothing is kept. Lower learning_rate (it is "
+            f"{settings.peak_rate:g}), or raise warmup (it is {settings.warmup:g})"
+        )
+    state = TrainerState.load_from_json(str(last.path / "trainer_state.json"))
+    early = state.global_step < state.max_steps
+    ended = "no better validation loss for a while" if early else "all epochs were trained"
+    best = at_step(folder, state.best_global_step)
+    return _Outcome(reason or ended, best or last, before, state)
+
+
+def _curve(outcome: _Outcome) -> tuple[Point, ...]:
+    points: dict[int, dict[str, Any]] = {}
+    if outcome.before is not None:
+        points[0] = {"valid_loss": outcome.before}
+    names = {"loss": "train_loss", "eval_loss": "valid_loss", "learning_rate": "learning_rate"}
+    for entry in outcome.state.log_history:
+        known = {names[name]: value for name, value in entry.items() if name in names}
+        if known:
+            points.setdefault(int(entry["step"]), {}).update(known)
+    return tuple(Point(step=step, **values) for step, values in sorted(points.items()))
+
+
+def _summary(
+    ready: Prepared, outcome: _Outcome, trained: int
+) -> dict[str, str | int | float | None]:
+    state = outcome.state
+    losses: Sequence[float] = [each["loss"] for each in state.log_history if "loss" in each]
+    return {
+        "rows": len(ready.train),
+        "validation rows": len(ready.valid),
+        "learnt tokens": sum(row.learnt for row in ready.train),
+        "trained parameters": trained,
+        "steps": state.global_step,
+        "weights of step": outcome.checkpoint.step,
+        "first train loss": losses[0] if losses else None,
+        "last train loss": losses[-1] if losses else None,
+        "validation loss before": outcome.before,
+        "validation loss": state.best_metric,
+        "ended": outcome.reason,
+    }

@@ -1,0 +1,149 @@
+"""Fine-tuning from the command line to a model that answers through the one seam."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+
+from clear_pipeline.cli import app  # noqa: E402
+from clear_pipeline.finetune import Trained, fine_tune  # noqa: E402
+from clear_pipeline.finetune.lora.gguf_file import require_faithful  # noqa: E402
+from clear_pipeline.finetune.lora.prepare import prepared  # noqa: E402
+from clear_pipeline.finetune.lora.source import model_of, weights_of  # noqa: E402
+from clear_pipeline.llm.base import ChatRequest  # noqa: E402
+from clear_pipeline.llm.budget import Budget  # noqa: E402
+from clear_pipeline.llm.catalog import DEFAULT_MODEL, model_named  # noqa: E402
+from clear_pipeline.llm.embedded import EmbeddedChat  # noqa: E402
+from clear_pipeline.llm.meter import Meter  # noqa: E402
+from clear_pipeline.llm.open import model_identity, open_model  # noqa: E402
+from clear_pipeline.llm.settings import BudgetSettings  # noqa: E402
+from clear_pipeline.llm.spend import Spend  # noqa: E402
+from clear_pipeline.schema import Message  # noqa: E402
+from clear_pipeline.stages.base import SilentProgress  # noqa: E402
+from lora_rows import context, settings, training_data  # noqa: E402
+
+COMMAND = CliRunner()
+
+
+def test_finetune_a_file(tmp_path: Path) -> None:
+    """A table, the files and the next command; the same command again trains nothing."""
+    data, base = training_data(tmp_path), settings(tmp_path).base
+    words = [
+        "finetune",
+        str(data.train),
+        "--out",
+        str(tmp_path / "out"),
+        "--valid",
+        str(data.valid),
+    ]
+    for assignment in (f"base={base}", "batch_size=4", "learning_rate=1e-2"):
+        words += ["--set", assignment]
+    first = COMMAND.invoke(app, words)
+    assert first.exit_code == 0, first.output
+    model = tmp_path / "out" / "model.gguf"
+    assert f"next: clear-pipeline run DATA --out RUN --model {model}" in first.stdout
+    assert "validation loss before" in first.stdout
+    assert "<polyline" in (tmp_path / "out" / "curve.svg").read_text()
+    written = model.stat().st_mtime_ns
+    again = COMMAND.invoke(app, [*words, "--json"])
+    assert json.loads(again.stdout)["model"]["model"] == str(model)
+    assert model.stat().st_mtime_ns == written
+
+
+def test_a_wrong_setting(tmp_path: Path) -> None:
+    """The error names it and says what is near."""
+    words = ["finetune", "train.jsonl", "--out", str(tmp_path / "out"), "--set", "learningrate=1"]
+    failed = COMMAND.invoke(app, words)
+    assert failed.exit_code != 0
+    assert "learning_rate" in str(failed.exception)
+
+
+def test_no_such_trainer(tmp_path: Path) -> None:
+    """The error lists those that there are."""
+    words = ["finetune", "train.jsonl", "--out", str(tmp_path / "out"), "--trainer", "magic"]
+    failed = COMMAND.invoke(app, words)
+    assert "no trainer 'magic'; there are lora" in str(failed.exception)
+
+
+@pytest.mark.parametrize("weights", ["f16", "f32"])
+@pytest.mark.parametrize("method", ["lora", "adapters", "partial", "full"])
+def test_trainer_and_server_agree(tmp_path: Path, method: str, weights: str) -> None:
+    """Log-probabilities of all tokens after each token of an answer are equal within 1e-2."""
+    pytest.importorskip("xllamacpp", reason="the extra `local` is not installed")
+    made = settings(
+        tmp_path, method=method, weights=weights, top_layers=1 if method == "partial" else None
+    )
+    data = training_data(tmp_path)
+    trained = asyncio.run(fine_tune(made, data, context(tmp_path)))
+    (row, *_) = prepared(made, data, SilentProgress()).valid
+    first = next(at for at, label in enumerate(row.labels) if label >= 0)
+    model = model_of(Path(trained.model.model))
+    with torch.no_grad():
+        expected = torch.log_softmax(model(torch.tensor([row.ids])).logits[0], dim=-1)
+    served = asyncio.run(served_logprobs(trained, row.ids, first))
+    assert len(served) == len(row.ids) - first
+    for at, logprobs in served.items():
+        assert len(logprobs) == 280
+        for token, logprob in logprobs.items():
+            assert logprob == pytest.approx(float(expected[at - 1, token]), abs=1e-2)
+
+
+async def served_logprobs(
+    trained: Trained, ids: tuple[int, ...], first: int
+) -> dict[int, dict[int, float]]:
+    """By position and token, what the embedded server says of the tokens after a prefix."""
+    chat = await embedded(trained)
+    try:
+        found = {}
+        for at in range(first, len(ids)):
+            body: dict[str, Any] = {
+                "prompt": list(ids[:at]), "n_predict": 1, "n_probs": 280, "temperature": -1,
+            }  # fmt: skip
+            reply: Any = await chat.ask_root("/completion", body)
+            (told,) = reply["completion_probabilities"]
+            found[at] = {each["id"]: each["logprob"] for each in told["top_logprobs"]}
+        return found
+    finally:
+        await chat.close()
+
+
+async def embedded(trained: Trained) -> EmbeddedChat:
+    model = model_named(trained.model.model)
+    assert model is not None
+    account = Budget(BudgetSettings(), Spend()).account(model.name, None, Meter())
+    return await EmbeddedChat.start(trained.model, model, account=account, note=print)
+
+
+def test_the_trained_model_answers_through_the_seam(tmp_path: Path) -> None:
+    """What was learnt by heart is answered; the identity is that of the weights."""
+    pytest.importorskip("xllamacpp", reason="the extra `local` is not installed")
+    made = settings(tmp_path, method="full", epochs=12, patience=None)
+    trained = asyncio.run(fine_tune(made, training_data(tmp_path), context(tmp_path)))
+
+    async def answer() -> tuple[str, str]:
+        model = await open_model(trained.model, cache_path=None, meter=Meter())
+        try:
+            messages = (Message("user", "the colour of a?"),)
+            asked = ChatRequest(messages, max_output_tokens=8, temperature=0.0)
+            return (await model.complete(asked)).text, model.identity
+        finally:
+            await model.close()
+
+    text, identity = asyncio.run(answer())
+    assert text in ("red", "blue")
+    assert identity == model_identity(trained.model)
+    assert identity.startswith("weights:")
+
+
+@pytest.mark.llm
+def test_the_catalogue_model_can_be_written_back() -> None:
+    """Its quantized weights come into torch and back without a change."""
+    weights = weights_of(DEFAULT_MODEL, note=print)
+    require_faithful(model_of(weights), weights)

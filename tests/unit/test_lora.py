@@ -1,0 +1,250 @@
+"""The trainer `lora`: what is learnt, at what rate, when it stops, and how it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+
+from safetensors.torch import load_file  # noqa: E402
+
+from clear_pipeline.errors import RunFailedError, UsageError  # noqa: E402
+from clear_pipeline.finetune import Finding, Trained, TrainingData, fine_tune  # noqa: E402
+from clear_pipeline.finetune.lora.labels import IGNORED, encode  # noqa: E402
+from clear_pipeline.finetune.lora.methods import (  # noqa: E402
+    by_depth,
+    parameter_groups,
+    plain,
+    thawed,
+    trainable,
+)
+from clear_pipeline.finetune.lora.source import model_of, tokenizer_of  # noqa: E402
+from clear_pipeline.finetune.rows import TrainingRow, training_rows  # noqa: E402
+from lora_rows import chat, colours, context, settings, training_data, write  # noqa: E402
+from tiny_llama import tiny_llama  # noqa: E402
+
+METHODS = ["lora", "adapters", "partial", "full"]
+
+
+def trained(folder: Path, **values: object) -> Trained:
+    data = training_data(folder)
+    return asyncio.run(fine_tune(settings(folder, **values), data, context(folder)))
+
+
+def learnt(folder: Path, row: dict[str, Any]) -> list[str | None]:
+    """The tokens of a row, None in place of those that are not learnt."""
+    tiny_llama(folder / "tiny.gguf")
+    (read,) = training_rows(write(folder / "row.jsonl", [row]))
+    assert isinstance(read, TrainingRow)
+    tokenizer = tokenizer_of(folder / "tiny.gguf")
+    encoded = encode(read, tokenizer)
+    tokens = tokenizer.convert_ids_to_tokens(encoded.ids)
+    for id_, label in zip(encoded.ids, encoded.labels, strict=True):
+        assert label in (IGNORED, id_)
+    pairs = zip(tokens, encoded.labels, strict=True)
+    return [None if label == IGNORED else token for token, label in pairs]
+
+
+def test_only_the_answer_is_learnt(tmp_path: Path) -> None:
+    """Its text and the mark of its end, and nothing of prompt, roles and line ends."""
+    # <s> user \n h i </s> \n <s> as sistant \n | a b </s> | \n
+    expected = [None] * 11 + ["a", "b", "</s>", None]
+    assert learnt(tmp_path, chat("hi", "ab")) == expected
+
+
+def test_weights_choose_the_turns(tmp_path: Path) -> None:
+    """With weight 0 on the last answer the one before is learnt."""
+    row = chat("hi", "ab")
+    row["messages"][1]["weight"] = 1
+    row["messages"] += chat("h", "b")["messages"]
+    row["messages"][3]["weight"] = 0
+    # <s> user \n h i </s> \n <s> as sistant \n | a b </s> | \n <s> user \n h </s> \n
+    # <s> as sistant \n b </s> \n
+    assert learnt(tmp_path, row) == [None] * 11 + ["a", "b", "</s>"] + [None] * 14
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns(tmp_path: Path, method: str) -> None:
+    """The validation loss falls, and the curve has each step with its rate."""
+    done = trained(tmp_path, method=method, top_layers=1 if method == "partial" else None)
+    before, after = done.summary["validation loss before"], done.summary["validation loss"]
+    assert isinstance(before, float)
+    assert isinstance(after, float)
+    assert after < 0.8 * before
+    assert [point.step for point in done.curve] == list(range(13))
+    assert done.curve[1].learning_rate == pytest.approx(0.01)
+    assert done.curve[0].valid_loss == before
+    assert Path(done.model.model).name == "model.gguf"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_top_is_trained(tmp_path: Path, method: str) -> None:
+    """With one of two layers, nothing of the lower layer and of the embeddings."""
+    base = settings(tmp_path, method=method, top_layers=1)
+    model = trainable(model_of(Path(base.base)), base)
+    names = {name for name, each in model.named_parameters() if each.requires_grad}
+    assert names
+    assert all(".layers.1." in name or name == "model.norm.weight" for name in names)
+    assert ("model.norm.weight" in names) is (method in ("partial", "full"))
+
+
+def test_more_layers_than_there_are(tmp_path: Path) -> None:
+    """The error says how many the model has."""
+    base = settings(tmp_path, top_layers=3)
+    with pytest.raises(UsageError, match="top_layers=3, but the model has 2 layers"):
+        trainable(model_of(Path(base.base)), base)
+
+
+def test_rates_fall_from_layer_to_layer(tmp_path: Path) -> None:
+    """Norm 0.01, second layer 0.005, first 0.0025, embeddings 0.00125; decay of matrices alone."""
+    full = settings(tmp_path, method="full", layer_decay=0.5, weight_decay=0.1)
+    groups = by_depth(trainable(model_of(Path(full.base)), full), 2)
+    assert list(groups) == [2, 1, 0, -1]
+    made = parameter_groups(groups, full)
+    assert [(group["lr"], group["weight_decay"]) for group in made] == [
+        (0.01, 0.0), (0.005, 0.1), (0.005, 0.0), (0.0025, 0.1), (0.0025, 0.0), (0.00125, 0.1),
+    ]  # fmt: skip
+
+
+def test_layers_thaw_from_the_top() -> None:
+    """Of four groups one at first, two after a quarter, all at three quarters."""
+    groups: dict[int, list[Any]] = {at: [] for at in (2, 1, 0, -1)}
+    shares = (0.0, 0.24, 0.25, 0.5, 0.75, 1.0)
+    assert [thawed(groups, share) for share in shares] == [1, 1, 2, 3, 4, 4]
+
+
+def test_a_frozen_layer_stays_as_it_was(tmp_path: Path) -> None:
+    """Of four groups in four steps the embeddings are the last: step 4 alone changes them."""
+    trained(tmp_path, method="full", epochs=1, unfreeze=1.0)
+    base = model_of(tmp_path / "tiny.gguf").state_dict()
+    changed = {}
+    for step in (3, 4):
+        path = tmp_path / f"out/checkpoints/checkpoint-{step}/model.safetensors"
+        weights = load_file(path)
+        changed[step] = {name for name in weights if not torch.equal(weights[name], base[name])}
+    assert "model.layers.0.mlp.up_proj.weight" in changed[3]
+    assert changed[4] - changed[3] == {"model.embed_tokens.weight"}
+
+
+def test_joined_adapters_compute_the_same(tmp_path: Path) -> None:
+    """A wider feed-forward layer gives what the layer and its adapter gave together."""
+    base = settings(tmp_path, method="adapters", rank=3, top_layers=1)
+    model = trainable(model_of(Path(base.base)), base)
+    torch.manual_seed(1)
+    torch.nn.init.normal_(model.model.layers[1].mlp.down.weight)
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        before = model(ids).logits
+        joined = plain(model)
+        after = joined(ids).logits
+    assert joined.config.intermediate_size == 96  # 64 + 3, in blocks of 32
+    assert torch.allclose(before, after, atol=1e-5)
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from safetensors.torch import load_file  # noqa: E402
+from lora_rows import context, settings, training_data
+from clear_pipeline.finetune import fine_tune
+from clear_pipeline.stages.base import SilentProgress
+
+class Deadly(SilentProgress):
+    rows = 0
+    def advance(self, rows=1):
+        self.rows += rows
+        if self.rows >= 28:  # the seventh step of four rows
+            os.kill(os.getpid(), signal.SIGKILL)
+
+folder = Path(sys.argv[1])
+made = settings(folder, dropout=0.1, checks_per_epoch=2)
+asyncio.run(fine_tune(made, training_data(folder), context(folder, Deadly())))
+"""
+
+
+def test_a_killed_training_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
+    """After kill -9 in step 7 the curve and the weights are those of a training in one go."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    expected = trained(whole, dropout=0.1, checks_per_epoch=2)
+    tests = str(Path(__file__).parents[1])
+    code = f"import sys; sys.path.insert(0, {tests!r})\n{KILLED}"
+    died = subprocess.run([sys.executable, "-c", code, str(killed)], check=False)
+    assert died.returncode == -9
+    steps = sorted(path.name for path in (killed / "out/checkpoints").iterdir())
+    assert steps == ["checkpoint-4", "checkpoint-6"]
+    resumed = trained(killed, dropout=0.1, checks_per_epoch=2)
+    assert resumed.curve == expected.curve
+    assert resumed.summary == expected.summary
+    one, other = (Path(each.model.model).read_bytes() for each in (expected, resumed))
+    assert one == other
+
+
+def test_a_checkpoint_that_was_cut_short_is_none(tmp_path: Path) -> None:
+    """Without its last file a checkpoint is passed over, and its steps are done again."""
+    expected = trained(tmp_path)
+    (tmp_path / "out" / "trained.json").unlink()
+    (tmp_path / "out/checkpoints/checkpoint-12/whole.json").unlink()
+    assert trained(tmp_path).curve == expected.curve
+
+
+def test_early_stopping(tmp_path: Path) -> None:
+    """Where the validation rows say the opposite, training ends and the best step counts."""
+    data = TrainingData(
+        write(tmp_path / "train.jsonl", colours("abcdefghijklmnop", ("red", "red"))),
+        write(tmp_path / "valid.jsonl", colours("qrst", ("blue", "blue"))),
+    )
+    made = settings(tmp_path, epochs=20, patience=2, learning_rate=0.02)
+    done = asyncio.run(fine_tune(made, data, context(tmp_path)))
+    assert done.summary["ended"] == "no better validation loss for a while"
+    best, last = done.summary["weights of step"], done.summary["steps"]
+    losses = {point.step: point.valid_loss for point in done.curve if point.step}
+    assert best == min(losses, key=lambda step: losses[step] or 0.0)
+    assert last == max(losses) < 80
+    assert isinstance(best, int)
+    assert last == best + 2
+
+
+def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
+    """The last good checkpoint is the result, and the summary says why."""
+    done = trained(tmp_path, learning_rate=1e30, warmup=0.9)  # the first step has rate 0
+    assert done.summary["ended"] == "the loss was no number any more at step 2"
+    assert done.summary["weights of step"] == 1
+
+
+def test_no_number_before_any_checkpoint(tmp_path: Path) -> None:
+    """Nothing can be kept; the error says what to change."""
+    with pytest.raises(RunFailedError, match=r"step 1, before the first.*learning_rate"):
+        trained(tmp_path, learning_rate=1e30)
+
+
+def test_preflight(tmp_path: Path) -> None:
+    """Too few rows are an error with their number; rows that are too long are left out."""
+    rows = [*colours("abcdefghi"), chat("x" * 500, "y")]
+    data = TrainingData(write(tmp_path / "train.jsonl", rows))
+    found = settings(tmp_path, max_tokens=100).preflight(data, context(tmp_path))
+    assert [(each.row, each.severity) for each in found] == [
+        (10, "warning"), (None, "error"), (None, "warning"),
+    ]  # fmt: skip
+    assert "tokens, more than max_tokens=100: left out" in found[0].reason
+    assert found[1] == Finding(data.train, None, "9 usable rows; a training needs at least 10")
+
+
+def test_the_folder_is_recognised_by_the_content_of_the_weights(tmp_path: Path) -> None:
+    """A file that was renamed is the same model, another file is another."""
+    first = settings(tmp_path)
+    renamed = Path(first.base).rename(tmp_path / "renamed.gguf")
+    again = settings(tmp_path, base=str(renamed))
+    assert first.base != again.base
+    tiny_llama(tmp_path / "other.gguf", seed=1)
+    other = settings(tmp_path, base=str(tmp_path / "other.gguf"))
+    assert again.identity() != other.identity()
+    assert json.dumps(again.identity()).count("weights:") == 1
