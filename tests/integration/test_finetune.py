@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 
 from clear_pipeline.cli import app  # noqa: E402
+from clear_pipeline.config import build_config  # noqa: E402
 from clear_pipeline.finetune import Trained, fine_tune  # noqa: E402
 from clear_pipeline.finetune.lora.gguf_file import require_faithful  # noqa: E402
 from clear_pipeline.finetune.lora.prepare import prepared  # noqa: E402
@@ -25,11 +26,13 @@ from clear_pipeline.llm.meter import Meter  # noqa: E402
 from clear_pipeline.llm.open import model_identity, open_model  # noqa: E402
 from clear_pipeline.llm.settings import BudgetSettings  # noqa: E402
 from clear_pipeline.llm.spend import Spend  # noqa: E402
+from clear_pipeline.pipeline import Pipeline  # noqa: E402
 from clear_pipeline.schema import Message  # noqa: E402
 from clear_pipeline.stages.base import SilentProgress  # noqa: E402
 from lora_rows import context, settings, training_data  # noqa: E402
 
 COMMAND = CliRunner()
+ROOT = Path(__file__).parents[2]
 
 
 def test_finetune_a_file(tmp_path: Path) -> None:
@@ -55,6 +58,22 @@ def test_finetune_a_file(tmp_path: Path) -> None:
     again = COMMAND.invoke(app, [*words, "--json"])
     assert json.loads(again.stdout)["model"]["model"] == str(model)
     assert model.stat().st_mtime_ns == written
+
+
+def test_finetune_a_run(tmp_path: Path) -> None:
+    """The rows that the run exports are trained on, and measured on those that it held out."""
+    config = build_config(stages=["dedup"])
+    finished = Pipeline(config).run(ROOT / "data" / "demo", out=tmp_path / "run")
+    words = ["finetune", str(finished.path), "--out", str(tmp_path / "out"), "--json"]
+    for assignment in (f"base={settings(tmp_path).base}", "epochs=1", "max_tokens=4000"):
+        words += ["--set", assignment]
+    done = COMMAND.invoke(app, words)
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)["summary"]
+    exported = finished.manifest.export
+    assert exported["valid"] > 0
+    assert summary["rows"] == exported["train"]
+    assert summary["validation rows"] == exported["valid"]
 
 
 def test_a_wrong_setting(tmp_path: Path) -> None:
