@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
@@ -19,6 +20,7 @@ from clear_pipeline.cli.console import (
     print_json,
     this_command,
 )
+from clear_pipeline.cli.groups import grouped
 from clear_pipeline.cli.options import Yes
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.cli.resumable import resumable
@@ -26,13 +28,17 @@ from clear_pipeline.config import build_config
 from clear_pipeline.errors import BatchPendingError, UsageError
 from clear_pipeline.finetune import (
     TRAINERS,
+    CancellableTrainer,
     Price,
     Trained,
+    Trainer,
     TrainingContext,
     TrainingData,
     fine_tune,
     trainer_named,
 )
+from clear_pipeline.finetune.registry import DEFAULT_TRAINER
+from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.outputs import export_run
 from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.remote import local_directory
@@ -40,7 +46,34 @@ from clear_pipeline.report.next_commands import run_words
 from clear_pipeline.run import Run, open_run
 from clear_pipeline.store import CONFIG
 
+_ROUTE: Final = ("model", "base_url", "api_key_env", "api_key_file", "revision")
+"""What says which model answers, and with which key."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerOptions:
+    """Who trains, and with which settings."""
+
+    trainer: Annotated[
+        str | None, typer.Option(help=f"{', '.join(TRAINERS)}; default {DEFAULT_TRAINER}.")
+    ] = None
+    config: Annotated[
+        Path | None, typer.Option(help="Settings of the trainer as YAML, see docs/finetune.md.")
+    ] = None
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="setting=value, as in learning_rate=1e-4")
+    ] = None
+
+    def made(self) -> Trainer:
+        """The trainer.
+
+        Raises:
+            UsageError: There is none of that name, or a setting of it is wrong.
+        """
+        return trainer_named(self.trainer, self.assign or (), file=self.config)
+
+
+@grouped
 def finetune(
     source: Annotated[
         Path, typer.Argument(metavar="RUN_OR_FILE", help="A finished run, or OpenAI chat JSONL.")
@@ -54,21 +87,24 @@ def finetune(
         ),
     ],
     *,
-    trainer: Annotated[str, typer.Option(help=f"One of {', '.join(TRAINERS)}.")] = "lora",
+    how: TrainerOptions,
     valid: Annotated[
         Path | None, typer.Option(help="Validation rows; default: those that the run held out.")
     ] = None,
-    assign: Annotated[
-        list[str] | None, typer.Option("--set", help="setting=value, as in learning_rate=1e-4")
-    ] = None,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="End a training that goes on elsewhere.")
+    ] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Train a model on the rows of a run or of a file."""
-    made = trainer_named(trainer, assign or [])
+    made = how.made()
+    ctx = TrainingContext(out, TerminalProgress(errors))
+    if cancel:
+        _cancel(made, ctx)
+        return
     run = open_run(source) if source.is_dir() else None
     data = TrainingData(source, valid) if run is None else _exported(run, out, valid)
-    ctx = TrainingContext(out, TerminalProgress(errors))
     try:
         with resumable():
             trained = in_own_loop(
@@ -84,6 +120,12 @@ def finetune(
     output.print(_table(trained))
     output.print(Text(f"{out}: trained.json, curve.svg"), soft_wrap=True)
     next_command(_next(run, trained))
+
+
+def _cancel(trainer: Trainer, ctx: TrainingContext) -> None:
+    if not isinstance(trainer, CancellableTrainer):
+        raise UsageError(f"trainer {trainer.name} has nothing to cancel: Ctrl-C stops it")
+    output.print(Text(in_own_loop(trainer.cancel(ctx))), soft_wrap=True)
 
 
 def _exported(run: Run, out: Path, valid: Path | None) -> TrainingData:
@@ -135,12 +177,21 @@ def _shown(value: str | float | None) -> str:
 
 def _next(run: Run | None, trained: Trained) -> str:
     """As the paper has it, the trained model writes the candidates of the next round."""
-    model = trained.model
     if run is not None and "rectify" in run.manifest.chain:
-        words = [*run_words(run), "--set", f"models.candidate.model={model.model}"]
+        words = [*run_words(run), *_route("candidate", trained.model)]
         words[words.index("--out") + 1] = f"{run.path}-2"
-        if model.base_url is not None:
-            words += ["--set", f"models.candidate.base_url={model.base_url}"]
-        return shlex.join(words)
-    words = ["clear-pipeline", "run", "DATA", "--out", "RUN", "--model", model.model]
-    return shlex.join([*words, *(["--base-url", model.base_url] if model.base_url else [])])
+    else:
+        words = ["clear-pipeline", "run", "DATA", "--out", "RUN", *_route("scorer", trained.model)]
+    return shlex.join(words)
+
+
+def _route(role: str, model: ModelSettings) -> list[str]:
+    """The options by which a model is asked in a role."""
+    given = model.model_dump(mode="json", include=set(_ROUTE), exclude_defaults=True)
+    options = {"model": "--model", "base_url": "--base-url"} if role == "scorer" else {}
+    words = []
+    for name in filter(given.__contains__, _ROUTE):
+        value = str(given[name])
+        set_ = ["--set", f"models.{role}.{name}={value}"]
+        words += [options[name], value] if name in options else set_
+    return words

@@ -1,6 +1,7 @@
 """Fine-tuning on a training file, by one of several trainers."""
 
 from clear_pipeline.finetune.base import (
+    CancellableTrainer,
     Finding,
     Point,
     Price,
@@ -14,6 +15,7 @@ from clear_pipeline.finetune.work import check, fine_tune, read_trained
 
 __all__ = [
     "TRAINERS",
+    "CancellableTrainer",
     "Finding",
     "Point",
     "Price",

@@ -153,3 +153,16 @@ class Trainer(Protocol):
             BatchPendingError: Others compute; the same call asks again whether they are done.
         """
         ...
+
+
+@runtime_checkable
+class CancellableTrainer(Trainer, Protocol):
+    """A trainer whose training goes on elsewhere when this process ends."""
+
+    async def cancel(self, ctx: TrainingContext) -> str:
+        """End the training of a folder; what has become of it, in a line.
+
+        Raises:
+            RunFailedError: Those who train cannot be asked now.
+        """
+        ...

@@ -91,6 +91,26 @@ def test_no_such_trainer(tmp_path: Path) -> None:
     assert "no trainer 'magic'; there are lora" in str(failed.exception)
 
 
+def test_nothing_to_cancel(tmp_path: Path) -> None:
+    """A training on this machine ends with its process."""
+    failed = COMMAND.invoke(
+        app, ["finetune", "train.jsonl", "--out", str(tmp_path / "out"), "--cancel"]
+    )
+    assert "Ctrl-C stops it" in str(failed.exception)
+
+
+def test_a_priced_training_needs_consent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal and --yes nothing is sent, and the price is told."""
+    monkeypatch.setenv("JOBS_KEY", "k")
+    words = ["finetune", str(training_data(tmp_path).train), "--out", str(tmp_path / "out")]
+    words += ["--trainer", "openai-jobs"]
+    for assignment in ("model=m", "base_url=http://127.0.0.1:1/v1", "api_key_env=JOBS_KEY"):
+        words += ["--set", f"base.{assignment}"]
+    failed = COMMAND.invoke(app, [*words, "--set", "price_per_mtok=5000"])
+    assert "This training costs about $" in str(failed.exception)
+    assert "Add --yes" in str(failed.exception)
+
+
 @pytest.mark.parametrize("weights", ["f16", "f32"])
 @pytest.mark.parametrize("method", ["lora", "adapters", "partial", "full"])
 def test_trainer_and_server_agree(tmp_path: Path, method: str, weights: str) -> None:

@@ -28,6 +28,7 @@ from clear_pipeline.finetune import (
     trainer_named,
 )
 from clear_pipeline.finetune.lora import Lora
+from clear_pipeline.finetune.openai_jobs import OpenAIJobs
 from clear_pipeline.finetune.picture import curve_svg
 from clear_pipeline.finetune.rows import TrainingRow, training_rows
 from clear_pipeline.llm.settings import ModelSettings
@@ -206,9 +207,20 @@ def test_settings_from_the_command_line() -> None:
         trainer_named("lora", ["method=partial"])
 
 
+def test_settings_from_a_file(tmp_path: Path) -> None:
+    """The file names its trainer, and the command line goes before its values."""
+    path = tmp_path / "trainer.yaml"
+    path.write_text("{kind: openai-jobs, base: {model: m}, n_epochs: 2, suffix: a}")
+    made = trainer_named(None, ["n_epochs=4"], file=path)
+    assert made == OpenAIJobs(base=ModelSettings(model="m"), n_epochs=4, suffix="a")
+    with pytest.raises(UsageError, match="has settings of openai-jobs"):
+        trainer_named("lora", file=path)
+    assert trainer_named(None) == Lora()
+
+
 def test_the_rate_of_a_method() -> None:
     """The paper's where all weights of a layer change, twenty times that beside them."""
-    rates = [Lora(method=name).peak_rate for name in ("lora", "adapters", "full")]  # type: ignore[arg-type]
+    rates = [Lora(method=name).peak_rate for name in ("lora", "adapters", "full")]
     assert rates == [2e-4, 2e-4, 1e-5]
 
 
