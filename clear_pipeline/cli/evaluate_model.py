@@ -18,6 +18,7 @@ from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.cli.resumable import resumable
 from clear_pipeline.errors import UsageError
 from clear_pipeline.remote import local_directory
+from clear_pipeline.report.text import visible
 
 if TYPE_CHECKING:
     from clear_pipeline.evaluate.models import EvaluationSettings
@@ -113,7 +114,7 @@ def model(
     *,
     compared: ArmOptions,
     train: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(help="Training file; warns of test rows in it. May be given several times."),
     ] = None,
     caps: CapOptions,
@@ -128,7 +129,7 @@ def model(
     evaluation = ModelEvaluation(settings, progress=TerminalProgress(errors))
     plan = evaluation.plan(test, train=train or ())
     for remark in plan.remarks():
-        errors.print(Text(remark))
+        errors.print(Text(visible(remark)))
     introduce_models(settings.asked(), settings.budget, yes=yes, work="evaluation")
     with resumable():
         report = evaluation.run(plan, out=out)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from clear_pipeline.cli.evaluate_model import ArmOptions
 from clear_pipeline.errors import ConfigError, NothingReadableError, UsageError
 from clear_pipeline.evaluate.models.arms import read_settings
 from clear_pipeline.evaluate.models.held_out import draw_examples, leak, read_held_out
@@ -53,6 +54,7 @@ def test_the_file_and_the_command_line_make_one_list(tmp_path: Path) -> None:
     ("arms", "more", "said"),
     [
         ([arm("a"), arm("a", "b")], {}, "two arms are called 'a'; seeds are told apart as a@1"),
+        ([arm("a"), arm("A", "b")], {}, "two arms are called 'a'"),
         ([arm("a", "m"), arm("b", "m")], {}, "a and b ask the same of one model"),
         ([arm("../a")], {}, "String should match pattern"),
         ([arm("judge")], {}, "'judge' means the judge"),
@@ -94,6 +96,31 @@ def test_an_error_in_the_file_names_its_place(tmp_path: Path) -> None:
         read_settings(file)
     assert f"{file}:3:11" in str(caught.value)
     assert "did you mean 'model'" in str(caught.value)
+
+
+def test_options_say_the_same_as_a_file(tmp_path: Path) -> None:
+    """The endpoint is that of arms and judge; limits of the file stay beside them."""
+    file = tmp_path / "arms.yaml"
+    file.write_text("load: {max_line_bytes: 4096}\nbudget: {max_usd: 1}\nbaseline: b\n")
+    options = ArmOptions(
+        arm=["a=m=1", "b=n"], arms=file, base_url=URL, judge="j", judge_form="rating",
+        max_answer_tokens=9, mapping="prompt=q,response=r", limit=5,
+    )  # fmt: skip
+    found = options.settings({"max_calls": 3})
+    assert [(a.name, a.model.model, a.model.base_url) for a in found.arms] == [
+        ("a", "m=1", URL),
+        ("b", "n", URL),
+    ]
+    assert found.judge is not None
+    assert (found.judge.model.model, found.judge.model.url, found.judge.form) == (
+        "j",
+        URL,
+        "rating",
+    )
+    assert (found.base, found.max_answer_tokens) == ("b", 9)
+    assert (found.load.map, found.load.limit) == ({"prompt": "q", "response": "r"}, 5)
+    assert found.load.max_line_bytes == 4096
+    assert (found.budget.max_usd, found.budget.max_calls) == (1, 3)
 
 
 def example(*turns: tuple[str, str], answer: str = "?") -> Example:

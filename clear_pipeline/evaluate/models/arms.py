@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from clear_pipeline.config_chain import merged
 from clear_pipeline.config_errors import explained
 from clear_pipeline.errors import ConfigError, UsageError
 from clear_pipeline.llm.open import model_identity
@@ -109,8 +110,9 @@ class EvaluationSettings(Settings):
 
     @model_validator(mode="after")
     def _arms_are_distinct(self) -> Self:
-        names = [arm.name for arm in self.arms]
-        if twice := next((name for name in names if names.count(name) > 1), None):
+        # Without case: a name is part of a file's name.
+        names = [arm.name.casefold() for arm in self.arms]
+        if twice := next((a.name for a in self.arms if names.count(a.name.casefold()) > 1), None):
             raise ValueError(f"two arms are called {twice!r}; seeds are told apart as {twice}@1")
         if self.base not in self.groups:
             raise ValueError(f"baseline: no arm {self.base!r}; there are {', '.join(self.groups)}")
@@ -147,7 +149,8 @@ def read_settings(
     Args:
         file: YAML with the keys of `EvaluationSettings`, or None.
         arms: Further arms.
-        given: Settings that stand above the file's; None = not given.
+        given: Settings that stand above the file's, `load` and `budget` key by key; None = not
+            given.
 
     Raises:
         ConfigError: With file, line and column, what was found and what was expected.
@@ -160,7 +163,11 @@ def read_settings(
     data = {**source.data, "arms": [*(listed or []), *arms]}
     if not data["arms"]:
         raise UsageError("no arm: give --arm NAME=MODEL, once for each, or --arms FILE")
-    data |= {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        # Not the judge's: a key in the file is not for another endpoint.
+        both = name in ("load", "budget") and isinstance(data.get(name), dict)
+        if value is not None:
+            data[name] = merged(data, {name: value})[name] if both else value
     try:
         return EvaluationSettings.model_validate(data)
     except ValidationError as error:

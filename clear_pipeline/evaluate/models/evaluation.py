@@ -75,7 +75,7 @@ class ModelEvaluation:
         """Calls, tokens and dollars over all resumes in words; "" before the first call."""
         return self._spend
 
-    def plan(self, data: Data, *, train: Sequence[Path] = ()) -> EvaluationPlan:
+    def plan(self, data: Data, *, train: Sequence[str | Path] = ()) -> EvaluationPlan:
         """Read the test set and the files beside it; no call is made.
 
         Args:

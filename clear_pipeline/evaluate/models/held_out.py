@@ -118,7 +118,7 @@ def read_held_out(data: Data, load: LoadSettings) -> HeldOut:
     return HeldOut(name, tuple(rows), tuple(unusable), tuple(problems))
 
 
-def leak(test: HeldOut, train: Path, load: LoadSettings) -> Leak:
+def leak(test: HeldOut, train: str | Path, load: LoadSettings) -> Leak:
     """Count the test rows that stand in a training file, white space aside.
 
     Raises:

@@ -46,7 +46,9 @@ class EvaluationPlan:
         )
 
 
-def make_plan(settings: EvaluationSettings, data: Data, train: Sequence[Path]) -> EvaluationPlan:
+def make_plan(
+    settings: EvaluationSettings, data: Data, train: Sequence[str | Path]
+) -> EvaluationPlan:
     """Read the test set and the files beside it; see `ModelEvaluation.plan`."""
     load = settings.load
     test = read_held_out(data, load)
