@@ -95,7 +95,7 @@ class EtaCalibration(Settings):
     candidate: str
     """Identity of the model that wrote."""
     settings: dict[str, Any]
-    """Of rectify."""
+    """Those of rectify that a preference depends on."""
 
     @classmethod
     def of(
@@ -127,7 +127,7 @@ class EtaCalibration(Settings):
             others=fitted.others,
             judge=models.get("judge", ""),
             candidate=models.get("candidate", ""),
-            settings=dict(settings),
+            settings={k: value for k, value in settings.items() if k not in _UNRELATED},
         )
 
     def departures(self, candidate: str, settings: Mapping[str, Any]) -> list[str]:
@@ -139,7 +139,7 @@ class EtaCalibration(Settings):
         """
         told = [
             f"calibrated with {name} {self.settings[name]}, not {settings[name]}"
-            for name in sorted(self.settings.keys() & settings.keys() - _UNRELATED)
+            for name in sorted(self.settings.keys() & settings.keys())
             if self.settings[name] != settings[name]
         ]
         if candidate != self.candidate:

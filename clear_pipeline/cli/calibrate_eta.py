@@ -43,7 +43,8 @@ def fit_and_tell_eta(
     for remark in [*_remarks(fitted), *remarks, f"written: {out}"]:
         output.print(Text(remark), soft_wrap=True)
     words = [*run_words(run), "--set", f"stages.rectify.calibration={out}"]
-    if fitted.settings.get("eta") is not None:
+    record = run.manifest.stage("rectify")
+    if record is not None and record.settings.get("eta") is not None:
         words += ["--set", "stages.rectify.eta=null"]
     next_command(shlex.join(words))
 

@@ -77,15 +77,23 @@ def _remedies(run: Run, row: Mapping[str, Any]) -> Iterator[str]:
                 "as sure or surer, would stay too"
             )
             if row["verdict"] == "candidate":
-                yield f"an eta below {row['preference']:.3f}: --set stages.rectify.eta=..."
+                yield f"an eta below {row['preference']:.3f}: {_eta_option(run)}"
             elif row["candidate"] is not None:
                 yield "a candidate that the judge prefers"
         case Fate.RECTIFIED:
-            yield f"an eta of {row['preference']:.3f} or more: --set stages.rectify.eta=..."
+            yield f"an eta of {row['preference']:.3f} or more: {_eta_option(run)}"
         case Fate.KEPT if row["confidence"] is not None:
             yield _threshold(run, row, "above")
         case _:
             return
+
+
+def _eta_option(run: Run) -> str:
+    """How another eta is set: in place of a calibrated one, if there is one."""
+    record = run.manifest.stage("rectify")
+    calibrated = record is not None and record.settings.get("calibration") is not None
+    instead = "--set stages.rectify.calibration=null " if calibrated else ""
+    return f"{instead}--set stages.rectify.eta=..."
 
 
 def _unlike(row: Mapping[str, Any]) -> Iterator[str]:

@@ -129,6 +129,11 @@ def test_eta_from_marks_replaces_what_the_promise_allows(
     assert len(server.bodies) == asked
     outcomes = Counter(open_run(run.path).ledger()["rectify_outcome"].to_pylist())
     assert outcomes["replaced"] == 11
+    explained = clear("explain", str(run.path), "rows.jsonl:11").output
+    assert "--set stages.rectify.calibration=null" in " ".join(explained.split())
+    once_more = clear("run", str(folder / "rows.jsonl"), "--out", str(run.path), "--config",
+                      str(run.path / "config.yaml"), "--yes")  # fmt: skip
+    assert "rectify: up to date" in once_more.output
 
 
 def test_too_few_marks_are_refused(run: Run, folder: Path) -> None:

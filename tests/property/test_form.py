@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from clear_pipeline.schema import JSON, Example, Message
-from clear_pipeline.scoring.form import FormCheck, lost_form
+from clear_pipeline.scoring.form import ALL_FORMS, FormCheck, lost_form
 
 JSON_ONLY: tuple[FormCheck, ...] = ("json",)
 KEYS = st.sampled_from(["a", "b", "c"])
@@ -17,6 +17,13 @@ VALUES: st.SearchStrategy[JSON] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
     max_leaves=8,
 )
+
+
+PIECES = st.sampled_from(
+    ["```python\n", "```json\n", "```\n", "\n```", "<tool_call>", "</tool_call>", '{"name": "f", ',
+     '"arguments": {}}', "{", "}", "[", "]", "x = 1\n", "def f(", "\ud800", "\u0416", "Paris is "]
+)  # fmt: skip
+TEXTS = st.lists(PIECES | st.text(max_size=5), max_size=8).map("".join)
 
 
 def lost(old: JSON, new: str) -> str | None:
@@ -68,3 +75,21 @@ def test_text_never_replaces_json_and_nothing_raises(text: str, old: JSON) -> No
         assert lost(old, text) is not None
     else:
         assert (lost(old, text) is None) <= same_keys(old, new)
+
+
+@given(TEXTS, TEXTS, st.none() | TEXTS, st.none() | TEXTS)
+def test_no_text_breaks_a_check(old: str, new: str, tools: str | None, calls: str | None) -> None:
+    """Rows and replies are untrusted: every check answers, and a row keeps its own JSON."""
+    row = Example(
+        id="x:1",
+        file="x",
+        line=1,
+        format="openai",
+        messages=(Message("user", "?"),),
+        target=Message("assistant", old),
+        original="{}",
+        tools=tools,
+    )
+    why = lost_form(row, Message("assistant", new, tool_calls=calls), ALL_FORMS)
+    assert why is None or why
+    assert lost_form(row, row.target, JSON_ONLY) is None
