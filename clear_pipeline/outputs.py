@@ -19,9 +19,9 @@ from clear_pipeline.report import write_report
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate, Message, examples, rows_table
 from clear_pipeline.stages.base import Progress, Shard
+from clear_pipeline.stages.dedup.characters import Unit
 from clear_pipeline.stages.dedup.corpus import Looked, look
 from clear_pipeline.stages.dedup.kept import write_index
-from clear_pipeline.stages.dedup.words import Unit
 from clear_pipeline.store import CARD, EXPORT, LEDGER, Store
 from clear_pipeline.target import Directory, RemoteDirectory, Target
 

@@ -268,7 +268,7 @@ def alive_rows(table: pa.Table) -> list[bool]:
 
     A row is dead if it is a duplicate, contaminated, or if scoring ran and failed on it.
     """
-    mask = pa.array([True] * table.num_rows, type=pa.bool_())
+    mask = pa.repeat(True, table.num_rows)
     *marks, status = ALIVE_BY
     for column in marks:
         if column in table.column_names:

@@ -25,7 +25,7 @@ from clear_pipeline.stages.dedup.clusters import Pairs, keepers
 from clear_pipeline.stages.dedup.common import common_shingles
 from clear_pipeline.stages.dedup.shingles import hash_of, jaccard, members, shingle, without
 from clear_pipeline.stages.dedup.spill import SpilledTokens
-from clear_pipeline.stages.dedup.words import Tokens, concatenate, mix, tokenize
+from clear_pipeline.stages.dedup.words import Tokens, concatenate, in_blocks, mix, tokenize
 
 
 def similarity(texts: list[str], width: int) -> list[float]:
@@ -76,6 +76,23 @@ def test_tokens_of_parts_are_those_of_the_whole() -> None:
     assert parts.starts.tolist() == whole.starts.tolist()
     assert parts.offsets.tolist() == whole.offsets.tolist() == [0, 3, 4, 10, 12, 13, 16]
     assert np.flatnonzero(whole.starts).tolist() == [0, 1, 3, 4, 7, 10, 11, 12, 13]
+
+
+def test_blocks_are_as_large_as_they_may_be() -> None:
+    """At most 5 together and three items, but for one item that alone has more."""
+    sizes = np.array([2, 3, 1, 9, 0, 0, 0, 5], np.int64)
+    parts = [sizes[part].tolist() for part in in_blocks(sizes, together=5, most=3)]
+    assert parts == [[2, 3], [1], [9], [0, 0, 0], [5]]
+    assert list(in_blocks(np.zeros(0, np.int64), together=5)) == []
+
+
+def test_many_texts_have_the_words_that_each_has_alone() -> None:
+    """Half a million characters, which are cut in several blocks, one of them a single text."""
+    texts = [*("One two. Three!" * n for n in range(1, 200)), "x " * 150_000, "Last."]
+    alone = concatenate([tokenize([text]) for text in texts])
+    together = tokenize(texts)
+    for name in ("hashes", "starts", "offsets"):
+        assert np.array_equal(getattr(together, name), getattr(alone, name))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clear_pipeline.stages.base import Shard
+from clear_pipeline.stages.dedup.characters import Unit
 from clear_pipeline.stages.dedup.spill import Spilled, SpilledTokens
-from clear_pipeline.stages.dedup.words import I64, U64, Tokens, Unit, tokenize
+from clear_pipeline.stages.dedup.words import I64, U64, Tokens, tokenize
 
 TEXTS: Final = ("messages.content", "messages.tool_calls", "tools", "response")
 """The columns that texts are in; all but the last are what `prompt_texts` reads."""

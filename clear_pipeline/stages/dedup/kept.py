@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 
 from clear_pipeline.durable import file_sha256, write_atomically
 from clear_pipeline.errors import UsageError
+from clear_pipeline.stages.dedup.characters import Unit
 from clear_pipeline.stages.dedup.corpus import Looked
 from clear_pipeline.stages.dedup.spill import packed, unpacked
-from clear_pipeline.stages.dedup.words import U64, VERSION, Tokens, Unit, bounds
+from clear_pipeline.stages.dedup.words import U64, VERSION, Tokens, bounds
 
 T = TypeVar("T", bound=np.generic)
 

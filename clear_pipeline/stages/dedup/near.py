@@ -21,15 +21,15 @@ from clear_pipeline.stages.dedup.candidates import (
 from clear_pipeline.stages.dedup.clusters import Pairs
 from clear_pipeline.stages.dedup.common import common_shingles, merged
 from clear_pipeline.stages.dedup.corpus import Corpus
-from clear_pipeline.stages.dedup.shingles import BLOCK, once
+from clear_pipeline.stages.dedup.shingles import once
 from clear_pipeline.stages.dedup.spill import Spilled, SpilledTokens
-from clear_pipeline.stages.dedup.words import I64, U64, Tokens
+from clear_pipeline.stages.dedup.words import I64, U64, Tokens, in_blocks
 
 Compare = Literal["prompt", "response", "both"]
 
-_TEXTS: Final = 1 << 12
-"""Texts, and pairs, of a block."""
-_WORDS: Final = 1 << 20
+_TEXTS: Final = 1 << 10
+"""Texts, or pairs, of a block; less than half of `shingles.BLOCK`."""
+_WORDS: Final = 1 << 17
 """Words of a block, unless one text or pair alone has more."""
 
 
@@ -183,7 +183,7 @@ def _pairs(
     """Blocks of all pairs, for `similarities`."""
     sides = texts.sides(likeness.compare)
     words = _words(sides, texts.rows)
-    for part in _cut(words[first] + words[second], most=min(_TEXTS, BLOCK // 2)):
+    for part in _cut(words[first] + words[second]):
         used, places = np.unique(np.stack([first[part], second[part]]), return_inverse=True)
         one, other = places.reshape(2, -1)
         rows = texts.rows[used]
@@ -203,13 +203,6 @@ def _words(sides: Sequence[SpilledTokens], rows: I64) -> I64:
     return words
 
 
-def _cut(words: I64, *, most: int = _TEXTS) -> Iterator[slice]:
-    """Blocks of at most so many items and `_WORDS` words; an item alone may have more."""
-    ends = np.cumsum(words)
-    start = 0
-    while start < len(words):
-        before = ends[start - 1] if start else 0
-        stop = int(np.searchsorted(ends, before + _WORDS, side="right"))
-        stop = min(max(stop, start + 1), start + most)
-        yield slice(start, stop)
-        start = stop
+def _cut(words: I64) -> Iterator[slice]:
+    """Blocks of texts or pairs that have so many words."""
+    return in_blocks(words, together=_WORDS, most=_TEXTS)

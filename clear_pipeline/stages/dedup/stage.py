@@ -15,13 +15,14 @@ from pydantic import BeforeValidator, Field, model_validator
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Context, Settings, Shard, Shards
 from clear_pipeline.stages.dedup.candidates import banding
+from clear_pipeline.stages.dedup.characters import Unit
 from clear_pipeline.stages.dedup.clusters import Pairs, keepers
 from clear_pipeline.stages.dedup.corpus import COMPARED, Corpus, look, prompt_texts
 from clear_pipeline.stages.dedup.found import COLUMNS, Found, States, columns, conflicts
 from clear_pipeline.stages.dedup.kept import KeptIndex
 from clear_pipeline.stages.dedup.meaning import Compared, meaning_pairs
 from clear_pipeline.stages.dedup.near import Compare, Likeness, Texts, grouped, near_pairs
-from clear_pipeline.stages.dedup.words import I64, Unit
+from clear_pipeline.stages.dedup.words import I64
 
 _START: Final = 80
 _COSINE: Final = 0.95

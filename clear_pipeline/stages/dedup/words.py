@@ -6,45 +6,38 @@ array, and the hash of a word is a sum over its characters, so that numpy does a
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clear_pipeline.stages.dedup.characters import (
+    ALONE,
+    ALWAYS,
+    CLOSES,
+    JOINER,
+    LETTER,
+    LOW,
+    SPACE,
+    STOP,
+    Unit,
+    kinds_of,
+)
+
 U64: TypeAlias = NDArray[np.uint64]
 I64: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
-Unit: TypeAlias = Literal["word", "character"]
-
-_UNSPACED: Final = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
-    "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # kana, Han
-)
-_IGNORED: Final = (
-    ".,;:!?\u2026\"'\u201c\u201d\u2018\u2019\u3001\u3002\uff0c\uff1a\uff1b\uff01\uff1f"
-)
-"""Punctuation that is no word. All other symbols are: + - < $ matter."""
-_JOINERS: Final = ".,'\u2019"
-"""Between letters or digits they belong to the word: don't, 3.14, 1,000."""
-_END_BEFORE_SPACE: Final = ".!?\u2026"
-_END: Final = "\n\u3002\uff01\uff1f"
-_CLOSING: Final = "\"'\u201d\u2019)]"
-
 VERSION: Final = 1
 """Of how texts are cut and hashed, for what is kept."""
 
-_LETTER, _ALONE, _JOINER, _SPACE, _STOP, _ALWAYS, _CLOSES, _UNKNOWN = (
-    np.uint8(1 << bit) for bit in range(8)
-)
 _HASH_BITS: Final = np.uint64((1 << 63) - 1)
 
-_LOW: Final = 256
-"""Characters below fit into a byte."""
+_BLOCK: Final = 1 << 17
+"""Characters that are cut together: small arrays stay in the processor's cache, and their memory
+in the process, which fetches that of large ones anew each time."""
 _TOGETHER: Final = 8
 _UP_TO: Final = np.array([(1 << 8 * n) - 1 for n in range(_TOGETHER + 1)], "<u8")
 """The first so many characters of eight."""
@@ -103,11 +96,30 @@ class Tokens:
 
 def concatenate(parts: Sequence[Tokens]) -> Tokens:
     """The texts of all parts, in order."""
+    none = Tokens(np.zeros(0, np.uint64), np.zeros(0, bool), np.zeros(1, np.int64))
     return Tokens(
-        np.concatenate([p.hashes for p in parts]),
-        np.concatenate([p.starts for p in parts]),
-        bounds(np.concatenate([p.lengths for p in parts])),
+        np.concatenate([none.hashes, *(p.hashes for p in parts)]),
+        np.concatenate([none.starts, *(p.starts for p in parts)]),
+        bounds(np.concatenate([none.lengths, *(p.lengths for p in parts)])),
     )
+
+
+def in_blocks(sizes: I64, *, together: int, most: int | None = None) -> Iterator[slice]:
+    """Cut items that stand in a row, so that each block has at most the size `together`.
+
+    Args:
+        sizes: Of the items; one alone may have more.
+        together: Of a block.
+        most: Items of a block; any number by default.
+    """
+    ends = np.cumsum(sizes)
+    start = 0
+    while start < len(sizes):
+        before = ends[start - 1] if start else 0
+        stop = int(np.searchsorted(ends, before + together, side="right"))
+        stop = min(max(stop, start + 1), start + (most or len(sizes)))
+        yield slice(start, stop)
+        start = stop
 
 
 def tokenize(texts: Sequence[str], *, unit: Unit = "word") -> Tokens:
@@ -120,9 +132,18 @@ def tokenize(texts: Sequence[str], *, unit: Unit = "word") -> Tokens:
     """
     folded = [_folded(text) for text in texts]
     lengths = np.fromiter(map(len, folded), np.int64, len(folded))
+    parts = [
+        _tokenized(folded[part], lengths[part], unit)
+        for part in in_blocks(lengths, together=_BLOCK)
+    ]
+    return concatenate(parts)
+
+
+def _tokenized(folded: Sequence[str], lengths: I64, unit: Unit) -> Tokens:
+    """Of a block."""
     joined = "\n".join([*folded, ""])
     points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
-    kinds = _kinds_of(points, unit)
+    kinds = kinds_of(points, unit)
     begin, length = _cut(points, kinds)
     offsets = np.searchsorted(begin, bounds(lengths + 1))
     starts = np.zeros(len(begin) + 1, bool)
@@ -130,14 +151,14 @@ def tokenize(texts: Sequence[str], *, unit: Unit = "word") -> Tokens:
     full = np.flatnonzero(np.diff(offsets))
     starts[offsets[full]] = True
     tokens = Tokens(_hashes(points, begin, length), starts[:-1], offsets)
-    return tokens if len(full) == len(texts) else _with_wordless(tokens, folded)
+    return tokens if len(full) == len(folded) else _with_wordless(tokens, folded)
 
 
 def spelled(text: str) -> list[str]:
     """The words that `tokenize` hashes, as text: one for each of its hashes, in order."""
     folded = _folded(text)
     points = np.frombuffer(f"{folded}\n".encode("utf-32-le", "surrogatepass"), np.uint32)
-    begin, length = _cut(points, _kinds_of(points, "word"))
+    begin, length = _cut(points, kinds_of(points, "word"))
     words = zip(begin.tolist(), length.tolist(), strict=True)
     return [folded[at : at + length] for at, length in words] or [folded.strip()]
 
@@ -152,10 +173,10 @@ def _cut(points: NDArray[np.uint32], kinds: NDArray[np.uint8]) -> tuple[I64, I64
 
     `!` belongs to the letters or the `=` after it: negation in code.
     """
-    letter = (kinds & _LETTER) != 0
-    alone = (kinds & _ALONE) != 0
+    letter = (kinds & LETTER) != 0
+    alone = (kinds & ALONE) != 0
     # Between letters, it belongs to the word.
-    inside = (kinds & _JOINER) != 0
+    inside = (kinds & JOINER) != 0
     inside[1:] &= letter[:-1]
     inside[:-1] &= letter[1:]
     inside[:1] = inside[-1:] = False
@@ -184,7 +205,7 @@ def _hashes(points: NDArray[np.uint32], begin: I64, length: I64) -> U64:
     Most words are short and of characters below 256: their characters are taken eight at a time.
     """
     short = length <= 2 * _TOGETHER
-    after = np.searchsorted(begin, np.flatnonzero(points >= _LOW), side="right")
+    after = np.searchsorted(begin, np.flatnonzero(points >= LOW), side="right")
     short[after[after > 0] - 1] = False
     words = np.flatnonzero(short)
     sums = np.empty(len(begin), np.uint64)
@@ -209,7 +230,7 @@ def _sums(points: NDArray[np.uint32], begin: I64, length: I64) -> U64:
 
 
 def _sums_of_short(points: NDArray[np.uint32], begin: I64, length: I64) -> U64:
-    """As `_sums`, of words of at most 16 characters below `_LOW`, or of no words."""
+    """As `_sums`, of words of at most 16 characters below `LOW`, or of no words."""
     factors = _factors(2 * _TOGETHER)
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(factors)])[length]  # 1 is added to all
     low = np.append(points.astype(np.uint8), np.zeros(2 * _TOGETHER, np.uint8))
@@ -219,10 +240,7 @@ def _sums_of_short(points: NDArray[np.uint32], begin: I64, length: I64) -> U64:
         eight = eights[begin[words] + place]
         eight &= _UP_TO[np.minimum(length[words] - place, _TOGETHER)]
         characters = eight.view(np.uint8).reshape(-1, _TOGETHER)
-        found = np.zeros(len(eight), np.uint64)
-        for n in range(_TOGETHER):
-            found += characters[:, n] * factors[place + n]
-        sums[words] += found
+        sums[words] += np.einsum("ij,j->i", characters, factors[place : place + _TOGETHER])
     return sums
 
 
@@ -231,54 +249,10 @@ def _sentence_ends(kinds: NDArray[np.uint8]) -> I64:
 
     `tokenize` ends each text with a line end.
     """
-    stops = np.flatnonzero((kinds & _STOP) != 0)
+    stops = np.flatnonzero((kinds & STOP) != 0)
     after = kinds[np.minimum(stops + 1, len(kinds) - 1)]
-    ends: I64 = stops[(kinds[stops] & _ALWAYS | after & (_SPACE | _CLOSES)) != 0]
+    ends: I64 = stops[(kinds[stops] & ALWAYS | after & (SPACE | CLOSES)) != 0]
     return ends
-
-
-def _kinds_of(points: NDArray[np.uint32], unit: Unit) -> NDArray[np.uint8]:
-    """What each character is."""
-    table = _table(unit)
-    low = bytearray(points.astype(np.uint8)).translate(table[:_LOW].tobytes())
-    kinds = np.frombuffer(low, np.uint8)
-    places = np.flatnonzero(points >= _LOW)
-    high = points[places]
-    if len(new := np.unique(high[table[high] == _UNKNOWN])):
-        table[new] = _kinds("".join(map(chr, new.tolist())), unit)
-    kinds[places] = table[high]
-    return kinds
-
-
-@lru_cache(maxsize=2)
-def _table(unit: Unit) -> NDArray[np.uint8]:
-    """What each of the 0x110000 code points is, as far as texts have had it."""
-    table = np.full(0x110000, _UNKNOWN)
-    table[:_LOW] = _kinds("".join(map(chr, range(_LOW))), unit)
-    return table
-
-
-def _kinds(characters: str, unit: Unit) -> NDArray[np.uint8]:
-    """What each of these is."""
-    kinds = np.zeros(len(characters), np.uint8)
-
-    def mark(pattern: str, kind: np.uint8) -> None:
-        for run in re.finditer(pattern, characters):
-            kinds[run.start() : run.end()] |= kind
-
-    unspaced = f"[{_UNSPACED}]"
-    if unit == "word":
-        mark(rf"[^\W{_UNSPACED}]+", _LETTER)
-        mark(f"{unspaced}+", _ALONE)
-    else:
-        mark(rf"(?:\w|{unspaced})+", _ALONE)
-    mark(rf"[^\w\s{re.escape(_IGNORED)}{_UNSPACED}]+", _ALONE)
-    mark(r"\s+", _SPACE)
-    mark(f"[{re.escape(_JOINERS)}]", _JOINER)
-    mark(f"[{re.escape(_END_BEFORE_SPACE)}]", _STOP)
-    mark(f"[{_END}]", _STOP | _ALWAYS)
-    mark(f"[{re.escape(_CLOSING)}]", _CLOSES)
-    return kinds
 
 
 def _with_wordless(tokens: Tokens, folded: Sequence[str]) -> Tokens:
