@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -21,7 +20,7 @@ from clear_pipeline.cli.console import (
     this_command,
 )
 from clear_pipeline.cli.groups import grouped
-from clear_pipeline.cli.options import Yes
+from clear_pipeline.cli.price import PriceOptions
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.cli.resumable import resumable
 from clear_pipeline.config import build_config
@@ -29,7 +28,6 @@ from clear_pipeline.errors import BatchPendingError, UsageError
 from clear_pipeline.finetune import (
     TRAINERS,
     CancellableTrainer,
-    Price,
     Trained,
     Trainer,
     TrainingContext,
@@ -94,7 +92,7 @@ def finetune(
     cancel: Annotated[
         bool, typer.Option("--cancel", help="End a training that goes on elsewhere.")
     ] = False,
-    yes: Yes = False,
+    consent: PriceOptions,
     as_json: Json = False,
 ) -> None:
     """Train a model on the rows of a run or of a file."""
@@ -107,9 +105,7 @@ def finetune(
     data = TrainingData(source, valid) if run is None else _exported(run, out, valid)
     try:
         with resumable():
-            trained = in_own_loop(
-                fine_tune(made, data, ctx, before=lambda price: _ask(price, yes=yes))
-            )
+            trained = in_own_loop(fine_tune(made, data, ctx, before=consent.agree))
     except BatchPendingError as waiting:
         errors.print(Text(str(waiting)))
         next_command(this_command())
@@ -139,22 +135,6 @@ def _exported(run: Run, out: Path, valid: Path | None) -> TrainingData:
     if valid is None and held_out.is_file() and held_out.stat().st_size:
         valid = held_out
     return TrainingData(folder / "train.jsonl", valid)
-
-
-def _ask(price: Price, *, yes: bool) -> None:
-    """Whether a training that costs something may begin.
-
-    Raises:
-        UsageError: There is nobody to ask.
-    """
-    if price.usd == 0 or yes:
-        return
-    dollars = "an unknown sum" if price.usd is None else f"about ${price.usd:,.2f}"
-    tokens = "" if price.tokens is None else f" for {price.tokens:,} tokens"
-    told = f"This training costs {dollars}{tokens}, by {price.basis}."
-    if not sys.stdin.isatty():
-        raise UsageError(f"{told} Add --yes to start it without a terminal")
-    typer.confirm(f"{told} Start it?", abort=True)
 
 
 def _table(trained: Trained) -> Table:

@@ -15,6 +15,7 @@ Data = Annotated[
     str, typer.Argument(help="File or directory of mixed formats, here or at s3://, gs://, hf://.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before priced work.")]
+MaxUsd = Annotated[float | None, typer.Option(min=0, help="Stop before more dollars are spent.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +119,7 @@ class ChainOptions(SourceOptions):
 class CapOptions:
     """What a command may spend."""
 
-    max_usd: Annotated[
-        float | None, typer.Option(min=0, help="Stop before more dollars are spent.")
-    ] = None
+    max_usd: MaxUsd = None
     max_tokens: Annotated[
         int | None, typer.Option(min=0, help="Stop before more tokens are spent.")
     ] = None

@@ -25,6 +25,7 @@ from clear_pipeline.finetune.base import (
 )
 from clear_pipeline.finetune.picture import curve_svg
 from clear_pipeline.schema import JSON
+from clear_pipeline.store import Store
 
 TRAINING: Final = "training.json"
 TRAINED: Final = "trained.json"
@@ -76,15 +77,17 @@ async def fine_tune(
     Raises:
         UsageError: As `check`.
         RunFailedError: As `Trainer.train`.
+        RunLockedError: Another process works on this training.
         BatchPendingError: As `Trainer.train`.
     """
     check(trainer, data, ctx)
     if (done := read_trained(ctx.folder)) is not None:
         return done
-    before(trainer.price(data))
-    trained = await trainer.train(data, ctx)
-    write_text_atomically(ctx.folder / CURVE, curve_svg(trained))
-    write_text_atomically(ctx.folder / TRAINED, trained.model_dump_json(indent=1))
+    with Store(ctx.folder).locked(ctx.progress.note):
+        before(trainer.price(data))
+        trained = await trainer.train(data, ctx)
+        write_text_atomically(ctx.folder / CURVE, curve_svg(trained))
+        write_text_atomically(ctx.folder / TRAINED, trained.model_dump_json(indent=1))
     return trained
 
 

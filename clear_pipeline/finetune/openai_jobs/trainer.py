@@ -26,6 +26,7 @@ from clear_pipeline.llm.tokens import counter_for
 from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.schema import JSON
 from clear_pipeline.settings import Settings
+from clear_pipeline.store import Store
 
 Auto: TypeAlias = Literal["auto"]
 
@@ -155,8 +156,16 @@ class OpenAIJobs(Settings):
 
         Raises:
             RunFailedError: The platform cannot be asked now.
+            RunLockedError: Another process may be about to create the job.
         """
-        job = Record(ctx.folder).read()
+        record = Record(ctx.folder)
+        if (begun := record.read()) is not None and begun.job_id is None:
+            with Store(ctx.folder).locked(ctx.progress.note):  # nobody is about to create it
+                return await self._cancelled(record, ctx)
+        return await self._cancelled(record, ctx)
+
+    async def _cancelled(self, record: Record, ctx: TrainingContext) -> str:
+        job = record.read()
         if job is None or job.state in ENDED:
             return "no job is open" if job is None else f"job {job.job_id} has ended: {job.state}"
         async with self._follower(self._base(), ctx) as follower:
