@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,6 @@ from rich.text import Text
 
 from clear_pipeline.cli.console import Json, RunPath, next_command, output, print_json
 from clear_pipeline.remote import local_directory
-from clear_pipeline.report.next_commands import first_rows
 from clear_pipeline.run import open_run
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ def arms(
     for remark in written.remarks:
         output.print(Text(remark), soft_wrap=True)
     output.print(Text(f"{out}: arms.json, and train.jsonl of each"), soft_wrap=True)
-    next_command(first_rows(out / written.arms[-1].name, "openai"))
+    last = written.arms[-1]
+    trained = Path("runs", f"{last.name}-model")
+    words = ["clear-pipeline", "finetune", str(out / last.file), "--out", str(trained)]
+    next_command(shlex.join(words))
 
 
 def _table(written: TrainingSets) -> Table:

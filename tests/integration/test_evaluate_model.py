@@ -198,6 +198,7 @@ def test_training_files_of_a_run(tmp_path: Path) -> None:
     assert sizes["random-half"] == sizes["auto-filter"] == 27
     assert sizes["auto-correct"] >= 27
     assert "no rating-half: no row has a rating" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("next: clear-pipeline finetune ")
     for arm in manifest["arms"]:
         lines = (tmp_path / "arms" / arm["file"]).read_text().splitlines()
         assert len(lines) == arm["rows"]

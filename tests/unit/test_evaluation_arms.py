@@ -73,6 +73,20 @@ def test_wrong_settings_are_refused(
     assert said in str(caught.value)
 
 
+def test_a_file_of_weights_is_an_arm(tmp_path: Path) -> None:
+    """Two GGUF files are told apart by what they hold; one that is not there is told at once."""
+    files = [tmp_path / "one.gguf", tmp_path / "two.gguf"]
+    arms = [{"name": file.stem, "model": {"model": str(file)}} for file in files]
+    files[0].write_bytes(b"GGUF 1")
+    with pytest.raises(UsageError, match=r"two\.gguf: no such file"):
+        read_settings(None, arms=arms)
+    files[1].write_bytes(b"GGUF 2")
+    assert len(read_settings(None, arms=arms).arms) == 2
+    files[1].write_bytes(b"GGUF 1")
+    with pytest.raises(ConfigError, match="one and two ask the same of one model"):
+        read_settings(None, arms=arms)
+
+
 def test_no_arm_says_how_to_name_one() -> None:
     """Without arms there is nothing to do."""
     with pytest.raises(UsageError, match="--arm NAME=MODEL"):
