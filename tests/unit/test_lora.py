@@ -238,6 +238,54 @@ def test_preflight(tmp_path: Path) -> None:
     assert found[1] == Finding(data.train, None, "9 usable rows; a training needs at least 10")
 
 
+def test_a_directory_becomes_a_directory(tmp_path: Path) -> None:
+    """A model of safetensors is read from and written to a directory, and named for a server."""
+    tiny = tiny_llama(tmp_path / "tiny.gguf")
+    base = tmp_path / "base"
+    tiny.save_pretrained(base)
+    tokenizer_of(tmp_path / "tiny.gguf").save_pretrained(base)
+    from_file = trained(tmp_path, method="adapters", weights="f32")
+    (tmp_path / "out").rename(tmp_path / "of the file")
+    done = trained(tmp_path, base=str(base), method="adapters", weights="f32")
+    assert done.curve == from_file.curve
+    assert done.model.model == str(tmp_path / "out" / "model")
+    assert done.model.base_url == "http://127.0.0.1:8000/v1"
+    assert done.model.revision is not None
+    assert done.summary["served by"] == f"vllm serve {tmp_path / 'out' / 'model'}"
+    one, other = (
+        model_of(path).state_dict()
+        for path in (Path(done.model.model), tmp_path / "of the file" / "model.gguf")
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_no_such_model(tmp_path: Path) -> None:
+    """The error says what a base may be, and how one of the hub is fetched."""
+    with pytest.raises(UsageError, match="hf download NAME"):
+        settings(tmp_path, base="org/name").identity()
+
+
+def test_q8_0_in_a_directory(tmp_path: Path) -> None:
+    """It is refused before anything is trained."""
+    tiny_llama(tmp_path / "tiny.gguf").save_pretrained(tmp_path / "base")
+    tokenizer_of(tmp_path / "tiny.gguf").save_pretrained(tmp_path / "base")
+    with pytest.raises(UsageError, match="q8_0 is for GGUF files"):
+        trained(tmp_path, base=str(tmp_path / "base"), weights="q8_0")
+
+
+def test_tools_without_a_place(tmp_path: Path) -> None:
+    """A template that passes over tool calls would have nothing learnt: the row is left out."""
+    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    row = chat("rain?", "x")
+    row["messages"][1] = {"role": "assistant", "tool_calls": [call]}
+    rows = [*colours("abcdefghij"), row]
+    data = TrainingData(write(tmp_path / "train.jsonl", rows), write(tmp_path / "v.jsonl", rows))
+    found = settings(tmp_path).preflight(data, context(tmp_path))
+    assert [(each.row, each.severity) for each in found] == [(11, "warning")] * 2
+    assert "no place for tools: left out" in found[0].reason
+
+
 def test_the_folder_is_recognised_by_the_content_of_the_weights(tmp_path: Path) -> None:
     """A file that was renamed is the same model, another file is another."""
     first = settings(tmp_path)

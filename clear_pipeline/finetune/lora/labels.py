@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from transformers import PreTrainedTokenizerBase
@@ -43,6 +44,7 @@ def encode(row: TrainingRow, tokenizer: PreTrainedTokenizerBase) -> Encoded:
     if row.parsed.unscorable is not None:
         raise RowError(f"holds more than text ({row.parsed.unscorable})")
     whole = _rendered(row, len(row.turns), tokenizer, answering=False)
+    _require_tools_told(row, whole)
     spans = [
         _span(row, index, whole, tokenizer) for index, learnt in enumerate(row.learnt) if learnt
     ]
@@ -56,6 +58,15 @@ def encode(row: TrainingRow, tokenizer: PreTrainedTokenizerBase) -> Encoded:
     if not encoded.learnt:
         raise RowError("no turn is learnt: every weight is 0")
     return encoded
+
+
+def _require_tools_told(row: TrainingRow, whole: str) -> None:
+    """Many templates pass over tools without a word; then what is learnt would be nothing."""
+    calls = [json.loads(turn.tool_calls) for turn in row.turns if turn.tool_calls is not None]
+    declared = [] if row.parsed.tools is None else json.loads(row.parsed.tools)
+    for each in chain(declared, *calls):
+        if str(each.get("function", each).get("name")) not in whole:
+            raise RowError("the model's chat template has no place for tools")
 
 
 def _span(
@@ -76,6 +87,7 @@ def _rendered(
     messages = [write_turn(turn) for turn in row.turns[:turns]]
     for message in messages:
         message.pop("weight", None)
+        message.setdefault("content", "")  # templates read it, whatever else a turn has
     tools = None if row.parsed.tools is None else json.loads(row.parsed.tools)
     try:
         text = tokenizer.apply_chat_template(

@@ -26,8 +26,8 @@ class Prepared:
     """What a training starts from.
 
     Attributes:
-        weights: The GGUF file.
-        tokenizer: That of the file.
+        weights: The GGUF file, or the directory.
+        tokenizer: Its own.
         train: Rows to learn from.
         valid: Rows to measure on; may be empty.
         findings: What is wrong with the files.
@@ -76,7 +76,7 @@ def _encoded(
         try:
             encoded = encode(row, tokenizer)
         except RowError as error:
-            findings.append(Finding(path, row.line, str(error)))
+            findings.append(Finding(path, row.line, f"{error}: left out", "warning"))
             continue
         if len(encoded.ids) > most:
             long = f"{len(encoded.ids):,} tokens, more than max_tokens={most}: left out"

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import MissingExtraError, UsageError
 from clear_pipeline.finetune.base import Finding, Price, Trained, TrainingContext, TrainingData
+from clear_pipeline.journal import digest
 from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
 from clear_pipeline.schema import JSON
 from clear_pipeline.settings import Settings
@@ -20,7 +21,7 @@ LIBRARIES: Final = ("torch", "transformers", "peft", "accelerate", "gguf")
 
 
 class Lora(Settings):
-    """Train a model of this machine, and write what came out as a GGUF file.
+    """Train a model of this machine, and write what came out in the form in which it was given.
 
     The optimiser is AdamW, gradients are cut at a norm of 1, and the loss is the mean of -log p
     over the learnt tokens alone.
@@ -31,7 +32,7 @@ class Lora(Settings):
 
     kind: Literal["lora"] = "lora"
     base: str = DEFAULT_MODEL
-    """A model of the catalogue, or the path of a GGUF file."""
+    """A model of the catalogue, the path of a GGUF file, or that of a directory of safetensors."""
     method: Literal["lora", "partial", "adapters", "full"] = "lora"
     """`lora`: low-rank matrices beside all linear layers (Hu et al. 2021). `adapters`: a gated
     bottleneck beside each feed-forward layer (He et al. 2022). `partial`: all weights of the top
@@ -73,7 +74,7 @@ class Lora(Settings):
     seed: int = 0
     """Of the order of rows and of new weights."""
     weights: Literal["f16", "f32", "q8_0"] = "f16"
-    """How the matrices are written."""
+    """How the matrices are written; q8_0 in GGUF files alone."""
 
     @model_validator(mode="after")
     def _partial_is_a_part(self) -> Self:
@@ -115,15 +116,21 @@ def base_identity(base: str) -> str:
     """What stands for the weights, however they are called.
 
     Raises:
-        UsageError: It is neither in the catalogue nor a file.
+        UsageError: It is neither in the catalogue nor on this machine.
     """
     if base in CATALOG:
         return CATALOG[base].identity
-    if not Path(base).is_file():
+    path = Path(base)
+    if path.is_file():
+        return f"weights:{file_sha256(path)}"
+    if not (path / "config.json").is_file():
         raise UsageError(
-            f"base: {base} is no GGUF file and not in the catalogue ({', '.join(CATALOG)})"
+            f"base: {base} is no GGUF file, no directory of a model (with config.json), and not in "
+            f"the catalogue ({', '.join(CATALOG)}). A model of the Hugging Face Hub is fetched by: "
+            "hf download NAME --local-dir DIR"
         )
-    return f"weights:{file_sha256(Path(base))}"
+    files = sorted(each for each in path.iterdir() if each.is_file())
+    return f"directory:{digest([[each.name, file_sha256(each)] for each in files])}"
 
 
 def require_libraries() -> None:

@@ -1,10 +1,11 @@
-"""The model that is trained: its tokenizer and its weights, read from a GGUF file into torch."""
+"""The model that is trained: its tokenizer and weights, of a GGUF file or a directory, in torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from transformers import (
     AutoModelForCausalLM,
@@ -23,7 +24,7 @@ Note = Callable[[str], None]
 
 
 def weights_of(base: str, *, note: Note) -> Path:
-    """The GGUF file; a model of the catalogue is fetched if need be.
+    """The file or directory; a model of the catalogue is fetched if need be.
 
     Raises:
         WeightsError: It could not be had.
@@ -33,14 +34,14 @@ def weights_of(base: str, *, note: Note) -> Path:
 
 @lru_cache(maxsize=1)
 def tokenizer_of(weights: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in the file, with its chat template.
+    """The tokenizer beside the weights, with its chat template.
 
     Raises:
-        UsageError: The file holds none that transformers can read, or no chat template.
+        UsageError: There is none that transformers can read, or no chat template.
     """
     with silent():
         try:
-            made = AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name)
+            made = AutoTokenizer.from_pretrained(**_place(weights))
         except Exception as error:
             raise UsageError(f"{weights}: its tokenizer cannot be read: {error}") from error
     if not made.chat_template:
@@ -51,7 +52,7 @@ def tokenizer_of(weights: Path) -> PreTrainedTokenizerBase:
 
 
 def model_of(weights: Path) -> PreTrainedModel:
-    """The model in 32-bit floats, whatever the precision in the file.
+    """The model in 32-bit floats, whatever its precision on disk.
 
     Raises:
         UsageError: transformers does not know its architecture.
@@ -59,9 +60,10 @@ def model_of(weights: Path) -> PreTrainedModel:
     with silent():
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                weights.parent,
-                gguf_file=weights.name,
-                quantization_config=GgufConfig(dequantize=True),
+                **_place(weights),
+                **(
+                    {} if weights.is_dir() else {"quantization_config": GgufConfig(dequantize=True)}
+                ),
                 dtype="float32",
             )
         except Exception as error:
@@ -74,3 +76,10 @@ def model_of(weights: Path) -> PreTrainedModel:
     model.config.use_cache = False
     model.name_or_path = model.config.name_or_path = ""  # nobody may look for it on a hub
     return model
+
+
+def _place(weights: Path) -> dict[str, Any]:
+    """Where the library reads them: from this machine alone."""
+    if weights.is_dir():
+        return {"pretrained_model_name_or_path": weights, "local_files_only": True}
+    return {"pretrained_model_name_or_path": weights.parent, "gguf_file": weights.name}

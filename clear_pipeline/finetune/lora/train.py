@@ -12,17 +12,15 @@ from transformers import PreTrainedModel, TrainerState, set_seed
 from clear_pipeline.errors import RunFailedError
 from clear_pipeline.finetune.base import Point, Trained, TrainingContext, TrainingData
 from clear_pipeline.finetune.lora.checkpoints import Checkpoint, at_step, load_weights, newest
-from clear_pipeline.finetune.lora.gguf_file import require_faithful, write_gguf
 from clear_pipeline.finetune.lora.loop import DivergedError, Loop
 from clear_pipeline.finetune.lora.methods import by_depth, plain, trainable
 from clear_pipeline.finetune.lora.prepare import Prepared, prepared
 from clear_pipeline.finetune.lora.quiet import quiet
 from clear_pipeline.finetune.lora.settings import Lora
 from clear_pipeline.finetune.lora.source import model_of
-from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.finetune.lora.written import require_writable, written
 
 CHECKPOINTS: Final = "checkpoints"
-MODEL: Final = "model.gguf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +43,14 @@ def train(settings: Lora, data: TrainingData, ctx: TrainingContext) -> Trained:
     """
     ready = prepared(settings, data, ctx.progress)
     base = model_of(ready.weights)
-    require_faithful(base, ready.weights)
+    require_writable(base, ready.weights, settings.weights)
     set_seed(settings.seed)
     model = trainable(base, settings)
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
     outcome = _looped(model, settings, ready, ctx)
     load_weights(model, outcome.checkpoint)
-    path = ctx.folder / MODEL
-    write_gguf(plain(model), ready.weights, path, settings.weights)
-    return Trained(
-        model=ModelSettings(model=str(path.resolve())),
-        curve=_curve(outcome),
-        summary=_summary(ready, outcome, trained),
-    )
+    route = written(plain(model), ready, ctx.folder, settings.weights)
+    return Trained(model=route, curve=_curve(outcome), summary=_summary(ready, outcome, trained))
 
 
 def _looped(

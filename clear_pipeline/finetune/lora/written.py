@@ -1,0 +1,65 @@
+"""A trained model on disk, in the form in which it was given, and how it is asked from there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+from transformers import PreTrainedModel
+
+from clear_pipeline.durable import file_sha256, sync_directory, writing
+from clear_pipeline.errors import UsageError
+from clear_pipeline.finetune.lora.gguf_file import Precision, require_faithful, write_gguf
+from clear_pipeline.finetune.lora.prepare import Prepared
+from clear_pipeline.llm.settings import ModelSettings
+
+GGUF: Final = "model.gguf"
+DIRECTORY: Final = "model"
+SERVER: Final = "http://127.0.0.1:8000/v1"
+"""Where a model in a directory is asked: where vLLM serves one by default."""
+
+
+def require_writable(model: PreTrainedModel, source: Path, precision: Precision) -> None:
+    """Make sure, before anything is trained, that what comes out can be written.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if not source.is_dir():
+        require_faithful(model, source)
+    elif precision == "q8_0":
+        raise UsageError("weights: q8_0 is for GGUF files; a directory takes f16 or f32")
+
+
+def written(
+    model: PreTrainedModel, ready: Prepared, folder: Path, precision: Precision
+) -> ModelSettings:
+    """Write a plain model; returns how it is asked.
+
+    Raises:
+        UnwritableError: A full disk, or no leave to write there.
+    """
+    if not ready.weights.is_dir():
+        path = (folder / GGUF).resolve()
+        write_gguf(model, ready.weights, path, precision)
+        return ModelSettings(model=str(path))
+    path = (folder / DIRECTORY).resolve()
+    _write_directory(model, ready, path, precision)
+    weights = max(path.glob("*.safetensors"), key=lambda each: each.stat().st_size)
+    # The name is a path: what was trained there before is another model.
+    revision = file_sha256(weights)[:12]
+    return ModelSettings(model=str(path), base_url=SERVER, revision=revision)
+
+
+def _write_directory(
+    model: PreTrainedModel, ready: Prepared, path: Path, precision: Precision
+) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with writing(path):
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
+        (model.half() if precision == "f16" else model).save_pretrained(partial)
+        ready.tokenizer.save_pretrained(partial)
+        partial.rename(path)
+        sync_directory(path.parent)
