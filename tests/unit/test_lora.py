@@ -276,14 +276,14 @@ def test_q8_0_in_a_directory(tmp_path: Path) -> None:
 
 def test_tools_without_a_place(tmp_path: Path) -> None:
     """A template that passes over tool calls would have nothing learnt: the row is left out."""
-    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    call = {"id": "c", "type": "function", "function": {"name": "rain", "arguments": "{}"}}
     row = chat("rain?", "x")
     row["messages"][1] = {"role": "assistant", "tool_calls": [call]}
     rows = [*colours("abcdefghij"), row]
     data = TrainingData(write(tmp_path / "train.jsonl", rows), write(tmp_path / "v.jsonl", rows))
     found = settings(tmp_path).preflight(data, context(tmp_path))
     assert [(each.row, each.severity) for each in found] == [(11, "warning")] * 2
-    assert "no place for tools: left out" in found[0].reason
+    assert "no place for tool calls: left out" in found[0].reason
 
 
 def test_the_folder_is_recognised_by_the_content_of_the_weights(tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 from typing import Final
 
 from transformers import PreTrainedTokenizerBase
@@ -44,7 +43,7 @@ def encode(row: TrainingRow, tokenizer: PreTrainedTokenizerBase) -> Encoded:
     if row.parsed.unscorable is not None:
         raise RowError(f"holds more than text ({row.parsed.unscorable})")
     whole = _rendered(row, len(row.turns), tokenizer, answering=False)
-    _require_tools_told(row, whole)
+    _require_tools_told(row, whole, tokenizer)
     spans = [
         _span(row, index, whole, tokenizer) for index, learnt in enumerate(row.learnt) if learnt
     ]
@@ -60,13 +59,17 @@ def encode(row: TrainingRow, tokenizer: PreTrainedTokenizerBase) -> Encoded:
     return encoded
 
 
-def _require_tools_told(row: TrainingRow, whole: str) -> None:
+def _require_tools_told(row: TrainingRow, whole: str, tokenizer: PreTrainedTokenizerBase) -> None:
     """Many templates pass over tools without a word; then what is learnt would be nothing."""
-    calls = [json.loads(turn.tool_calls) for turn in row.turns if turn.tool_calls is not None]
-    declared = [] if row.parsed.tools is None else json.loads(row.parsed.tools)
-    for each in chain(declared, *calls):
-        if str(each.get("function", each).get("name")) not in whole:
-            raise RowError("the model's chat template has no place for tools")
+    mute = [replace(turn, tool_calls=None) for turn in row.turns]
+    without = {
+        "tools": replace(row.parsed, tools=None),
+        "tool calls": replace(row.parsed, messages=tuple(mute[:-1]), target=mute[-1]),
+    }
+    for what, parsed in without.items():
+        other = replace(row, parsed=parsed)
+        if other != row and _rendered(other, len(mute), tokenizer, answering=False) == whole:
+            raise RowError(f"the model's chat template has no place for {what}")
 
 
 def _span(

@@ -1,7 +1,8 @@
-"""A training of the trainer `lora`, from its files to a GGUF file."""
+"""A training of the trainer `lora`, from its files to a model on disk."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -50,7 +51,10 @@ def train(settings: Lora, data: TrainingData, ctx: TrainingContext) -> Trained:
     outcome = _looped(model, settings, ready, ctx)
     load_weights(model, outcome.checkpoint)
     route = written(plain(model), ready, ctx.folder, settings.weights)
-    return Trained(model=route, curve=_curve(outcome), summary=_summary(ready, outcome, trained))
+    summary = _summary(ready, outcome, trained)
+    if route.base_url is not None:
+        summary["served by"] = shlex.join(["vllm", "serve", route.model])
+    return Trained(model=route, curve=_curve(outcome), summary=summary)
 
 
 def _looped(
