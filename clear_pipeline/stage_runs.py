@@ -205,7 +205,7 @@ class _Noted:
     def advance(self, rows: int = 1) -> None:
         self.rows += rows
         if self._foresight is not None:
-            self.spent(self._work.pool.spend())
+            self.spent(self._work.pool.spend)
             self._foresight.row_done()
         self._work.progress.advance(rows)
 

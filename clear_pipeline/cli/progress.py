@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +19,9 @@ from rich.text import Text
 
 _WORTH_A_LINE = 2.0
 """Seconds. Of shorter steps no line stays; the summary at the end tells what they did."""
+
+_REDRAWN_S = 0.1
+"""The bar is drawn ten times a second, however many rows pass."""
 
 
 class TerminalProgress:
@@ -36,7 +40,8 @@ class TerminalProgress:
         self._done = 0
         self._tenth = 0
         self._began = 0.0
-        self._spent = ""
+        self._due = 0.0
+        self._spent: Callable[[], str] = _nothing
 
     def start(self, label: str, total: int) -> None:
         """Begin a step; a total of 0 means unknown."""
@@ -55,21 +60,26 @@ class TerminalProgress:
                 transient=True,
             )
             self._bar.start()
+            self._due = 0.0
             self._task = self._bar.add_task(label, total=total or None, rate="", spent="")
 
     def advance(self, rows: int = 1) -> None:
         """So many more rows are done."""
         self._done += rows
         if self._bar is not None:
-            self._bar.update(self._task, advance=rows, rate=self._rate(), spent=self._spent)
+            if (now := time.monotonic()) >= self._due:
+                self._due = now + _REDRAWN_S
+                self._bar.update(
+                    self._task, completed=self._done, rate=self._rate(), spent=self._spent()
+                )
         elif self._total and self._done * 10 // self._total > self._tenth:
             self._tenth = self._done * 10 // self._total
             if time.monotonic() - self._began > _WORTH_A_LINE and self._done < self._total:
                 self._console.print(Text(self._line()))
 
-    def spent(self, text: str) -> None:
+    def spent(self, tell: Callable[[], str]) -> None:
         """Remember what to show beside the bar."""
-        self._spent = text
+        self._spent = tell
 
     def finish(self) -> None:
         """End the step with one line that stays."""
@@ -79,8 +89,8 @@ class TerminalProgress:
         seconds = time.monotonic() - self._began
         if self._done and (seconds > _WORTH_A_LINE or not self._total):
             parts = [f"{self._label}: {self._done:,} rows in {seconds:.1f} s", self._rate()]
-            self._console.print(Text(", ".join([*parts, *filter(None, [self._spent])])))
-        self._spent = ""
+            self._console.print(Text(", ".join([*parts, *filter(None, [self._spent()])])))
+        self._spent = _nothing
 
     def note(self, text: str) -> None:
         """Print a line above the bar; never interpreted as markup."""
@@ -94,4 +104,8 @@ class TerminalProgress:
         seconds = time.monotonic() - self._began
         left = seconds / self._done * (self._total - self._done)
         parts = [f"{self._label}: {self._done:,}/{self._total:,} rows", self._rate()]
-        return ", ".join([*parts, f"about {left:.0f} s left", *filter(None, [self._spent])])
+        return ", ".join([*parts, f"about {left:.0f} s left", *filter(None, [self._spent()])])
+
+
+def _nothing() -> str:
+    return ""

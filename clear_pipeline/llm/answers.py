@@ -11,7 +11,7 @@ import json
 import logging
 import operator
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -93,12 +93,17 @@ class Answers:
             self._db.execute("BEGIN")
             self._db.execute("SELECT 1 FROM answers LIMIT 1").fetchone()
 
-    def write(self, question: str, answers: dict[int, Answer]) -> None:
+    def write(self, question: str, answers: Mapping[int, Answer]) -> None:
         """Store answers: all are committed on return, or, if it raises, none."""
+        self.write_all([(question, answers)])
+
+    def write_all(self, answered: Iterable[tuple[str, Mapping[int, Answer]]]) -> None:
+        """`write` for several questions at once."""
         rows = []
-        for index, answer in answers.items():
-            key, value = _sample_key(question, index), _encode(answer)
-            rows.append((key, value, _checksum(key, value)))
+        for question, answers in answered:
+            for index, answer in answers.items():
+                key, value = _sample_key(question, index), _encode(answer)
+                rows.append((key, value, _checksum(key, value)))
         with self._explained(), transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows)
 

@@ -69,7 +69,7 @@ class ChatRequest:
 
     def with_samples(self, samples: range) -> ChatRequest:
         """The same question for other draws."""
-        return replace(self, samples=samples)
+        return self if samples == self.samples else replace(self, samples=samples)
 
 
 @dataclass(frozen=True, slots=True)

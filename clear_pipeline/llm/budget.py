@@ -51,7 +51,7 @@ class Budget:
         self.settings = settings
         self.spend = spend
         self._waiting: list[_Waiting] = []
-        self._stopped: BudgetExceededError | None = None
+        self._stopped: Exception | None = None
         self._due = False
 
     @property
@@ -107,7 +107,7 @@ class Budget:
 
     def look_again(self) -> None:
         """Soon, grant what fits by then: one commit for all that came in one turn of the loop."""
-        if self._waiting and not self._due:
+        if not self._due:
             self._due = True
             asyncio.get_running_loop().call_soon(self._look)
 
@@ -120,7 +120,9 @@ class Budget:
         self._waiting = [each for each in self._waiting if not each.granted.done()]
         try:
             self._grant()
+            self.spend.flush()
         except Exception as error:  # noqa: BLE001  # raised again where it is waited for
+            self._stopped = error
             for each in self._waiting:
                 each.granted.set_exception(error)
 
@@ -135,11 +137,10 @@ class Budget:
             self.spend.enter([each.reservation for each in fitting])
             for each in fitting:
                 each.granted.set_result(None)
-            self._waiting = [each for each in self._waiting if each not in fitting]
+            self._waiting = [each for each in self._waiting if not each.granted.done()]
         elif self._waiting and not self.spend.open:
             # Whoever was answered last has its answer in the cache by now: see `docs/design.md`.
-            self._stopped = self._exceeded(self._waiting[0].reservation.amount)
-            raise self._stopped
+            raise self._exceeded(self._waiting[0].reservation.amount)
 
     def _cap_below(self, amount: Amount) -> str | None:
         """The cap that this amount would be above, None if all hold."""

@@ -53,6 +53,7 @@ class Cached:
         self._inner = inner
         self._meter = meter
         self._answers = Answers(path)
+        self._turn = _Turn(self._answers)
         self._open: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
@@ -79,7 +80,7 @@ class Cached:
                 self._meter.from_cache(len(answers))
             while missing := _first_gap(request.samples, answers):
                 fresh = await self._ask(request.with_samples(missing))
-                self._answers.write(question, fresh)
+                await self._turn.write(question, fresh)
                 answers |= fresh
         ordered = [answers[index] for index in request.samples]
         for model in {answer.model for answer in ordered}:
@@ -93,6 +94,7 @@ class Cached:
     async def close(self) -> None:
         """Close the model and the file."""
         await self._inner.close()
+        self._turn.commit()
         self._answers.close()
 
     async def _ask(self, request: ChatRequest) -> dict[int, Answer]:
@@ -101,6 +103,47 @@ class Cached:
             raise CallError("garbled", "the reply holds no choices", transient=True)
         self._meter.answered(len(completion.choices))
         return answers_of(request, completion)
+
+
+class _Turn:
+    """The answers that come in one turn of the event loop, and are committed together.
+
+    One commit takes as long as a hundred answers in it.
+
+    Args:
+        answers: Where they are stored.
+    """
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._waiting: list[tuple[str, dict[int, Answer], asyncio.Future[None]]] = []
+
+    async def write(self, question: str, fresh: dict[int, Answer]) -> None:
+        """Store answers: they are committed on return, and soon if it is cancelled."""
+        loop = asyncio.get_running_loop()
+        committed = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self.commit)
+        self._waiting.append((question, fresh, committed))
+        await committed
+
+    def commit(self) -> None:
+        """Commit what waits for it."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        error: Exception | None = None
+        try:
+            self._answers.write_all((question, fresh) for question, fresh, _ in waiting)
+        except Exception as failure:  # noqa: BLE001  # raised again where it is waited for
+            error = failure
+        for _, _, committed in waiting:
+            if committed.done():
+                continue
+            if error is None:
+                committed.set_result(None)
+            else:
+                committed.set_exception(error)
 
 
 def answers_of(request: ChatRequest, completion: Completion) -> dict[int, Answer]:

@@ -74,8 +74,10 @@ class Limited:
             CircuitOpenError: Nearly every question fails.
         """
         try:
-            # A copy, because the statistics inside belong to one question.
-            completion: Completion = await self._retrying.copy()(self._attempt, request)
+            try:
+                completion = await self._attempt(request)
+            except CallError as error:
+                completion = await self._attempt_again(request, error)
         except CallError as error:
             self._meter.gave_up()
             self._breaker.failed(error)
@@ -86,6 +88,19 @@ class Limited:
     async def close(self) -> None:
         """Close the client."""
         await self._inner.close()
+
+    async def _attempt_again(self, request: ChatRequest, failed: CallError) -> Completion:
+        """Ask after a first attempt that failed; most questions never come here."""
+        failures = [failed]
+
+        async def attempt() -> Completion:
+            if failures:
+                raise failures.pop()
+            return await self._attempt(request)
+
+        # A copy, because the statistics inside belong to one question.
+        completion: Completion = await self._retrying.copy()(attempt)
+        return completion
 
     async def _attempt(self, request: ChatRequest) -> Completion:
         tokens = expected_tokens(request)

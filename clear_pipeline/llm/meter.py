@@ -158,53 +158,70 @@ class Meter:
     """
 
     def __init__(self) -> None:
-        self._totals = Totals()
+        self._counts: Counter[str] = Counter()
+        self._usage = Usage()
+        self._usd: float | None = None
+        self._served: tuple[str, ...] = ()
+        self._failures: Counter[str] = Counter()
 
     def snapshot(self) -> Totals:
         """The counts so far."""
-        return self._totals
+        counts = self._counts
+        return Totals(
+            requests=counts["requests"],
+            retries=counts["retries"],
+            failed=counts["failed"],
+            samples=counts["samples"],
+            cached_samples=counts["cached_samples"],
+            usage=self._usage,
+            usd=self._usd,
+            served=self._served,
+            failures=dict(sorted(self._failures.items())),
+        )
 
     def priced(self) -> None:
         """The model's prices are known: as long as nothing is billed, the spend is 0."""
-        self._totals += Totals(usd=0.0)
+        self._usd = self._usd or 0.0
 
     def sent(self) -> None:
         """A request goes out."""
-        self._totals += Totals(requests=1)
+        self._counts["requests"] += 1
 
     def billed(self, usage: Usage, *, usd: float | None) -> None:
         """A reply came that the server counts, usable or not."""
-        self._totals += Totals(usage=usage, usd=usd)
+        self._usage += usage
+        if usd is not None:
+            self._usd = (self._usd or 0.0) + usd
 
     def answered(self, samples: int) -> None:
         """Samples came from the server."""
-        self._totals += Totals(samples=samples)
+        self._counts["samples"] += samples
 
     def attempt_failed(self, kind: str) -> None:
         """A request failed in this way, whether it is repeated or not."""
-        self._totals += Totals(failures={kind: 1})
+        self._failures[kind] += 1
 
     def retried(self) -> None:
         """A request is about to be repeated."""
-        self._totals += Totals(retries=1)
+        self._counts["retries"] += 1
 
     def gave_up(self) -> None:
         """The last attempt of a question failed."""
-        self._totals += Totals(failed=1)
+        self._counts["failed"] += 1
 
     def from_cache(self, samples: int) -> None:
         """Samples were found in the cache."""
-        self._totals += Totals(cached_samples=samples)
+        self._counts["cached_samples"] += samples
 
     def served_by(self, model: str) -> None:
         """Note the name that the server gave itself; a second name in one run is warned about."""
-        if model in self._totals.served:
+        if model in self._served:
             return
-        if self._totals.served:
+        if self._served:
             logger.warning(
                 "the endpoint now answers as %r, before as %s: scores of this run may not be "
                 "comparable; pin the model's version",
                 model,
-                ", ".join(map(repr, self._totals.served)),
+                ", ".join(map(repr, self._served)),
             )
-        self._totals += Totals(served=(model,))
+        self._served = tuple(sorted({*self._served, model}))

@@ -32,6 +32,7 @@ from clear_pipeline.llm.openai_errors import (
     is_unconnected,
 )
 from clear_pipeline.llm.pace import Heard
+from clear_pipeline.llm.post import Poster
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.vectors import parse_embeddings
 from clear_pipeline.llm.wire import (
@@ -85,20 +86,21 @@ class OpenAIChat:
         self._errors = EndpointErrors(settings, self._key)
         self._silent: set[str] = set()
         self._spoken: set[str] = set()
-        hooks = [] if heard is None else [heard]
+        # A redirect would take rows to a host that nobody named.
+        http = openai.DefaultAioHttpClient(
+            event_hooks={"response": [] if heard is None else [heard]}, follow_redirects=False
+        )
         self._client = openai.AsyncOpenAI(
             api_key=self._key or "none",
             base_url=settings.url,
             max_retries=0,
             timeout=openai.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s)),
-            # A redirect would take rows to a host that nobody named.
-            http_client=openai.DefaultAioHttpClient(
-                event_hooks={"response": hooks}, follow_redirects=False
-            ),
+            http_client=http,
         )
         if not settings.is_openai:
             # The SDK takes these from the environment; they are OpenAI's business alone.
             self._client.organization = self._client.project = None
+        self._send = Poster(self._client, http)
 
     @property
     def identity(self) -> str:
@@ -268,8 +270,7 @@ class OpenAIChat:
         """
         async with self._account.request(usage_bound(body)) as request:
             try:
-                said: Any = await self._client.post(path, cast_to=object, body=body)
-                reply = without_key(said, self._key)
+                reply: Any = without_key(await self._send(path, body), self._key)
             except FAILURES as error:
                 no_api = self._errors.no_api(error)
                 if no_api is not None or is_unbilled(error):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -24,21 +22,34 @@ class Independent:
     """
 
     def __init__(self) -> None:
-        self._pending: PendingError | None = None
+        self._part = _Part()
 
     def __enter__(self) -> Self:
         return self
 
-    @contextmanager
-    def part(self) -> Iterator[None]:
+    def part(self) -> _Part:
         """One of the questions, or several that build on each other."""
-        try:
-            yield
-        except PendingError as error:
-            self._pending = self._pending or error
+        return self._part
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if error is None and self._pending is not None:
-            raise self._pending
+        if error is None and self._part.pending is not None:
+            raise self._part.pending
+
+
+class _Part:
+    """Ends quietly where an answer is yet to come, and keeps the first such error."""
+
+    def __init__(self) -> None:
+        self.pending: PendingError | None = None
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, PendingError):
+            return False
+        self.pending = self.pending or error
+        return True

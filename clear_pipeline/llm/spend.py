@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.meter import Amount, Totals, nanodollars
@@ -40,13 +41,15 @@ class Reservation:
 
 def most_nanodollars(most: Usage, prices: Prices, *, batch: bool = False) -> int:
     """The price of so many tokens if each prompt token is of the dearest kind."""
-    kinds = (
-        Usage(prompt=most.prompt),
-        Usage(prompt=most.prompt, cached=most.prompt),
-        Usage(prompt=most.prompt, cache_write=most.prompt),
-    )
-    prompt = max(cost(usage, prices, batch=batch) for usage in kinds)
-    return nanodollars(prompt + cost(Usage(completion=most.completion), prices, batch=batch))
+    return nanodollars(cost(most, _dearest(prices), batch=batch))
+
+
+@cache
+def _dearest(prices: Prices) -> Prices:
+    """The same with all prompt tokens at the price of their dearest kind."""
+    kinds = (prices.input, prices.cached, prices.cache_write)
+    dearest = max(each for each in kinds if each is not None)
+    return prices.model_copy(update=dict.fromkeys(("input", "cached", "cache_write"), dearest))
 
 
 @dataclass(slots=True)
@@ -139,6 +142,9 @@ class Spend:
         usd = cost(usage, reservation.prices)
         total.nanodollars = (total.nanodollars or 0) + nanodollars(usd)
         return usd
+
+    def flush(self) -> None:
+        """Write down what was settled since the last time; nothing to do in memory."""
 
     def give_up(self, reservation: Reservation) -> None:
         """Nobody will ever know the bill of this request: it counts at its bound."""

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,9 @@ FROM requests GROUP BY model ORDER BY min(id)
 class SpendFile(Spend):
     """The sums in a file. One process writes, so at its start no request is in flight.
 
+    A bill is in the sums at once, and in the file with the next request that is entered, or with
+    `flush`. One that a killed process did not write down leaves its request at its bound.
+
     Args:
         path: The SQLite file, made if absent.
         earlier: What a run that has no such file yet knows to have spent, by model.
@@ -77,32 +81,43 @@ class SpendFile(Spend):
             if self._db.execute("SELECT 1 FROM requests LIMIT 1").fetchone() is None:
                 self._adopt(earlier)
             self._sums = _sums(self._db)
+            newest = self._db.execute("SELECT max(id) FROM requests").fetchone()[0]
+        self._ids = count((newest or 0) + 1)
+        self._bills: list[tuple[int | None, ...]] = []
 
     def enter(self, reservations: Sequence[Reservation]) -> None:
         """Enter requests; on return they are on the disk and survive a power cut."""
         now = time.time()
+        rows = []
+        for each in reservations:
+            each.id = next(self._ids)
+            usd = None if each.prices is None else each.amount.nanodollars
+            rows.append((each.id, now, each.model, each.most.prompt, each.most.completion, usd))
         with _explained(self._path), self._durable():
-            for each in reservations:
-                usd = None if each.prices is None else each.amount.nanodollars
-                cursor = self._db.execute(
-                    "INSERT INTO requests (time, model, calls, most_prompt, most_completion,"
-                    " most_nanodollars, state) VALUES (?, ?, 1, ?, ?, ?, 'open')",
-                    (now, each.model, each.most.prompt, each.most.completion, usd),
-                )
-                each.id = cursor.lastrowid or 0
+            self._write_bills()
+            self._db.executemany(
+                "INSERT INTO requests (id, time, model, calls, most_prompt, most_completion,"
+                " most_nanodollars, state) VALUES (?, ?, ?, 1, ?, ?, ?, 'open')",
+                rows,
+            )
+        self._bills.clear()
         super().enter(reservations)
 
     # The rest is not synced: should a power cut take it back, the request counts at its bound.
+
+    def flush(self) -> None:
+        """Write down the bills that came since the last time."""
+        if self._bills:
+            with _explained(self._path), transaction(self._db):
+                self._write_bills()
+            self._bills.clear()
 
     def settle(self, reservation: Reservation, usage: Usage) -> float | None:
         """Enter the bill of a request."""
         usd = super().settle(reservation, usage)
         price = None if usd is None else nanodollars(usd)
-        self._write(
-            "UPDATE requests SET state = 'settled', prompt = ?, cached = ?, cache_write = ?,"
-            " completion = ?, nanodollars = ? WHERE id = ?",
-            usage.prompt, usage.cached, usage.cache_write, usage.completion, price, reservation.id,
-        )  # fmt: skip
+        counts = (usage.prompt, usage.cached, usage.cache_write, usage.completion)
+        self._bills.append((*counts, price, reservation.id))
         return usd
 
     def give_up(self, reservation: Reservation) -> None:
@@ -122,6 +137,7 @@ class SpendFile(Spend):
             " most_completion FROM requests WHERE model = ?"
             " AND iif(state = 'settled', nanodollars, most_nanodollars) IS NULL"
         )
+        self.flush()
         with _explained(self._path), transaction(self._db):
             for row, state, *counts in self._db.execute(query, (model,)).fetchall():
                 if state == "settled":
@@ -134,9 +150,17 @@ class SpendFile(Spend):
     def close(self) -> None:
         """Give up the requests that are still open, and close the file."""
         super().close()
+        self.flush()
         with suppress(sqlite3.OperationalError):  # somebody is reading: it stays as it is
             self._db.execute("PRAGMA journal_mode = DELETE")  # one file, readable on any disk
         self._db.close()
+
+    def _write_bills(self) -> None:
+        self._db.executemany(
+            "UPDATE requests SET state = 'settled', prompt = ?, cached = ?, cache_write = ?,"
+            " completion = ?, nanodollars = ? WHERE id = ?",
+            self._bills,
+        )
 
     def _write(self, query: str, *values: object) -> None:
         with _explained(self._path):

@@ -21,6 +21,9 @@ TEMPLATE_TOKENS: Final = 512
 """Room for what a chat template adds of its own: marks around turns, a default system prompt, how
 tools are called."""
 
+_NESTED: Final = ("tools", "response_format")
+"""Members of a body that templates may write in a form of their own."""
+
 _MOST_TOKENS: Final = 1 << 32
 """More than any request takes; sums of such counts, and of their prices, still fit 64 bits."""
 
@@ -106,10 +109,14 @@ def usage_bound(body: Body) -> Usage:
 
     A token stands for at least one byte of the text that the model reads. That text is the
     body's, in a form of its own: templates write tools with indents, tokenizers decompose
-    characters. So the bound is the larger of the plain and the decomposed body as indented JSON,
-    and some room for what a template adds. Some servers count the prompt once per sample.
+    characters. So the bound is the larger of the plain and the decomposed body as JSON, indented
+    where it holds more than texts, and some room for what a template adds. Some servers count the
+    prompt once per sample.
     """
-    text = json.dumps(body, ensure_ascii=False, indent=4)
+    nested = any(name in body for name in _NESTED) or any(
+        "tool_calls" in message for message in body.get("messages", ())
+    )
+    text = json.dumps(body, ensure_ascii=False, indent=4 if nested else None)
     forms = [text] if text.isascii() else [text, unicodedata.normalize("NFKD", text)]
     prompt = max(len(form.encode("utf-8", "surrogatepass")) for form in forms) + TEMPLATE_TOKENS
     completion = max(body.get("max_tokens", 0), body.get("max_completion_tokens", 0))

@@ -164,5 +164,5 @@ class ShownProgress:
 
     def advance(self, rows: int = 1) -> None:
         """So many more rows are done."""
-        self.spent(self._spend())
+        self.spent(self._spend)
         self._advance(rows)

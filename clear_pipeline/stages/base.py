@@ -60,8 +60,8 @@ class Progress(Protocol):
         """The step that was started last is over."""
         ...
 
-    def spent(self, text: str) -> None:
-        """Calls, tokens and dollars so far, in words."""
+    def spent(self, tell: Callable[[], str]) -> None:
+        """What tells the calls, tokens and dollars so far in words, whenever they are shown."""
         ...
 
     def note(self, text: str) -> None:
@@ -84,7 +84,7 @@ class SilentProgress:
     def finish(self) -> None:
         """Ignore."""
 
-    def spent(self, text: str) -> None:
+    def spent(self, tell: Callable[[], str]) -> None:
         """Ignore."""
 
     def note(self, text: str) -> None:

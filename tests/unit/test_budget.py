@@ -1,10 +1,12 @@
 """Caps: what is reserved, what is settled, who waits and who is refused."""
 
 import asyncio
+import json
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,20 +37,23 @@ TEN = Usage(prompt=8, completion=2)
 
 
 def test_bound_is_the_bytes_of_the_body_and_all_that_may_be_written() -> None:
-    """Indented JSON and room for the template, per sample; and the token limit, per sample."""
+    """JSON and room for the template, per sample; and the token limit, per sample."""
     body = {"messages": [{"role": "user", "content": "how?"}], "max_tokens": 4}
-    text = """{
-    "messages": [
-        {
-            "role": "user",
-            "content": "how?"
-        }
-    ],
-    "max_tokens": 4
-}"""
+    text = '{"messages": [{"role": "user", "content": "how?"}], "max_tokens": 4}'
     assert usage_bound(body) == Usage(prompt=len(text) + TEMPLATE_TOKENS, completion=4)
-    tripled = len(text) + len(',\n    "n": 3') + TEMPLATE_TOKENS
+    tripled = len(text) + len(', "n": 3') + TEMPLATE_TOKENS
     assert usage_bound({**body, "n": 3}) == Usage(prompt=3 * tripled, completion=12)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"tools": [{"a": 1}]}, {"response_format": {"a": 1}}, {"messages": [{"tool_calls": [1]}]}],
+)
+def test_bound_has_room_for_indents_where_a_template_may_write_them(more: dict[str, Any]) -> None:
+    """Tools, schemas and calls are counted as indented JSON, four spaces a level."""
+    body = {"messages": [{"role": "user", "content": "how?"}], **more}
+    text = json.dumps(body, indent=4)
+    assert usage_bound(body).prompt == len(text) + TEMPLATE_TOKENS
 
 
 @pytest.mark.parametrize(("text", "bytes_"), [("é", 3), ("각", 9), ("ﷺ", 33), ("\U0001d400", 4)])
