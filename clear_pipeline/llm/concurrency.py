@@ -146,7 +146,10 @@ class Concurrency:
     async def slot(self) -> AsyncIterator[None]:
         """Wait for a place, in order of arrival, and hold it."""
         place = object()
-        await self._slots.acquire_on_behalf_of(place)
+        try:
+            self._slots.acquire_on_behalf_of_nowait(place)  # a free one needs no turn of the loop
+        except anyio.WouldBlock:
+            await self._slots.acquire_on_behalf_of(place)
         try:
             yield
         finally:

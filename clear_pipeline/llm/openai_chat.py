@@ -86,21 +86,21 @@ class OpenAIChat:
         self._errors = EndpointErrors(settings, self._key)
         self._silent: set[str] = set()
         self._spoken: set[str] = set()
-        # A redirect would take rows to a host that nobody named.
-        http = openai.DefaultAioHttpClient(
-            event_hooks={"response": [] if heard is None else [heard]}, follow_redirects=False
-        )
+        hooks = [] if heard is None else [heard]
         self._client = openai.AsyncOpenAI(
             api_key=self._key or "none",
             base_url=settings.url,
             max_retries=0,
             timeout=openai.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s)),
-            http_client=http,
+            # A redirect would take rows to a host that nobody named.
+            http_client=openai.DefaultAioHttpClient(
+                event_hooks={"response": hooks}, follow_redirects=False
+            ),
         )
         if not settings.is_openai:
             # The SDK takes these from the environment; they are OpenAI's business alone.
             self._client.organization = self._client.project = None
-        self._send = Poster(self._client, http)
+        self._send = Poster(self._client, heard)
 
     @property
     def identity(self) -> str:
@@ -255,6 +255,7 @@ class OpenAIChat:
 
     async def close(self) -> None:
         """Release the connections."""
+        await self._send.close()
         await self._client.close()
 
     @property

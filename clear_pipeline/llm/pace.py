@@ -78,6 +78,8 @@ class Pace:
 
     def learn(self, headers: Mapping[str, str]) -> None:
         """Take over the rates that these headers tell."""
+        if not any(name.lower().startswith("x-ratelimit-limit-") for name in headers):
+            return
         for kind, lane in self._lanes.items():
             if not lane.configured:
                 lane.seconds_each = seconds_each(headers, kind, before=lane.seconds_each)

@@ -77,7 +77,7 @@ class Addressed:
     rest: str
 
 
-def addressed(response: str, request: str) -> Addressed | None:
+def addressed(response: str, request: str, *, code: Code | None = None) -> Addressed | None:
     """What in a response may be meant for its judge; None if nothing is, or nothing else is there.
 
     A paragraph of which one sentence speaks to a judge is set aside as a whole, unless nothing else
@@ -86,8 +86,9 @@ def addressed(response: str, request: str) -> Addressed | None:
     Args:
         response: The text that is to be judged.
         request: What it answers. A request that names verdicts ("yes or no?") is answered by one.
+        code: `code_of` the response, where the caller has it.
     """
-    code = code_of(response)
+    code = code or code_of(response)
     end = _false_end(response, code)
     pieces = pieces_of(response[:end])
     plain = [_plain(piece) for piece in pieces]

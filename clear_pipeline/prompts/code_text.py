@@ -85,6 +85,9 @@ class Code:
     quoted: Spans
 
 
+NO_CODE: Final = Code(Spans(()), Spans(()), Spans(()))
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
     text: str
@@ -102,6 +105,8 @@ def code_of(text: str) -> Code:
     A fence holds code if it names a language or has one line that is code by itself. Markup
     without a fence counts where the text begins with it or a colon announces it.
     """
+    if "\n" not in text and "<" not in text:
+        return NO_CODE
     lines, begun = [], 0
     for part in text.split("\n"):
         indent = len(part) - len(part.lstrip())

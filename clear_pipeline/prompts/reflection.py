@@ -167,7 +167,6 @@ def reflection_orders(
     Orders that would come again are left out; so is all but one of a wording whose order is
     fixed.
     """
-    different = range(min(samples, max(len(wording.options), 1)))
-    return [
-        (reflection_prompt(example, wording, sample=i), wording.ordered(i)[1]) for i in different
-    ]
+    row = render_row(example)
+    orders = map(wording.ordered, range(min(samples, max(len(wording.options), 1))))
+    return [(ask(row, question), meant) for question, meant in orders]

@@ -68,11 +68,12 @@ def _texts(response: str, example: Example) -> Mapping[str, str]:
     json_end = _json_end(response)
     if json_end == len(response):
         return {}
-    code = code_of(response).blocks
-    start, end = (json_end, json_end) if json_end else _gap(response, code)
+    code = code_of(response)
+    start, end = (json_end, json_end) if json_end else _gap(response, code.blocks)
     first, others = response[:start].strip(), response[end:].strip()
-    opening, remainder = (first, "") if json_end else _sentences(first, code)
-    apart = addressed(response, "\n".join(message.text for message in example.messages))
+    opening, remainder = (first, "") if json_end else _sentences(first, code.blocks)
+    request = "\n".join(message.text for message in example.messages)
+    apart = addressed(response, request, code=code)
     return {
         FIRST: first,
         OTHERS: "" if is_courtesy(others) else others,
