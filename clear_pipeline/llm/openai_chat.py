@@ -38,6 +38,7 @@ from clear_pipeline.llm.vectors import parse_embeddings
 from clear_pipeline.llm.wire import (
     Body,
     NoAnswerError,
+    body_text,
     parse_completion,
     parse_usage,
     thought_tokens,
@@ -269,9 +270,10 @@ class OpenAIChat:
         Of a failure that may have been billed, and of a reply that counts nothing, the whole
         bound counts.
         """
-        async with self._account.request(usage_bound(body)) as request:
+        text = body_text(body)
+        async with self._account.request(usage_bound(body, text)) as request:
             try:
-                reply: Any = without_key(await self._send(path, body), self._key)
+                reply: Any = without_key(await self._send(path, text), self._key)
             except FAILURES as error:
                 no_api = self._errors.no_api(error)
                 if no_api is not None or is_unbilled(error):

@@ -40,19 +40,18 @@ class Poster:
         self._proxy = proxy_of(self._base)
         self._session: aiohttp.ClientSession | None = None
 
-    async def __call__(self, path: str, body: object) -> object:
+    async def __call__(self, path: str, text: str) -> object:
         """The decoded answer; its text where the server does not call it JSON.
 
         Args:
             path: Below the base URL, with a slash at its start.
-            body: A JSON value.
+            text: The JSON to send.
 
         Raises:
             openai.APIError: As of the SDK's own `post`.
             aiohttp.ClientError: The answer is no HTTP.
             ValueError: The answer is no JSON, or the body not sendable as UTF-8.
         """
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         session = self._session or self._open()
         try:
             async with session.post(

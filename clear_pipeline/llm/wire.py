@@ -104,7 +104,12 @@ def parse_usage(reply: Body, *, per_choice: bool) -> Usage:
     return Usage(prompt, cached, completion * choices, written)
 
 
-def usage_bound(body: Body) -> Usage:
+def body_text(body: Body) -> str:
+    """A body as it is sent."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def usage_bound(body: Body, text: str | None = None) -> Usage:
     """The most tokens that a request can take, whatever the model's tokenizer is.
 
     A token stands for at least one byte of the text that the model reads. That text is the
@@ -112,11 +117,16 @@ def usage_bound(body: Body) -> Usage:
     characters. So the bound is the larger of the plain and the decomposed body as JSON, indented
     where it holds more than texts, and some room for what a template adds. Some servers count the
     prompt once per sample.
+
+    Args:
+        body: Of the request.
+        text: Its `body_text`, where the caller has it.
     """
-    nested = any(name in body for name in _NESTED) or any(
+    if any(name in body for name in _NESTED) or any(
         "tool_calls" in message for message in body.get("messages", ())
-    )
-    text = json.dumps(body, ensure_ascii=False, indent=4 if nested else None)
+    ):
+        text = json.dumps(body, ensure_ascii=False, indent=4)
+    text = text or body_text(body)
     forms = [text] if text.isascii() else [text, unicodedata.normalize("NFKD", text)]
     prompt = max(len(form.encode("utf-8", "surrogatepass")) for form in forms) + TEMPLATE_TOKENS
     completion = max(body.get("max_tokens", 0), body.get("max_completion_tokens", 0))

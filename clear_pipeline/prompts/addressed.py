@@ -20,12 +20,12 @@ from typing import Final
 from clear_pipeline.prompts.code_text import Code, code_of
 from clear_pipeline.prompts.judge_talk import (
     BREAK,
-    CHEERS,
     INVITED,
     OUR_TAG,
-    SENTENCES,
     TURN_MARK,
     VERDICT_ALONE,
+    cheers,
+    speaks_to_a_judge,
 )
 
 _END = re.compile(
@@ -163,9 +163,9 @@ def _plain(text: str) -> str:
 
 def _speaks(seen: str, *, answers: bool) -> bool:
     """Whether a sentence is meant for a judge; a verdict alone is not where it `answers`."""
-    if CHEERS.fullmatch(seen) or (not answers and VERDICT_ALONE.fullmatch(seen)):
+    if cheers(seen) or (not answers and VERDICT_ALONE.fullmatch(seen)):
         return True
-    return any(found.search(text) for found in SENTENCES for text in {seen, seen.translate(_LEET)})
+    return any(map(speaks_to_a_judge, {seen, seen.translate(_LEET)}))
 
 
 def _hides(piece: str) -> bool:

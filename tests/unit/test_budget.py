@@ -39,9 +39,9 @@ TEN = Usage(prompt=8, completion=2)
 def test_bound_is_the_bytes_of_the_body_and_all_that_may_be_written() -> None:
     """JSON and room for the template, per sample; and the token limit, per sample."""
     body = {"messages": [{"role": "user", "content": "how?"}], "max_tokens": 4}
-    text = '{"messages": [{"role": "user", "content": "how?"}], "max_tokens": 4}'
+    text = '{"messages":[{"role":"user","content":"how?"}],"max_tokens":4}'
     assert usage_bound(body) == Usage(prompt=len(text) + TEMPLATE_TOKENS, completion=4)
-    tripled = len(text) + len(', "n": 3') + TEMPLATE_TOKENS
+    tripled = len(text) + len(',"n":3') + TEMPLATE_TOKENS
     assert usage_bound({**body, "n": 3}) == Usage(prompt=3 * tripled, completion=12)
 
 
