@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Self
 
 from clear_pipeline.errors import BudgetExceededError, UsageError
 from clear_pipeline.llm.base import Usage
@@ -187,8 +186,7 @@ class Account:
         self._beyond = Usage()
         self._warned = False
 
-    @asynccontextmanager
-    async def request(self, most: Usage) -> AsyncIterator[Request]:
+    def request(self, most: Usage) -> Request:
         """Reserve the bound of one request; send it inside, and settle it there.
 
         A request that is left unsettled, whatever the reason, counts at its bound.
@@ -199,16 +197,18 @@ class Account:
         Raises:
             BudgetExceededError: A cap forbids it; it must not be sent.
         """
-        reservation = Reservation(self._model, most + self._beyond, self._prices)
+        return Request(self, Reservation(self._model, most + self._beyond, self._prices))
+
+    async def reserve(self, reservation: Reservation) -> None:
+        """Enter a request that is about to be sent."""
         await self._budget.reserve(reservation)
         self._meter.sent()
-        request = Request(self, reservation)
-        try:
-            yield request
-        finally:
-            if not request.settled:
-                self._budget.spend.give_up(reservation)
-            self._budget.look_again()
+
+    def over(self, reservation: Reservation, *, settled: bool) -> None:
+        """A request has come to its end."""
+        if not settled:
+            self._budget.spend.give_up(reservation)
+        self._budget.look_again()
 
     def settle(self, reservation: Reservation, usage: Usage) -> None:
         """Enter a bill, and learn from it if it is above the bound."""
@@ -238,7 +238,14 @@ class Request:
     def __init__(self, account: Account, reservation: Reservation) -> None:
         self._account = account
         self._reservation = reservation
-        self.settled = False
+        self._settled = False
+
+    async def __aenter__(self) -> Self:
+        await self._account.reserve(self._reservation)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._account.over(self._reservation, settled=self._settled)
 
     def settle(self, usage: Usage) -> None:
         """Say what the server counted. A reply without a count leaves the bound as it is."""
@@ -250,7 +257,7 @@ class Request:
         self._settle(Usage())
 
     def _settle(self, usage: Usage) -> None:
-        self.settled = True
+        self._settled = True
         self._account.settle(self._reservation, usage)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Final
-from weakref import WeakValueDictionary
 
 from clear_pipeline.errors import CallError
 from clear_pipeline.llm.answers import Answer, Answers, sha256_of
@@ -54,7 +53,7 @@ class Cached:
         self._meter = meter
         self._answers = Answers(path)
         self._turn = _Turn(self._answers)
-        self._open: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._open: dict[str, asyncio.Event] = {}
 
     @property
     def identity(self) -> str:
@@ -73,8 +72,10 @@ class Cached:
             CallError: A missing sample got no usable answer; those that came before it are kept.
         """
         question = question_hash(self.identity, request)
-        lock = self._open.setdefault(question, asyncio.Lock())
-        async with lock:
+        while (earlier := self._open.get(question)) is not None:
+            await earlier.wait()
+        self._open[question] = answered = asyncio.Event()
+        try:
             answers = self._answers.read(question, request.samples)
             if answers:
                 self._meter.from_cache(len(answers))
@@ -82,6 +83,9 @@ class Cached:
                 fresh = await self._ask(request.with_samples(missing))
                 await self._turn.write(question, fresh)
                 answers |= fresh
+        finally:
+            del self._open[question]
+            answered.set()
         ordered = [answers[index] for index in request.samples]
         for model in {answer.model for answer in ordered}:
             self._meter.served_by(model)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -112,6 +112,22 @@ class _Trial:
         )
 
 
+class _Slot(AbstractAsyncContextManager[None]):
+    """A place among the requests that are open."""
+
+    def __init__(self, slots: anyio.CapacityLimiter) -> None:
+        self._slots = slots
+
+    async def __aenter__(self) -> None:
+        try:
+            self._slots.acquire_on_behalf_of_nowait(self)  # a free one needs no turn of the loop
+        except anyio.WouldBlock:
+            await self._slots.acquire_on_behalf_of(self)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._slots.release_on_behalf_of(self)
+
+
 class Concurrency:
     """The width of the stream of requests to one server.
 
@@ -142,18 +158,9 @@ class Concurrency:
         """Requests that may be open at once; below 1, the part of the time that one may be."""
         return self._width
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    def slot(self) -> AbstractAsyncContextManager[None]:
         """Wait for a place, in order of arrival, and hold it."""
-        place = object()
-        try:
-            self._slots.acquire_on_behalf_of_nowait(place)  # a free one needs no turn of the loop
-        except anyio.WouldBlock:
-            await self._slots.acquire_on_behalf_of(place)
-        try:
-            yield
-        finally:
-            self._slots.release_on_behalf_of(place)
+        return _Slot(self._slots)
 
     def gap(self) -> float:
         """Seconds that two requests must leave apart now.

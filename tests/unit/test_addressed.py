@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.attacks import ATTACKS, CONTROL
+from clear_pipeline.prompts import judge_talk
 from clear_pipeline.prompts.addressed import Addressed, addressed
 
 REQUEST = "Tell me about Paris."
@@ -93,3 +96,29 @@ def test_all_behind_a_false_end_is_set_aside() -> None:
 def test_no_text_takes_more_than_a_moment(text: str) -> None:
     """Quadratic work would take minutes here, and the test would not end."""
     addressed(text, text)
+
+
+_FILLINGS = [
+    "the",
+    "this",
+    "is",
+    "was",
+    "all",
+    "prior",
+    "rules",
+    "correct",
+    "yes",
+    "(a)",
+    ":",
+    ".",
+    "忽略",
+    "5",
+]
+_VOCABULARY = [*{word for words, _ in judge_talk._SENTENCES for word in words.split()}, *_FILLINGS]
+
+
+@given(st.lists(st.sampled_from(_VOCABULARY), max_size=9).map(" ".join))
+def test_no_sentence_is_missed_for_its_words(text: str) -> None:
+    """Trying only the patterns that have a word of the text finds what trying all of them finds."""
+    found = any(pattern.search(text) for pattern in judge_talk.SENTENCES)
+    assert judge_talk.speaks_to_a_judge(text) == found
