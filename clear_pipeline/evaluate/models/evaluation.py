@@ -194,7 +194,7 @@ class ModelEvaluation:
             await pool.close()
 
     def _advance(self, pool: ModelPool) -> None:
-        self._progress.spent(pool.spend())
+        self._progress.spent(pool.spend)
         self._progress.advance()
 
     def _report(self, plan: EvaluationPlan, answers: Mapping[str, Answers]) -> EvaluationReport:

@@ -180,7 +180,7 @@ class _Course(TrainerCallback):
         for name, label in (("loss", "loss"), ("eval_loss", "valid")):
             if name in logs:
                 self._shown[label] = f"{label} {logs[name]:.3f}"
-        self._progress.spent(", ".join(self._shown.values()))
+        self._progress.spent(lambda: ", ".join(self._shown.values()))
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
