@@ -1,106 +1,24 @@
-"""The trainer `openai-jobs` against a platform on loopback: its states, failures and kills."""
+"""The trainer `openai-jobs` against a platform on loopback: its states and failures."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from clear_pipeline.cli import app
-from clear_pipeline.errors import (
-    BatchPendingError,
-    RunFailedError,
-    RunLockedError,
-    UsageError,
-)
-from clear_pipeline.finetune import Point, Trained, TrainingContext, TrainingData, fine_tune
-from clear_pipeline.finetune.openai_jobs import OpenAIJobs
-from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.errors import BatchPendingError, UsageError
+from clear_pipeline.finetune import Point
 from clear_pipeline.own_loop import in_own_loop
-from clear_pipeline.stages.base import SilentProgress
 from jobs_server import FineTuningJob, JobsServer
+from jobs_training import CREATE, KEY, LOOK, UPLOAD, Training
 from stub_server import Reply, dropped, page, status, written
-
-KEY = "sk-secret-0123456789"
-CREATE = "POST /v1/fine_tuning/jobs"
-UPLOAD = "POST /v1/files"
-LOOK = "GET /v1/fine_tuning/jobs/ID"
 
 
 @pytest.fixture
 def server() -> Iterator[JobsServer]:
     with JobsServer() as running:
         yield running
-
-
-class Training:
-    """The same training, again and again."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.data = TrainingData(folder / "train.jsonl", folder / "valid.jsonl")
-        for path, count in ((self.data.train, 10), (folder / "valid.jsonl", 2)):
-            path.write_text("".join(_line(f"{path.stem} {n}") for n in range(count)))
-        self.folder = folder / "out"
-        self.folder.mkdir()
-        self.model = ModelSettings(
-            model="base", base_url=url, api_key_env="TUNING_KEY", backoff_s=0.001, max_attempts=5
-        )
-        self.trainer = OpenAIJobs(
-            base=self.model, suffix="loop", seed=7, n_epochs=2, poll_s=0.001, max_poll_s=0.002
-        )
-        self.notes: list[str] = []
-
-    def context(self) -> TrainingContext:
-        progress = SilentProgress()
-        self.notes = progress.notes
-        return TrainingContext(self.folder, progress)
-
-    def train(self, **changed: object) -> Trained:
-        trainer = self.trainer.model_copy(update=changed)
-        return in_own_loop(fine_tune(trainer, self.data, self.context()))
-
-    def stops(self, kind: type[Exception] = RunFailedError, **changed: object) -> str:
-        """A call that does not come to its end; what it says."""
-        with pytest.raises(kind) as stop:
-            self.train(**changed)
-        return str(stop.value)
-
-    def words(self, *more: str) -> list[str]:
-        """The same as it is typed."""
-        base = {"base": "{model: base, base_url: '%s', api_key_env: TUNING_KEY, backoff_s: 0.001}"}
-        settings = {
-            **{name: value % self.model.base_url for name, value in base.items()},
-            "suffix": "loop", "seed": "7", "n_epochs": "2", "poll_s": "0.001",
-            "max_poll_s": "0.002",
-        }  # fmt: skip
-        assignments = [f"{name}={value}" for name, value in settings.items()]
-        return [
-            "finetune", str(self.data.train), "--valid", str(self.data.valid),
-            "--out", str(self.folder), "--trainer", "openai-jobs",
-            *(word for each in assignments for word in ("--set", each)), *more,
-        ]  # fmt: skip
-
-    def process(self) -> subprocess.Popen[str]:
-        """The command in a process of its own."""
-        command = [sys.executable, "-m", "clear_pipeline", *self.words()]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def command(self, *more: str) -> Result:
-        """The command in this process, without a terminal."""
-        return CliRunner().invoke(app, self.words(*more))
-
-
-def _line(question: str) -> str:
-    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": "yes"}]
-    return json.dumps({"messages": turns}) + "\n"
 
 
 @pytest.fixture
@@ -297,11 +215,21 @@ def test_nothing_is_listed_after_a_lost_reply(training: Training, server: JobsSe
 
 
 def test_a_refused_job(training: Training, server: JobsServer) -> None:
-    """A platform that will not create the job says why; the same command begins anew."""
+    """A platform that will not create the job says why; the same files are asked with again."""
     server.refusals.append(status(400, message="base cannot be tuned"))
-    assert "refuses the fine-tuning job: base cannot be tuned" in training.stops()
+    told = training.stops()
+    assert "refuses the fine-tuning job: base cannot be tuned" in told
+    assert f"To upload them anew: delete {training.folder / 'job.json'}" in told
     training.train()
-    assert len(server.jobs) == 1
+    assert (server.asked[UPLOAD], len(server.jobs)) == (2, 1)
+
+
+def test_a_platform_that_takes_no_metadata(training: Training, server: JobsServer) -> None:
+    """Nothing is sent that it refuses, and a lost reply is still found, by the training file."""
+    server.drop = ["create"]
+    training.train(metadata=False)
+    assert "metadata" not in server.job.body
+    assert server.asked[CREATE] == 1
 
 
 def test_no_such_api(training: Training, server: JobsServer) -> None:
@@ -369,137 +297,3 @@ def test_cancel_finds_a_job_whose_creation_got_no_reply(
     server.faults.clear()
     told = in_own_loop(training.trainer.cancel(training.context()))
     assert told == f"job {server.job.id}: cancelled"
-
-
-def test_ctrl_c_leaves_the_job_running(training: Training, server: JobsServer) -> None:
-    """The job goes on, how to end it is told, and the same command follows it."""
-    server.course = ("running",) * 3 + ("succeeded",)
-
-    async def interrupted() -> None:
-        task = asyncio.ensure_future(fine_tune(training.trainer, training.data, training.context()))
-        loop = asyncio.get_running_loop()
-        server.looked = lambda _: (loop.call_soon_threadsafe(task.cancel), None)[1]
-        await task
-
-    with pytest.raises(asyncio.CancelledError):
-        asyncio.run(interrupted())
-    assert "goes on at the platform; --cancel ends it" in training.notes[-1]
-    server.looked = lambda _: None
-    training.train()
-    assert (len(server.jobs), server.asked[UPLOAD]) == (1, 2)
-
-
-def signalled(
-    training: Training, server: JobsServer, hook: str, number: signal.Signals
-) -> tuple[int, str, str]:
-    """The command, sent a signal when the server comes to that point; its end and what it says."""
-    process = training.process()
-
-    def send(*_: object) -> None:
-        setattr(server, hook, lambda *_: None)
-        os.kill(process.pid, number)
-
-    setattr(server, hook, send)
-    said = process.communicate(timeout=300)
-    return process.returncode, *said
-
-
-@pytest.mark.parametrize("hook", ["uploaded", "created", "looked"])
-def test_killed(training: Training, server: JobsServer, hook: str) -> None:
-    """Killed between any two steps: nothing is uploaded or created twice by the next command."""
-    server.course = ("running",) * 3 + ("succeeded",)
-    signalled(training, server, hook, signal.SIGKILL)
-    trained = training.train()
-    assert trained.model.model == "ft:base:loop::1"
-    assert len(server.jobs) == 1
-    assert (server.asked[UPLOAD], server.asked[CREATE]) == (2, 1)
-
-
-def test_the_command(training: Training, server: JobsServer) -> None:
-    """A table, and how the model is asked next, with the variable of its key."""
-    done = training.command()
-    assert done.exit_code == 0, done.output
-    assert "ft:base:loop::1" in done.stdout
-    wanted = f"--base-url {server.url} --set models.scorer.api_key_env=TUNING_KEY"
-    assert wanted in done.stdout
-
-
-def test_the_command_asks_before_it_pays(training: Training, server: JobsServer) -> None:
-    """Without a terminal and --yes a priced training is refused, and nothing is uploaded."""
-    # train 0, yes, user, assistant and three line feeds: 7 + 3 + 4 + 9 + 3 = 26 bytes, 6 tokens,
-    # and 11 around them; 10 rows, 2 epochs: 340 tokens; at $5,000 a million: $1.70
-    refused = training.command("--set", "price_per_mtok=5000")
-    assert isinstance(refused.exception, UsageError)
-    told = str(refused.exception)
-    assert "costs about $1.70 for 340 tokens, by counting 170 tokens" in told
-    assert "Add --yes" in told
-    assert not server.asked
-    assert training.command("--set", "price_per_mtok=5000", "--yes").exit_code == 0
-
-
-def test_the_command_holds_a_cap(training: Training, server: JobsServer) -> None:
-    """Above --max-usd it ends with 3 and the command that would do; at the cap it trains."""
-    price = ("--set", "price_per_mtok=5000", "--yes")
-    over = training.command(*price, "--max-usd", "1.69")
-    assert over.exit_code == 3
-    assert "more than $1.69, the cap" in over.stderr
-    assert not server.asked
-    assert training.command(*price, "--max-usd", "1.70").exit_code == 0
-
-
-def test_a_cap_needs_a_price(training: Training, server: JobsServer) -> None:
-    """Where the platform chooses the epochs no cap can be held, whatever is agreed to."""
-    open_ = ("--set", "price_per_mtok=5000", "--set", "n_epochs=auto", "--yes")
-    refused = training.command(*open_, "--max-usd", "100")
-    assert isinstance(refused.exception, UsageError)
-    assert "--max-usd needs a price that is known" in str(refused.exception)
-    assert not server.asked
-
-
-def test_ctrl_c_and_cancel_at_the_command(training: Training, server: JobsServer) -> None:
-    """130, with the job going on at the platform; --cancel ends it."""
-    server.course = ("running",) * 1000
-    code, _, said = signalled(training, server, "looked", signal.SIGINT)
-    assert code == 130, said
-    assert "goes on at the platform; --cancel ends it" in said
-    assert server.job.status == "running"
-    cancelled = training.command("--cancel")
-    assert (cancelled.exit_code, cancelled.stdout) == (0, f"job {server.job.id}: cancelled\n")
-
-
-def test_cancel_of_what_runs_here(training: Training) -> None:
-    """A training on this machine has no job to cancel, and how it is stopped is told."""
-    words = ["finetune", str(training.data.train), "--out", str(training.folder), "--cancel"]
-    refused = CliRunner().invoke(app, words)
-    assert isinstance(refused.exception, UsageError)
-    assert str(refused.exception) == "trainer lora has nothing to cancel: Ctrl-C stops it"
-
-
-def test_two_commands_at_once(training: Training, server: JobsServer) -> None:
-    """A second command neither uploads nor pays beside the first; it may cancel its job."""
-    server.course = ("running",) * 1000
-    told: list[str] = []
-
-    async def both() -> None:
-        first = asyncio.ensure_future(
-            fine_tune(training.trainer, training.data, training.context())
-        )
-        await _until(server, first)
-        with pytest.raises(RunLockedError, match="in use by"):
-            await fine_tune(training.trainer, training.data, training.context())
-        told.append(await training.trainer.cancel(training.context()))
-        with pytest.raises(RunFailedError, match="was cancelled"):
-            await first
-
-    asyncio.run(both())
-    assert told == [f"job {server.job.id}: cancelled"]
-    assert (server.asked[UPLOAD], len(server.jobs)) == (2, 1)
-
-
-async def _until(server: JobsServer, first: asyncio.Future[Trained]) -> None:
-    """Return once the server has been asked for the state of a job."""
-    loop = asyncio.get_running_loop()
-    looked = asyncio.Event()
-    server.looked = lambda _: (loop.call_soon_threadsafe(looked.set), None)[1]
-    first.add_done_callback(lambda _: looked.set())
-    await looked.wait()

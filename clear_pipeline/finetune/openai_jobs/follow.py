@@ -12,7 +12,7 @@ from tenacity.wait import wait_base
 from clear_pipeline.errors import CallError, RunFailedError
 from clear_pipeline.finetune.base import TrainingData
 from clear_pipeline.finetune.openai_jobs.platform import Platform, Seen
-from clear_pipeline.finetune.openai_jobs.record import ENDED, REFUSED, Job, Record
+from clear_pipeline.finetune.openai_jobs.record import ENDED, NEVER_CREATED, Job, Record
 from clear_pipeline.llm.endpoint import Endpoint
 
 Note: TypeAlias = Callable[[str], None]
@@ -108,7 +108,7 @@ class Follower:
         """
         job_id = job.job_id or await self._endpoint.patiently(lambda: self._platform.found(job))
         if job_id is None:
-            self._record.write(job.with_(state=REFUSED))
+            self._record.write(job.with_(state=NEVER_CREATED))
             return None
         job = job.with_(job_id=job_id)
         seen = await self._seen(job)
@@ -138,10 +138,10 @@ class Follower:
         except CallError as error:
             if error.transient:
                 raise
-            self._record.write(job.with_(state=REFUSED))
             raise RunFailedError(
                 f"{self._platform.url} refuses the fine-tuning job: {error.message}; nothing was "
-                "started: the same command begins anew"
+                "started: the same command asks again with the files that are uploaded. To upload "
+                f"them anew: delete {self._record.path}"
             ) from None
 
     async def _seen(self, job: Job) -> Seen:

@@ -47,14 +47,16 @@ class Platform:
     Args:
         endpoint: Where.
         url: Its root, for messages.
+        tags: Whether it takes metadata of a job.
 
     Attributes:
         url: As given.
     """
 
-    def __init__(self, endpoint: Endpoint, url: str) -> None:
+    def __init__(self, endpoint: Endpoint, url: str, *, tags: bool) -> None:
         self._endpoint = endpoint
         self.url = url
+        self._tags = tags
         self._jobs = endpoint.sdk.fine_tuning.jobs
 
     async def check(self) -> None:
@@ -109,8 +111,10 @@ class Platform:
         given = dict(body)
         if job.valid_file is not None:
             given["validation_file"] = job.valid_file
+        if self._tags:
+            given["metadata"] = {TAG: job.tag}
         return await self._endpoint.id_from(
-            self._jobs.create(training_file=str(job.train_file), metadata={TAG: job.tag}, **given)
+            self._jobs.create(training_file=str(job.train_file), **given)
         )
 
     async def look(self, job_id: str) -> Seen:

@@ -23,9 +23,9 @@ JOB: Final = "job.json"
 EVENTS: Final = "events.jsonl"
 
 SUCCEEDED: Final = "succeeded"
-REFUSED: Final = "refused"
-"""State of a job that the platform would not create."""
-GIVEN_UP: Final = ("failed", "cancelled", REFUSED)
+NEVER_CREATED: Final = "never created"
+"""State of a job that was given up before the platform had it."""
+GIVEN_UP: Final = ("failed", "cancelled", NEVER_CREATED)
 """States after which the same command begins anew."""
 ENDED: Final = (SUCCEEDED, *GIVEN_UP)
 """States after which nothing more comes. Any other word, known or not, is of an open job."""

@@ -63,6 +63,8 @@ class OpenAIJobs(Settings):
     """Part of the trained model's name."""
     seed: int | None = 0
     """Of the platform's training; None leaves it to the platform."""
+    metadata: bool = True
+    """Whether the job is tagged in its metadata; false for a platform that takes none."""
     price_per_mtok: Annotated[float, Field(ge=0)] | None = None
     """US dollars per million trained tokens; None = 0 on machines of one's own, else not known."""
     max_tokens_per_row: Annotated[int, Field(ge=1)] | None = None
@@ -221,7 +223,7 @@ class OpenAIJobs(Settings):
         chat = client_of(model)
         try:
             endpoint = Endpoint(chat, model)
-            platform = Platform(endpoint, model.url)
+            platform = Platform(endpoint, model.url, tags=self.metadata)
             yield Follower(endpoint, platform, Record(ctx.folder), ctx.progress.note)
         finally:
             await chat.close()
