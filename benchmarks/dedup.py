@@ -112,7 +112,8 @@ def measure_one(
         return (
             measured.with_figures(
                 seconds=took["seconds"],
-                found_seconds=took["found_seconds"],
+                found_seconds=took.get("found_seconds"),
+                stage_seconds=took.get("stage_seconds"),
                 # Processes that a server of processes has forked are no children of the worker.
                 cpu_seconds=max(took["cpu_seconds"], cost.cpu_seconds - took["cpu_before"]),
                 peak_mib=max(took["peak_mib"], cost.peak_mib),

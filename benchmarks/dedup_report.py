@@ -22,6 +22,11 @@ _ABOUT: Final = (
 
 _FIRST: Final = round(THRESHOLD * BINS)
 """The first bin of duplicates."""
+_PARTS: Final = {
+    "found_seconds": "until they are found",
+    "stage_seconds": "the stage alone",
+}
+"""Of the seconds of a system, those that are told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class Measurement:
         run: Number of the round.
         seconds: Wall clock, imports not counted.
         found_seconds: Of these, until the duplicates were known, where the rest is told apart.
+        stage_seconds: Of these, what finding took after the rows were read, where that is told.
         cpu_seconds: Of all its processes.
         peak_mib: Resident, imports counted.
         removed: Rows that it leaves out.
@@ -50,6 +56,7 @@ class Measurement:
     run: int
     seconds: float | None = None
     found_seconds: float | None = None
+    stage_seconds: float | None = None
     cpu_seconds: float | None = None
     peak_mib: float | None = None
     removed: int | None = None
@@ -136,9 +143,10 @@ def _costs(here: Sequence[Measurement]) -> str:
             *map(_shown, (one.precision, direct, one.recall)),
         )
         lines.append([system, *_beside(seconds, here, beside), *cells])
-        if found := _of(here, system, "found_seconds"):
-            name = f"{system}, until they are found"
-            lines.append([name, *_beside(found, here, beside), *["-"] * len(cells)])
+        for figure, name in _PARTS.items():
+            if part := _of(here, system, figure):
+                cost = _beside(part, here, beside)
+                lines.append([f"{system}, {name}", *cost, *["-"] * len(cells)])
     return _table(head, lines)
 
 

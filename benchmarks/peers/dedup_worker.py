@@ -16,7 +16,7 @@ import resource
 import sys
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -56,15 +56,16 @@ def blocks(path: Path, rows: int = 10_000) -> Iterator[list[list[str]]]:
 def serve(
     find: Callable[[Path, Path], Iterable[int]],
     package: str,
-    until_found: Callable[[Path], float] | None = None,
+    parts: Callable[[Path], Mapping[str, float]] = lambda _: {},
 ) -> None:
     """Find the rows that stay, and account for it: seconds from the first byte of DATA on.
 
     Args:
         find: From DATA and SCRATCH, an empty directory, to the row that stays for each row.
         package: Whose version is told.
-        until_found: From SCRATCH to how many of the seconds went by until the duplicates were
-            known, where a system goes on to write what it found.
+        parts: From SCRATCH to `found_seconds`, so many of the seconds went by until the duplicates
+            were known, and `stage_seconds`, so many of these on what a system has read and written
+            by then; of a system that tells them apart.
     """
     data, out, scratch = map(Path, sys.argv[1:4])
     os.dup2(2, 1)  # what libraries print goes to stderr
@@ -75,8 +76,7 @@ def serve(
     with out.open("wb") as file:
         kept.tofile(file)
     took = {"seconds": seconds, "cpu_seconds": cpu, "cpu_before": before, "peak_mib": peak_mib()}
-    until = None if until_found is None else until_found(scratch)
-    told = {**took, "found_seconds": until, "version": version(package)}
+    told = {**took, **parts(scratch), "version": version(package)}
     out.with_suffix(".json").write_text(json.dumps(told), encoding="utf-8")
 
 

@@ -92,7 +92,7 @@ def test_the_report_divides_by_peers_and_by_size() -> None:
     """30 s beside 60 s and 10 s; 200,000 rows to 1,000,000 is 5 times as many."""
     printed = report(
         [
-            measurement("ours", 200_000, 30.0, found_seconds=15.0),
+            measurement("ours", 200_000, 30.0, found_seconds=15.0, stage_seconds=5.0),
             measurement("datasketch", 200_000, 60.0),
             measurement("rensa", 200_000, 10.0),
             measurement("ours", 1_000_000, 120.0),
@@ -101,6 +101,7 @@ def test_the_report_divides_by_peers_and_by_size() -> None:
     )
     assert "| ours | 30.0 | 0.50 | 3.00 | 1.0 | 100 | 4 | 0.7500 | 0.5000 | 0.2500 |" in printed
     assert "| ours, until they are found | 15.0 | 0.25 | 1.50 | - |" in printed
+    assert "| ours, the stage alone | 5.0 | 0.08 | 0.50 | - |" in printed
     assert "| datasketch | not done after 60 s | - |" in printed
     assert "| 0.80 to 0.85 | 4 | 0.250 | 0.250 | 0.250 |" in printed
     assert "## From 200,000 rows to 1,000,000: 5 times as many" in printed

@@ -42,7 +42,7 @@ class Spilled(Generic[T]):
             UnwritableError: The disk is full.
         """
         with writing(self._path), self._path.open("ab") as file:
-            np.ascontiguousarray(values, self._dtype).tofile(file)
+            file.write(np.ascontiguousarray(values, self._dtype).data)
         self._length += len(values)
 
     def read(self, start: int = 0, stop: int | None = None) -> NDArray[T]:
