@@ -23,7 +23,6 @@ from clear_pipeline.load.rows import load_rows
 from clear_pipeline.prompts.addressed import addressed
 from clear_pipeline.prompts.answer import final_answer, parse_draw
 from clear_pipeline.prompts.base import render_row
-from clear_pipeline.prompts.candidate import UnfitCandidateError, parse_candidate
 from clear_pipeline.prompts.choices import (
     choice_probabilities,
     first_visible,
@@ -34,7 +33,9 @@ from clear_pipeline.prompts.judge import doubt_prompts, one_token_prompt, parse_
 from clear_pipeline.prompts.views import views
 from clear_pipeline.schema import JSON, Example, Message, examples, rows_table
 from clear_pipeline.scoring.answers.compare import same_answer
+from clear_pipeline.scoring.form import ALL_FORMS
 from clear_pipeline.scoring.passages import passages
+from clear_pipeline.stages.candidates import sift
 
 SCRATCH: Final = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
 atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
@@ -114,10 +115,8 @@ def replies(data: bytes) -> None:
         schema_probabilities(choice, ("A", "B"))
         parse_verdict(choice.text)
         final_answer(choice.text)
-        try:
-            parse_candidate(choice, _pair("q", '{"a": 1}'))
-        except UnfitCandidateError:
-            continue
+        for original in ('{"a": 1}', "```python\nprint(1)\n```"):
+            sift([choice], _pair("q", original), ALL_FORMS)
     half = len(text) // 2
     assert same_answer(text[:half], text[half:]) == same_answer(text[half:], text[:half])
 
