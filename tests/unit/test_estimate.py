@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clear_pipeline.estimate import Estimate, Need, Span, StageEstimate, words
-from clear_pipeline.estimate.chain import rehearse, run_stage
+from clear_pipeline.estimate.chain import ENDS, rehearse, run_stage
 from clear_pipeline.estimate.counting import Counting
 from clear_pipeline.estimate.learning import Learning, Learnt, Lesson, Tried
 from clear_pipeline.estimate.rehearsal import Rehearsal
@@ -120,6 +121,20 @@ def test_rectify_asks_about_the_rows_that_the_filter_will_drop(
     assert set(found) <= {0, 1, 5}
     costly = calls(chain, 10, ENDPOINTS["OpenAI"], total=10, end="high")
     assert sum(count > 0 for count in costly) == high
+
+
+def test_candidates_that_lose_the_form_of_their_row_are_judged_at_the_costly_end_alone() -> None:
+    """A rehearsed candidate is what some row says: prose in place of JSON is refused at once."""
+    of_json = [replace(row(n), target=Message("assistant", '{"a": 1}')) for n in range(3)]
+    both = rows_table([*of_json, *map(row, range(3, 6))])
+    both = both.append_column("keep", pa.array([False] * 6))
+    roles = {role: endpoint(ENDPOINTS["OpenAI"]) for role in Rectify().roles()}
+    judged = {}
+    for end in ENDS:
+        found = asyncio.run(rehearse([Rectify()], both, roles, end=end))
+        judged[end] = [len(of_row) for of_row in found["rectify", "judge"]]
+    assert set(judged["low"][:3]) == {0}
+    assert min(judged["high"][:3]) >= 4
 
 
 def test_a_sample_is_spread_over_all_lengths() -> None:
