@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from clear_pipeline.schema import Example, Message
 from clear_pipeline.scoring.form.code import lost_code
@@ -21,7 +21,7 @@ CHECKS: Final[Mapping[FormCheck, Callable[[Example, Message], str | None]]] = {
 }
 """Each says what a new target lost that the row's own has; None if nothing. None of them raises."""
 
-ALL_FORMS: Final[tuple[FormCheck, ...]] = ("json", "code", "tools", "language")
+ALL_FORMS: Final[tuple[FormCheck, ...]] = get_args(FormCheck)
 
 
 def lost_form(example: Example, target: Message, checks: Collection[FormCheck]) -> str | None:
