@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,8 @@ import pytest
 
 from batch_server import BatchServer
 from batch_visits import Visits
+from benchmarks.million_data import written
+from benchmarks.ray_equal import compared, differences
 from clear_pipeline.config import build_config
 from clear_pipeline.engine.cluster import connected, require_seen
 from clear_pipeline.engine.ray import RayEngine
@@ -155,6 +158,15 @@ def test_a_killed_worker_costs_its_shard_alone(on_ray: Outcome, local: Outcome) 
     on_ray.go("ray", script=killing("ray::_annotate_shard", {30, 90}))
     assert on_ray.ledger == local.ledger
     assert len(on_ray.asked) == len(local.asked)
+
+
+def test_engines_are_compared_on_rows_in_all_formats(tmp_path: Path) -> None:
+    """The benchmark finds 600 rows equal on both engines, a worker killed in one of the runs."""
+    data = written(600, tmp_path)
+    outcomes = compared(data, tmp_path, rows=600, shard_rows=40)
+    assert differences(outcomes) == []
+    changed = [outcomes[0], outcomes[1], replace(outcomes[2], ledger=b"", questions=1, killed=0)]
+    assert len(differences(changed)) == 3
 
 
 def test_a_sweep_outlives_two_dead_workers(tmp_path: Path) -> None:
