@@ -27,6 +27,7 @@ from clear_pipeline.finetune.lora.methods import (  # noqa: E402
 )
 from clear_pipeline.finetune.lora.source import model_of, tokenizer_of  # noqa: E402
 from clear_pipeline.finetune.rows import TrainingRow, training_rows  # noqa: E402
+from clear_pipeline.stages.base import SilentProgress  # noqa: E402
 from lora_rows import chat, colours, context, settings, training_data, write  # noqa: E402
 from tiny_llama import tiny_llama  # noqa: E402
 
@@ -146,6 +147,31 @@ def test_joined_adapters_compute_the_same(tmp_path: Path) -> None:
         after = joined(ids).logits
     assert joined.config.intermediate_size == 96  # 64 + 3, in blocks of 32
     assert torch.allclose(before, after, atol=1e-5)
+
+
+class Counted(SilentProgress):
+    """Remembers how many rows were announced and how many came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total, self.steps = 0, list[int]()
+
+    def start(self, label: str, total: int) -> None:
+        self.total = total
+
+    def advance(self, rows: int = 1) -> None:
+        self.steps.append(rows)
+
+
+def test_progress_counts_rows(tmp_path: Path) -> None:
+    """Ten rows in steps of two batches of four: eight and two, in each of two epochs."""
+    data = TrainingData(write(tmp_path / "train.jsonl", colours("abcdefghij")))
+    progress = Counted()
+    made = settings(tmp_path, epochs=2, accumulate=2)
+    done = asyncio.run(fine_tune(made, data, context(tmp_path, progress)))
+    assert done.summary["steps"] == 4
+    assert progress.total == 20
+    assert progress.steps == [0, 8, 2, 8, 2]
 
 
 KILLED = """

@@ -141,7 +141,7 @@ class _Course(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._progress.start("training", self._settings.epochs * self._rows)
-        self._progress.advance(state.global_step * self._rows_per_step)
+        self._progress.advance(self._seen(state.global_step))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -163,7 +163,8 @@ class _Course(TrainerCallback):
         if state.global_step >= state.max_steps:
             control.should_evaluate = bool(args.eval_strategy != "no")
             control.should_save = True
-        self._progress.advance(min(self._rows_per_step, self._rows))
+        step = state.global_step
+        self._progress.advance(self._seen(step) - self._seen(step - 1))
 
     def on_log(
         self,
@@ -188,9 +189,16 @@ class _Course(TrainerCallback):
         ended = control.should_training_stop or state.global_step >= state.max_steps
         mark_whole(self._folder, state.global_step, ended=ended)
 
-    @property
-    def _rows_per_step(self) -> int:
-        return self._settings.batch_size * self._settings.accumulate
+    def _seen(self, step: int) -> int:
+        """Rows that were learnt from after a step; the last step of an epoch may have fewer."""
+        epochs, within = divmod(step, steps_per_epoch(self._settings, self._rows))
+        whole = self._settings.batch_size * self._settings.accumulate
+        return epochs * self._rows + within * whole
+
+
+def steps_per_epoch(settings: Lora, rows: int) -> int:
+    """How many updates of the weights one epoch has."""
+    return math.ceil(math.ceil(rows / settings.batch_size) / settings.accumulate)
 
 
 def _features(row: Encoded) -> dict[str, list[int]]:
@@ -202,8 +210,7 @@ def _features(row: Encoded) -> dict[str, list[int]]:
 
 
 def _arguments(settings: Lora, rows: int, folder: Path, *, measured: bool) -> TrainingArguments:
-    batches = math.ceil(rows / settings.batch_size)
-    steps = math.ceil(batches / settings.accumulate)
+    steps = steps_per_epoch(settings, rows)
     every = max(1, steps // settings.checks_per_epoch)
     on_cpu = not torch.cuda.is_available()
     return TrainingArguments(
