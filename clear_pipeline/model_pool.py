@@ -239,6 +239,11 @@ class ModelPool:
         live = with_spend(totals, self.budget.spend.totals())
         return live if self._batches is None else live | self._batches.totals()
 
+    def commit_answers(self) -> None:
+        """Put on the disk what the models answered in this turn of the loop."""
+        for model in self._open.values():
+            model.commit()
+
     def usage(self) -> dict[str, dict[str, Any]]:
         """`totals` as plain values."""
         return {name: total.to_json() for name, total in self.totals().items()}

@@ -21,7 +21,7 @@ _WORTH_A_LINE = 2.0
 """Seconds. Of shorter steps no line stays; the summary at the end tells what they did."""
 
 _REDRAWN_S = 0.1
-"""The bar is drawn ten times a second, however many rows pass."""
+"""Rate and spend are put into words ten times a second, however many rows pass."""
 
 
 class TerminalProgress:
@@ -69,9 +69,8 @@ class TerminalProgress:
         if self._bar is not None:
             if (now := time.monotonic()) >= self._due:
                 self._due = now + _REDRAWN_S
-                self._bar.update(
-                    self._task, completed=self._done, rate=self._rate(), spent=self._spent()
-                )
+                self._bar.update(self._task, rate=self._rate(), spent=self._spent())
+            self._bar.update(self._task, completed=self._done)
         elif self._total and self._done * 10 // self._total > self._tenth:
             self._tenth = self._done * 10 // self._total
             if time.monotonic() - self._began > _WORTH_A_LINE and self._done < self._total:

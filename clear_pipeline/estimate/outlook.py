@@ -54,6 +54,7 @@ class Outlook:
         endpoints = {role: await _asked(role, stages, pool, answers) for role in roles}
         counting = {r: Counting(e, embeds=r == EMBEDDER) for r, e in endpoints.items()}
         if answers is not None:
+            pool.commit_answers()
             answers.hold()  # each call of a run that goes on is either spent now or to come
         return cls(stages, sample, endpoints, counting, answers, pool.budget.spend.billed)
 

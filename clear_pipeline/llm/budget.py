@@ -138,6 +138,7 @@ class Budget:
                 each.granted.set_result(None)
             self._waiting = [each for each in self._waiting if not each.granted.done()]
         elif self._waiting and not self.spend.open:
+            self.spend.flush()
             # Whoever was answered last has its answer in the cache by now: see `docs/design.md`.
             raise self._exceeded(self._waiting[0].reservation.amount)
 

@@ -100,6 +100,12 @@ class Cached:
         await self._inner.close()
         self._turn.commit()
         self._answers.close()
+        if self._turn.lost is not None:
+            raise self._turn.lost
+
+    def commit(self) -> None:
+        """Commit what came in this turn of the loop, so that other connections find it."""
+        self._turn.commit()
 
     async def _ask(self, request: ChatRequest) -> dict[int, Answer]:
         completion = await self._inner.complete(request)
@@ -116,9 +122,13 @@ class _Turn:
 
     Args:
         answers: Where they are stored.
+
+    Attributes:
+        lost: Why answers could not be stored that nobody waited for any more.
     """
 
     def __init__(self, answers: Answers) -> None:
+        self.lost: Exception | None = None
         self._answers = answers
         self._waiting: list[tuple[str, dict[int, Answer], asyncio.Future[None]]] = []
 
@@ -143,8 +153,8 @@ class _Turn:
             error = failure
         for _, _, committed in waiting:
             if committed.done():
-                continue
-            if error is None:
+                self.lost = self.lost or error
+            elif error is None:
                 committed.set_result(None)
             else:
                 committed.set_exception(error)

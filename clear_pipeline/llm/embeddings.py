@@ -108,5 +108,5 @@ class EmbeddingModel:
     async def _half(self, texts: Sequence[str]) -> Sequence[Completion | ClearPipelineError]:
         try:
             return await self._embedded(texts)
-        except CallError as error:
+        except ClearPipelineError as error:  # a stop by a cap, too: the other half may be paid for
             return [error] * len(texts)

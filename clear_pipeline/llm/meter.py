@@ -154,7 +154,7 @@ def _summed(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, in
 class Meter:
     """Counts what one model does. Every layer of the stack that `open_model` builds reports here.
 
-    One event loop writes; `snapshot` may be read from anywhere.
+    One event loop writes and reads it.
     """
 
     def __init__(self) -> None:

@@ -8,6 +8,7 @@ own aiohttp without the layers between.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -23,6 +24,13 @@ _KEPT_S: Final = 5.0
 
 _UNPACKED: Final = {"content-encoding", "content-length", "transfer-encoding"}
 """Headers that no longer hold for an answer that is read."""
+
+_UNANSWERED: Final = (
+    aiohttp.ClientConnectionError,
+    aiohttp.ClientPayloadError,
+    aiohttp.ClientHttpProxyError,
+)
+"""No connection came about, through the proxy if there is one, or it was lost."""
 
 
 class Poster:
@@ -62,7 +70,7 @@ class Poster:
                 content = await response.read()
         except TimeoutError as error:
             raise openai.APITimeoutError(request=self._request(path)) from error
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+        except _UNANSWERED as error:
             raise openai.APIConnectionError(request=self._request(path)) from error
         kind = response.headers.get("content-type", "*").partition(";")[0]
         if response.ok and response.status < 300 and kind.endswith("json"):  # noqa: PLR2004
@@ -84,7 +92,12 @@ class Poster:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={n: v for n, v in given.items() if not isinstance(v, openai.Omit)},
-            timeout=aiohttp.ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read),
+            timeout=aiohttp.ClientTimeout(
+                # The whole way to the server, through a proxy too, and one address of it.
+                connect=timeout.pool,
+                sock_connect=timeout.connect,
+                sock_read=timeout.read,
+            ),
         )
         return self._session
 
@@ -100,7 +113,11 @@ class Poster:
         Raises:
             openai.APIStatusError: The answer is a refusal or a redirect.
         """
-        headers = [(n, v) for n, v in response.headers.items() if n.lower() not in _UNPACKED]
+        headers = [
+            (name, value)
+            for name, value in response.raw_headers
+            if name.decode("latin-1").lower() not in _UNPACKED
+        ]
         told = httpx2.Response(
             response.status,
             headers=headers,
@@ -111,9 +128,10 @@ class Poster:
         if told.is_success:
             return told.text
         if told.has_redirect_location:
-            told.next_request = httpx2.Request(
-                "POST", request.url.join(response.headers["location"])
-            )
+            with suppress(httpx2.InvalidURL):  # that leads nowhere
+                told.next_request = httpx2.Request(
+                    "POST", request.url.join(told.headers["location"])
+                )
         raise self._sdk._make_status_error_from_response(told)  # noqa: SLF001
 
 
@@ -126,4 +144,5 @@ def proxy_of(url: str) -> str | None:
     if not parts.hostname or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 import stub_server as stub
-from clear_pipeline.errors import CallError, UsageError
+from clear_pipeline.errors import BudgetExceededError, CallError, UsageError
 from clear_pipeline.llm.base import OMIT, ChatRequest, Completion, Usage
+from clear_pipeline.llm.budget import Budget
 from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import model_identity, open_model
-from clear_pipeline.llm.settings import ModelSettings
+from clear_pipeline.llm.settings import BudgetSettings, ModelSettings
+from clear_pipeline.llm.spend import Spend
 from clear_pipeline.schema import Message
 from stub_server import StubServer
 
@@ -47,8 +49,12 @@ def test_a_vector_is_asked_for_once_and_its_tokens_are_counted(tmp_path: Path) -
     assert (second.requests, second.cached_samples) == (0, 1)
 
 
-async def ask_all(server: StubServer, texts: list[str]) -> list[Completion | BaseException]:
-    model = await open_model(settings(server), cache_path=None, meter=Meter(), embeds=True)
+async def ask_all(
+    server: StubServer, texts: list[str], budget: Budget | None = None
+) -> list[Completion | BaseException]:
+    model = await open_model(
+        settings(server), cache_path=None, meter=Meter(), embeds=True, budget=budget
+    )
     try:
         requests = [ChatRequest((Message("user", text),), 1, OMIT) for text in texts]
         asked = [model.complete(request) for request in requests]
@@ -82,6 +88,16 @@ def test_a_text_that_is_refused_takes_no_other_with_it() -> None:
     assert isinstance(failed, CallError)
     assert failed.kind == "context"
     assert all(isinstance(each, Completion) for each in others)
+
+
+def test_a_stop_by_a_cap_keeps_the_half_that_was_paid_for() -> None:
+    """Of three calls two are allowed: the refusal and the first half; the rest is not asked."""
+    with StubServer() as server:
+        server.faults.append(stub.status(400, message="maximum context length is 512 tokens"))
+        budget = Budget(BudgetSettings(max_calls=2), Spend())
+        paid, stopped = asyncio.run(ask_all(server, ["a", "bb"], budget))
+    assert isinstance(paid, Completion)
+    assert isinstance(stopped, BudgetExceededError)
 
 
 def test_an_endpoint_that_takes_fewer_texts_is_sent_fewer() -> None:

@@ -28,10 +28,14 @@ ASK = ChatRequest((Message("user", "q"),), 4, 0.0)
 
 
 def use(
-    url: str | None, work: Callable[[OpenAIChat], Awaitable[T]], *, record: Spend | None = None
+    url: str | None,
+    work: Callable[[OpenAIChat], Awaitable[T]],
+    *,
+    record: Spend | None = None,
+    timeout_s: float = 600.0,
 ) -> T:
     """Make a client of the address, work with it, close it."""
-    settings = ModelSettings(model="stub", base_url=url)
+    settings = ModelSettings(model="stub", base_url=url, timeout_s=timeout_s)
 
     async def session() -> T:
         account = Budget(BudgetSettings(), record or Spend()).account("stub", None, Meter())
@@ -73,10 +77,11 @@ def test_a_redirect_is_not_followed(code: int) -> None:
     assert KEY not in str(failure.value)
 
 
-def test_a_redirect_to_nowhere_stops_the_run() -> None:
-    """One without an address is told as such."""
+@pytest.mark.parametrize("headers", [{}, {"Location": "http://b:port/"}])
+def test_a_redirect_to_nowhere_stops_the_run(headers: dict[str, str]) -> None:
+    """One without an address, or with what is none, is told as such."""
     with StubServer() as server:
-        server.faults.append(stub.status(307))
+        server.faults.append(stub.status(307, headers=headers))
         with pytest.raises(RunFailedError, match="redirect to nowhere"):
             use(server.url, complete)
 
@@ -175,6 +180,47 @@ def test_a_count_beyond_all_measure_leaves_the_request_at_its_bound(tmp_path: Pa
     totals = (read_spend(path) or {})["stub"]
     assert (totals.requests, totals.unaccounted.calls) == (1, 1)
     assert totals.usage == Usage()
+
+
+def test_a_refusal_may_have_any_bytes_in_its_headers() -> None:
+    """A 503 stays one that may pass, and counts at its bound."""
+    record = Spend()
+    with StubServer() as server:
+        server.faults.append(stub.status(503, headers={"X-Reason": "nicht verfügbar"}))
+        with pytest.raises(CallError) as failure:
+            use(server.url, complete, record=record)
+    assert (failure.value.kind, failure.value.transient) == ("outage", True)
+    assert record.unaccounted.calls == 1
+
+
+def behind(proxy: str, *, timeout_s: float = 600.0) -> CallError:
+    """What becomes of a question to OpenAI through this proxy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", KEY)
+        patch.setenv("HTTPS_PROXY", proxy)
+        with pytest.raises(CallError) as failure:
+            use(None, complete, timeout_s=timeout_s)
+    return failure.value
+
+
+def test_a_proxy_that_never_answers_is_given_up() -> None:
+    """In the time that an answer has, since a hanging connection would hold its place for ever.
+
+    The address may lack its scheme, as curl takes it.
+    """
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        error = behind(f"127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.5)
+    assert (error.kind, error.transient) == ("timeout", True)
+
+
+def test_a_proxy_that_refuses_is_an_outage() -> None:
+    """Nothing is said of the base URL, which is not at fault; it may pass."""
+    with StubServer() as server:  # it knows no CONNECT
+        error = behind(f"http://127.0.0.1:{server.port}")
+    assert (error.kind, error.transient) == ("outage", True)
+    assert "base_url" not in error.message
 
 
 def test_openai_out_of_reach_is_the_network_s_fault() -> None:

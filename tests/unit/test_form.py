@@ -57,6 +57,7 @@ def test_every_check_has_a_name() -> None:
         ('{"rows": []}', '{"rows": [{"anything": 1}, 2]}'),
         ('{"rows": [{"a": 1}]}', '{"rows": []}'),
         ('{"tags": ["x"]}', '{"tags": ["y", "z", null]}'),
+        ("[{}, []]", "[[]]"),
         ("no JSON", "other words"),
     ],
 )
@@ -214,3 +215,22 @@ def test_too_few_letters_tell_no_script_and_no_language() -> None:
     assert (script_of("ab1 c"), script_of("ab1 cd")) == (None, "Latin")
     assert language_of("Die Stadt ist es.") is None
     assert language_of(GERMAN) == "de"
+
+
+def test_an_object_is_no_list_even_if_both_are_empty() -> None:
+    """A list of objects does not take an empty list among them."""
+    assert lost("[{}]", "[{}, []]", "json") == "its JSON has another structure than the original's"
+
+
+def test_a_block_may_hold_any_json() -> None:
+    """A number or a word is JSON, too; what cannot be parsed is not."""
+    old = "```json\n41\n```"
+    assert lost(old, "```json\n42\n```", "code") is None
+    assert lost(old, "```json\n{42\n```", "code") == "its JSON cannot be parsed"
+
+
+def test_long_texts_are_not_looked_at_for_code() -> None:
+    """Neither of them: parsers are slow on hostile text."""
+    code = "```python\nx = 1\n```"
+    assert lost(code, "no code here", "code") == "it has no code block, as the original has"
+    assert lost(code, "no code here " * 2000, "code") is None

@@ -219,6 +219,29 @@ def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
         assert answers.read("q", range(2)) == {1: second}
 
 
+def test_answers_that_nobody_waited_for_and_no_disk_took_are_told_of(tmp_path: Path) -> None:
+    """Whoever asked is cancelled in the turn in which the answer comes; closing tells why."""
+    path, answered = tmp_path / "c", asyncio.Event()
+
+    async def leave(cached: Cached) -> None:
+        _change(
+            path,
+            "CREATE TRIGGER full BEFORE INSERT ON answers"
+            " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
+        )
+        asked = asyncio.create_task(cached.complete(ASK))
+        await answered.wait()
+        asked.cancel()
+        await asyncio.wait([asked])
+
+    def telling(request: ChatRequest, sample: int) -> Choice:
+        answered.set()
+        return script(request, sample)
+
+    with pytest.raises(UnwritableError, match="the disk is full"):
+        use(ScriptedChat(telling), path, leave)
+
+
 def test_an_answer_is_on_disk_before_it_is_handed_on(tmp_path: Path) -> None:
     """Another connection sees it while the cache is still open."""
 

@@ -18,6 +18,7 @@ PROXIES = {
         ("http://gpu.lab:8000/v1", "http://p:1"),
         ("http://localhost:8000/v1", None),
         ("https://vllm.own.net/v1", None),
+        ("http://bare.lab/v1", "http://p:1"),
     ],
 )
 def test_proxy_is_the_one_of_the_scheme_unless_the_host_is_excepted(
@@ -29,7 +30,7 @@ def test_proxy_is_the_one_of_the_scheme_unless_the_host_is_excepted(
         monkeypatch.delenv(name.upper(), raising=False)
     assert proxy_of(url) is None
     for name, value in PROXIES.items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, value.removeprefix("http://") if "bare" in url else value)
     assert proxy_of(url) == proxy
 
 

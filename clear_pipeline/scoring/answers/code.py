@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 _BLOCK = re.compile(r"^(?P<fence>`{3,}|~{3,})(?P<tag>[\w+#-]*)[^\n]*\n(?P<code>.*?)^(?P=fence)",
                     re.DOTALL | re.MULTILINE)  # fmt: skip
-_MAX_LENGTH: Final = 20_000
+MAX_LENGTH: Final = 20_000
 """Characters of the longest text that is read as code: parsers are slow on hostile text."""
 
 _NAMES: Final = {
@@ -64,7 +64,7 @@ def same_code(first: str, second: str) -> bool | None:
 
 def read_code(text: str) -> Code | None:
     """The only code block of `text`, or the whole text; None if there are several or too much."""
-    if len(text) > _MAX_LENGTH:
+    if len(text) > MAX_LENGTH:
         return None
     blocks = code_blocks(text)
     if not blocks:
@@ -74,7 +74,7 @@ def read_code(text: str) -> Code | None:
 
 def code_blocks(text: str) -> list[Code]:
     """The fenced blocks of `text`, in order; none of a text that is too long to be looked at."""
-    if len(text) > _MAX_LENGTH:
+    if len(text) > MAX_LENGTH:
         return []
     found = ((block["tag"].casefold(), block["code"]) for block in _BLOCK.finditer(text))
     return [Code(_NAMES.get(tag, tag), source) for tag, source in found]
@@ -82,7 +82,7 @@ def code_blocks(text: str) -> list[Code]:
 
 def without_blocks(text: str) -> str:
     """`text` without its fenced blocks; unchanged where it is too long to be looked at."""
-    return text if len(text) > _MAX_LENGTH else _BLOCK.sub("", text)
+    return text if len(text) > MAX_LENGTH else _BLOCK.sub("", text)
 
 
 def is_program(source: str) -> bool:
@@ -92,7 +92,7 @@ def is_program(source: str) -> bool:
 
 def parse_python(source: str) -> ast.Module | None:
     """The syntax tree; None if `source` is no Python, or too long to be looked at."""
-    if len(source) > _MAX_LENGTH:
+    if len(source) > MAX_LENGTH:
         return None
     try:
         with warnings.catch_warnings():

@@ -10,9 +10,17 @@ from __future__ import annotations
 import ast
 from typing import Final
 
+from clear_pipeline.formats.base import RowError
+from clear_pipeline.formats.strict_json import parse
 from clear_pipeline.schema import Example, Message
-from clear_pipeline.scoring.answers.code import Code, code_blocks, is_program, parse_python
-from clear_pipeline.scoring.form.json_keys import json_value, lost_keys
+from clear_pipeline.scoring.answers.code import (
+    MAX_LENGTH,
+    Code,
+    code_blocks,
+    is_program,
+    parse_python,
+)
+from clear_pipeline.scoring.form.json_keys import lost_keys
 
 _JSON: Final = "json"
 _PYTHON: Final = "python"
@@ -26,7 +34,7 @@ _CODE_ALONE: Final = (
 def lost_code(example: Example, target: Message) -> str | None:
     """What the new target lost of the original's code; None where the original has none."""
     old, new = example.target.content or "", target.content or ""
-    if target.tool_calls is not None:
+    if target.tool_calls is not None or max(len(old), len(new)) > MAX_LENGTH:
         return None
     before, after = code_blocks(old), code_blocks(new)
     if not before:
@@ -66,7 +74,9 @@ def _broken(blocks: list[Code], known: list[str]) -> str | None:
         if block.language == _PYTHON and parse_python(block.source) is None:
             return "its Python cannot be parsed"
         if block.language == _JSON:
-            if json_value(block.source) is None:
+            try:
+                parse(block.source)
+            except RowError:
                 return "its JSON cannot be parsed"
             misfits = [lost_keys(source, block.source) for source in known]
             if misfits and None not in misfits:

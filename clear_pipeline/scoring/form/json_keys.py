@@ -9,7 +9,8 @@ well be a number where there was a word. What the keys mean is not looked at.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from clear_pipeline.formats.base import RowError
 from clear_pipeline.formats.strict_json import parse
@@ -20,11 +21,13 @@ _NAMED: Final = 3
 """Keys that a reason names."""
 
 
-class _Object(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Object:
     fields: tuple[tuple[str, Shape], ...]
 
 
-class _List(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _List:
     items: tuple[Shape, ...]
 
 
