@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from clear_pipeline.finetune import TrainingContext, TrainingData
+from clear_pipeline.finetune import Trained, TrainingContext, TrainingData, fine_tune
 from clear_pipeline.finetune.lora import Lora
 from clear_pipeline.stages.base import Progress, SilentProgress
 from tiny_llama import tiny_llama
@@ -45,3 +46,9 @@ def settings(folder: Path, **values: object) -> Lora:
 
 def context(folder: Path, progress: Progress | None = None) -> TrainingContext:
     return TrainingContext(folder / "out", progress or SilentProgress())
+
+
+def trained(folder: Path, **values: object) -> Trained:
+    """A training with such settings to its end."""
+    data = training_data(folder)
+    return asyncio.run(fine_tune(settings(folder, **values), data, context(folder)))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +13,7 @@ torch = pytest.importorskip("torch", reason="the extra `train` is not installed"
 from safetensors.torch import load_file  # noqa: E402
 
 from clear_pipeline.errors import RunFailedError, UsageError  # noqa: E402
-from clear_pipeline.finetune import Finding, Trained, TrainingData, fine_tune  # noqa: E402
-from clear_pipeline.finetune.lora.labels import IGNORED, encode  # noqa: E402
+from clear_pipeline.finetune import Finding, TrainingData, fine_tune  # noqa: E402
 from clear_pipeline.finetune.lora.methods import (  # noqa: E402
     by_depth,
     parameter_groups,
@@ -26,49 +22,11 @@ from clear_pipeline.finetune.lora.methods import (  # noqa: E402
     trainable,
 )
 from clear_pipeline.finetune.lora.source import model_of, tokenizer_of  # noqa: E402
-from clear_pipeline.finetune.rows import TrainingRow, training_rows  # noqa: E402
 from clear_pipeline.stages.base import SilentProgress  # noqa: E402
-from lora_rows import chat, colours, context, settings, training_data, write  # noqa: E402
+from lora_rows import chat, colours, context, settings, trained, write  # noqa: E402
 from tiny_llama import tiny_llama  # noqa: E402
 
 METHODS = ["lora", "adapters", "partial", "full"]
-
-
-def trained(folder: Path, **values: object) -> Trained:
-    data = training_data(folder)
-    return asyncio.run(fine_tune(settings(folder, **values), data, context(folder)))
-
-
-def learnt(folder: Path, row: dict[str, Any]) -> list[str | None]:
-    """The tokens of a row, None in place of those that are not learnt."""
-    tiny_llama(folder / "tiny.gguf")
-    (read,) = training_rows(write(folder / "row.jsonl", [row]))
-    assert isinstance(read, TrainingRow)
-    tokenizer = tokenizer_of(folder / "tiny.gguf")
-    encoded = encode(read, tokenizer)
-    tokens = tokenizer.convert_ids_to_tokens(encoded.ids)
-    for id_, label in zip(encoded.ids, encoded.labels, strict=True):
-        assert label in (IGNORED, id_)
-    pairs = zip(tokens, encoded.labels, strict=True)
-    return [None if label == IGNORED else token for token, label in pairs]
-
-
-def test_only_the_answer_is_learnt(tmp_path: Path) -> None:
-    """Its text and the mark of its end, and nothing of prompt, roles and line ends."""
-    # <s> user \n h i </s> \n <s> as sistant \n | a b </s> | \n
-    expected = [None] * 11 + ["a", "b", "</s>", None]
-    assert learnt(tmp_path, chat("hi", "ab")) == expected
-
-
-def test_weights_choose_the_turns(tmp_path: Path) -> None:
-    """With weight 0 on the last answer the one before is learnt."""
-    row = chat("hi", "ab")
-    row["messages"][1]["weight"] = 1
-    row["messages"] += chat("h", "b")["messages"]
-    row["messages"][3]["weight"] = 0
-    # <s> user \n h i </s> \n <s> as sistant \n | a b </s> | \n <s> user \n h </s> \n
-    # <s> as sistant \n b </s> \n
-    assert learnt(tmp_path, row) == [None] * 11 + ["a", "b", "</s>"] + [None] * 14
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -174,54 +132,6 @@ def test_progress_counts_rows(tmp_path: Path) -> None:
     assert progress.steps == [0, 8, 2, 8, 2]
 
 
-KILLED = """
-import asyncio, os, signal, sys
-from pathlib import Path
-from safetensors.torch import load_file  # noqa: E402
-from lora_rows import context, settings, training_data
-from clear_pipeline.finetune import fine_tune
-from clear_pipeline.stages.base import SilentProgress
-
-class Deadly(SilentProgress):
-    rows = 0
-    def advance(self, rows=1):
-        self.rows += rows
-        if self.rows >= 28:  # the seventh step of four rows
-            os.kill(os.getpid(), signal.SIGKILL)
-
-folder = Path(sys.argv[1])
-made = settings(folder, dropout=0.1, checks_per_epoch=2)
-asyncio.run(fine_tune(made, training_data(folder), context(folder, Deadly())))
-"""
-
-
-def test_a_killed_training_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
-    """After kill -9 in step 7 the curve and the weights are those of a training in one go."""
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    whole.mkdir()
-    killed.mkdir()
-    expected = trained(whole, dropout=0.1, checks_per_epoch=2)
-    tests = str(Path(__file__).parents[1])
-    code = f"import sys; sys.path.insert(0, {tests!r})\n{KILLED}"
-    died = subprocess.run([sys.executable, "-c", code, str(killed)], check=False)
-    assert died.returncode == -9
-    steps = sorted(path.name for path in (killed / "out/checkpoints").iterdir())
-    assert steps == ["checkpoint-4", "checkpoint-6"]
-    resumed = trained(killed, dropout=0.1, checks_per_epoch=2)
-    assert resumed.curve == expected.curve
-    assert resumed.summary == expected.summary
-    one, other = (Path(each.model.model).read_bytes() for each in (expected, resumed))
-    assert one == other
-
-
-def test_a_checkpoint_that_was_cut_short_is_none(tmp_path: Path) -> None:
-    """Without its last file a checkpoint is passed over, and its steps are done again."""
-    expected = trained(tmp_path)
-    (tmp_path / "out" / "trained.json").unlink()
-    (tmp_path / "out/checkpoints/checkpoint-12/whole.json").unlink()
-    assert trained(tmp_path).curve == expected.curve
-
-
 def test_early_stopping(tmp_path: Path) -> None:
     """Where the validation rows say the opposite, training ends and the best step counts."""
     data = TrainingData(
@@ -300,25 +210,13 @@ def test_q8_0_in_a_directory(tmp_path: Path) -> None:
         trained(tmp_path, base=str(tmp_path / "base"), weights="q8_0")
 
 
-def test_tools_without_a_place(tmp_path: Path) -> None:
-    """A template that passes over tool calls would have nothing learnt: the row is left out."""
-    call = {"id": "c", "type": "function", "function": {"name": "rain", "arguments": "{}"}}
-    row = chat("rain?", "x")
-    row["messages"][1] = {"role": "assistant", "tool_calls": [call]}
-    rows = [*colours("abcdefghij"), row]
-    data = TrainingData(write(tmp_path / "train.jsonl", rows), write(tmp_path / "v.jsonl", rows))
-    found = settings(tmp_path).preflight(data, context(tmp_path))
-    assert [(each.row, each.severity) for each in found] == [(11, "warning")] * 2
-    assert "no place for tool calls: left out" in found[0].reason
-
-
 def test_the_folder_is_recognised_by_the_content_of_the_weights(tmp_path: Path) -> None:
     """A file that was renamed is the same model, another file is another."""
     first = settings(tmp_path)
+    identity = first.identity()
     renamed = Path(first.base).rename(tmp_path / "renamed.gguf")
-    again = settings(tmp_path, base=str(renamed))
-    assert first.base != again.base
+    assert settings(tmp_path, base=str(renamed)).identity() == identity
     tiny_llama(tmp_path / "other.gguf", seed=1)
-    other = settings(tmp_path, base=str(tmp_path / "other.gguf"))
-    assert again.identity() != other.identity()
-    assert json.dumps(again.identity()).count("weights:") == 1
+    other = settings(tmp_path, base=str(tmp_path / "other.gguf")).identity()
+    assert other["base"] != identity["base"]
+    assert {**other, "base": identity["base"]} == identity

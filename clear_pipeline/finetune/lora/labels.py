@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,7 +12,9 @@ from transformers import PreTrainedTokenizerBase
 
 from clear_pipeline.finetune.rows import TrainingRow
 from clear_pipeline.formats import RowError
+from clear_pipeline.formats.strict_json import parse
 from clear_pipeline.formats.turns import write_turn
+from clear_pipeline.schema import JSON, Message
 
 IGNORED: Final = -100
 """Label of a token that is read and not learnt."""
@@ -55,7 +59,11 @@ def encode(row: TrainingRow, tokenizer: PreTrainedTokenizerBase) -> Encoded:
     )
     encoded = Encoded(tuple(ids), labels)
     if not encoded.learnt:
-        raise RowError("no turn is learnt: every weight is 0")
+        raise RowError(
+            "what is learnt is empty, and the chat template marks no end of it"
+            if spans
+            else "no turn is learnt: every weight is 0"
+        )
     return encoded
 
 
@@ -78,7 +86,12 @@ def _span(
     """Where in the text of the whole conversation the turn and the mark of its end stand."""
     before = _rendered(row, index, tokenizer, answering=True)
     after = _rendered(row, index + 1, tokenizer, answering=False)
-    if not (after.startswith(before) and whole.startswith(after)):
+    if not after.startswith(before):
+        raise RowError(
+            f"the chat template begins an answer with what it does not write in turn {index + 1} "
+            "(a <think>?)"
+        )
+    if not whole.startswith(after):
         raise RowError(f"the chat template writes turn {index + 1} anew when others follow")
     return len(before), len(after.rstrip())
 
@@ -87,10 +100,7 @@ def _rendered(
     row: TrainingRow, turns: int, tokenizer: PreTrainedTokenizerBase, *, answering: bool
 ) -> str:
     """The text of the first turns; `answering` adds what stands before an answer."""
-    messages = [write_turn(turn) for turn in row.turns[:turns]]
-    for message in messages:
-        message.pop("weight", None)
-        message.setdefault("content", "")  # templates read it, whatever else a turn has
+    messages = [_for_template(turn) for turn in row.turns[:turns]]
     tools = None if row.parsed.tools is None else json.loads(row.parsed.tools)
     try:
         text = tokenizer.apply_chat_template(
@@ -100,3 +110,26 @@ def _rendered(
         raise RowError(f"the chat template refuses it: {error}") from error
     assert isinstance(text, str)  # noqa: S101  # tokenize=False, for the type checker
     return text
+
+
+def _for_template(turn: Message) -> dict[str, JSON]:
+    """A turn as chat templates read it, and as servers hand it to them.
+
+    Arguments of a call are an object there, where files have that object's JSON as text; what is no
+    object's stays as it is.
+    """
+    message = write_turn(replace(turn, weight=None))
+    message.setdefault("content", "")  # templates read it, whatever else a turn has
+    if isinstance(calls := message.get("tool_calls"), list):
+        message["tool_calls"] = [_call_for_template(call) for call in calls]
+    return message
+
+
+def _call_for_template(call: JSON) -> JSON:
+    if not isinstance(call, Mapping) or not isinstance(function := call.get("function"), Mapping):
+        return call
+    if isinstance(text := function.get("arguments"), str):
+        with suppress(RowError):
+            if isinstance(arguments := parse(text), Mapping):
+                return {**call, "function": {**function, "arguments": arguments}}
+    return call

@@ -28,7 +28,7 @@ class Lora(Settings):
     """
 
     name: ClassVar[str] = "lora"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     kind: Literal["lora"] = "lora"
     base: str = DEFAULT_MODEL

@@ -1,0 +1,60 @@
+"""The trainer `lora` after a kill: it goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="the extra `train` is not installed")
+
+from lora_rows import trained
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from safetensors.torch import load_file
+from lora_rows import context, settings, training_data
+from clear_pipeline.finetune import fine_tune
+from clear_pipeline.stages.base import SilentProgress
+
+class Deadly(SilentProgress):
+    rows = 0
+    def advance(self, rows=1):
+        self.rows += rows
+        if self.rows >= 28:  # the seventh step of four rows
+            os.kill(os.getpid(), signal.SIGKILL)
+
+folder = Path(sys.argv[1])
+made = settings(folder, dropout=0.1, checks_per_epoch=2)
+asyncio.run(fine_tune(made, training_data(folder), context(folder, Deadly())))
+"""
+
+
+def test_a_killed_training_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
+    """After kill -9 in step 7 the curve and the weights are those of a training in one go."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    expected = trained(whole, dropout=0.1, checks_per_epoch=2)
+    tests = str(Path(__file__).parents[1])
+    code = f"import sys; sys.path.insert(0, {tests!r})\n{KILLED}"
+    died = subprocess.run([sys.executable, "-c", code, str(killed)], check=False)
+    assert died.returncode == -9
+    steps = sorted(path.name for path in (killed / "out/checkpoints").iterdir())
+    assert steps == ["checkpoint-4", "checkpoint-6"]
+    resumed = trained(killed, dropout=0.1, checks_per_epoch=2)
+    assert resumed.curve == expected.curve
+    assert resumed.summary == expected.summary
+    one, other = (Path(each.model.model).read_bytes() for each in (expected, resumed))
+    assert one == other
+
+
+def test_a_checkpoint_that_was_cut_short_is_none(tmp_path: Path) -> None:
+    """Without its last file a checkpoint is passed over, and its steps are done again."""
+    expected = trained(tmp_path)
+    (tmp_path / "out" / "trained.json").unlink()
+    (tmp_path / "out/checkpoints/checkpoint-12/whole.json").unlink()
+    assert trained(tmp_path).curve == expected.curve
