@@ -134,6 +134,18 @@ def export(
     return files.result
 
 
+def move_export(staged: Path, out: Path) -> None:
+    """Move what `export` wrote into one directory to another, under its rules for that.
+
+    Raises:
+        UsageError: Training files lie there that no export wrote.
+        UnwritableError: The disk is full, or the directory may not be written.
+    """
+    target = Directory(out)
+    _refuse_foreign_files(target)
+    _publish(staged, target)
+
+
 def split_of(group: str, settings: ExportSettings) -> Split:
     """The file of a row, from the seed and its group alone: other rows cannot move it."""
     digest = hashlib.sha256(f"{settings.seed}:{group}".encode()).digest()

@@ -94,6 +94,7 @@ class JobsServer(LoopbackServer):
         created: Called when a job is there, before the client is told.
         looked: Called with a job that is looked at, after its state has moved on and before the
             client is told; may add events.
+        shown: Stands above what a job shows.
         drop: Names of what (`upload`, `create`) is done once more without a reply.
         faults: Taken one per request, in order, before it is served.
         first_fault: Answers the first request to each path, in its place.
@@ -117,6 +118,7 @@ class JobsServer(LoopbackServer):
         self.uploaded: Callable[[], None] = lambda: None
         self.created: Callable[[], None] = lambda: None
         self.looked: Callable[[FineTuningJob], None] = lambda _: None
+        self.shown: Body = {}
         self.drop: list[str] = []
         self.faults: deque[Reply] = deque()
         self.first_fault: Reply | None = None
@@ -137,6 +139,7 @@ class JobsServer(LoopbackServer):
         jobs = "/v1/fine_tuning/jobs"
         app.router.add_post("/v1/files", self._upload)
         app.router.add_get("/v1/files", self._list_files)
+        app.router.add_get("/v1/files/{id}", self._retrieve_file)
         app.router.add_post(jobs, self._create)
         app.router.add_get(jobs, self._list_jobs)
         app.router.add_get(f"{jobs}/{{id}}", self._retrieve)
@@ -173,6 +176,12 @@ class JobsServer(LoopbackServer):
     async def _list_files(self, request: web.Request) -> web.Response:
         return self._listed(request, [file.to_json() for file in self.files.values()])
 
+    async def _retrieve_file(self, request: web.Request) -> web.StreamResponse:
+        file = self.files.get(request.match_info["id"])
+        if file is None:
+            return await status(404, message="no such file")({})
+        return web.json_response(file.to_json())
+
     async def _create(self, request: web.Request) -> web.StreamResponse:
         if self.refusals:
             return await self.refusals.popleft()({})
@@ -202,7 +211,7 @@ class JobsServer(LoopbackServer):
         elif job.status == "failed":
             job.error = self.error
         self.looked(job)
-        return web.json_response(job.to_json())
+        return web.json_response({**job.to_json(), **self.shown})
 
     async def _list_events(self, request: web.Request) -> web.StreamResponse:
         if not self.has_events:

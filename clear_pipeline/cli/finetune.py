@@ -23,7 +23,7 @@ from clear_pipeline.cli.groups import grouped
 from clear_pipeline.cli.price import PriceOptions
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.cli.resumable import resumable
-from clear_pipeline.config import build_config
+from clear_pipeline.cli.training_data import exported
 from clear_pipeline.errors import BatchPendingError, UsageError
 from clear_pipeline.finetune import (
     TRAINERS,
@@ -32,17 +32,16 @@ from clear_pipeline.finetune import (
     Trainer,
     TrainingContext,
     TrainingData,
+    cancel_training,
     fine_tune,
     trainer_named,
 )
 from clear_pipeline.finetune.registry import DEFAULT_TRAINER
 from clear_pipeline.llm.settings import ModelSettings
-from clear_pipeline.outputs import export_run
 from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.remote import local_directory
 from clear_pipeline.report.next_commands import run_words
 from clear_pipeline.run import Run, open_run
-from clear_pipeline.store import CONFIG
 
 _ROUTE: Final = ("model", "base_url", "api_key_env", "api_key_file", "revision")
 """What says which model answers, and with which key."""
@@ -102,10 +101,13 @@ def finetune(
         _cancel(made, ctx)
         return
     run = open_run(source) if source.is_dir() else None
-    data = TrainingData(source, valid) if run is None else _exported(run, out, valid)
     try:
         with resumable():
-            trained = in_own_loop(fine_tune(made, data, ctx, before=consent.agree))
+            if run is None:
+                work = fine_tune(made, TrainingData(source, valid), ctx, before=consent.agree)
+                trained = in_own_loop(work)
+            else:
+                trained = _on_run(run, valid, made, ctx, consent)
     except BatchPendingError as waiting:
         errors.print(Text(str(waiting)))
         next_command(this_command())
@@ -121,20 +123,15 @@ def finetune(
 def _cancel(trainer: Trainer, ctx: TrainingContext) -> None:
     if not isinstance(trainer, CancellableTrainer):
         raise UsageError(f"trainer {trainer.name} has nothing to cancel: Ctrl-C stops it")
-    output.print(Text(in_own_loop(trainer.cancel(ctx))), soft_wrap=True)
+    output.print(Text(in_own_loop(cancel_training(trainer, ctx))), soft_wrap=True)
 
 
-def _exported(run: Run, out: Path, valid: Path | None) -> TrainingData:
-    """The run's training files in the one format of trainers, beside the training."""
-    settings = build_config(run.path / CONFIG).export
-    folder = out / "data"
-    export_run(
-        run, folder, settings.model_copy(update={"format": "openai", "extra_columns": "drop"})
-    )
-    held_out = folder / "valid.jsonl"
-    if valid is None and held_out.is_file() and held_out.stat().st_size:
-        valid = held_out
-    return TrainingData(folder / "train.jsonl", valid)
+def _on_run(
+    run: Run, valid: Path | None, trainer: Trainer, ctx: TrainingContext, consent: PriceOptions
+) -> Trained:
+    with exported(run, ctx.folder, valid) as files:
+        work = fine_tune(trainer, files.data, ctx, before=consent.agree, settled=files.settle)
+        return in_own_loop(work)
 
 
 def _table(trained: Trained) -> Table:

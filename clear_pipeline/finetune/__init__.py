@@ -5,13 +5,14 @@ from clear_pipeline.finetune.base import (
     Finding,
     Point,
     Price,
+    Standing,
     Trained,
     Trainer,
     TrainingContext,
     TrainingData,
 )
 from clear_pipeline.finetune.registry import TRAINERS, trainer_named
-from clear_pipeline.finetune.work import check, fine_tune, read_trained
+from clear_pipeline.finetune.work import cancel_training, check, fine_tune, read_trained
 
 __all__ = [
     "TRAINERS",
@@ -19,10 +20,12 @@ __all__ = [
     "Finding",
     "Point",
     "Price",
+    "Standing",
     "Trained",
     "Trainer",
     "TrainingContext",
     "TrainingData",
+    "cancel_training",
     "check",
     "fine_tune",
     "read_trained",

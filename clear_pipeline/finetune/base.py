@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import Field
 
@@ -46,6 +46,12 @@ class TrainingContext:
 
     folder: Path
     progress: Progress
+
+
+Standing: TypeAlias = Literal["fresh", "left", "begun"]
+"""What lies in the folder of a training. `fresh`: nothing was trained, uploaded or created there.
+`left`: something was, but to go on is a new beginning, which may cost something. `begun`: what was
+agreed to goes on or is over, and costs nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +144,12 @@ class Trainer(Protocol):
         """
         ...
 
+    def standing(self, ctx: TrainingContext) -> Standing:
+        """What an earlier call of `train` left in the folder; it need not exist."""
+        ...
+
     def price(self, data: TrainingData) -> Price:
-        """What `train` will cost; nothing leaves the machine."""
+        """What `train` will cost, unless it has begun; nothing leaves the machine."""
         ...
 
     async def train(self, data: TrainingData, ctx: TrainingContext) -> Trained:
@@ -160,7 +170,7 @@ class CancellableTrainer(Trainer, Protocol):
     """A trainer whose training goes on elsewhere when this process ends."""
 
     async def cancel(self, ctx: TrainingContext) -> str:
-        """End the training of a folder; what has become of it, in a line.
+        """End the training of a folder, begun by these settings; what became of it, in a line.
 
         Raises:
             RunFailedError: Those who train cannot be asked now.

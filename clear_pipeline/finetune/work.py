@@ -1,21 +1,21 @@
 """A training from its files to its results: the order of things, which no trainer decides.
 
-The folder holds `training.json` (what is trained on what, so that nothing goes on from the state of
-another training), the trainer's own state, and once it is over `curve.svg` and `trained.json`.
+The folder holds `training.json` (see `claim`), the trainer's own state, and once it is over
+`curve.svg` and `trained.json`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-from clear_pipeline.durable import file_sha256, write_text_atomically, writing
+from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.errors import RunMismatchError, UsageError
 from clear_pipeline.finetune.base import (
+    CancellableTrainer,
     Finding,
     Price,
     Trained,
@@ -23,11 +23,11 @@ from clear_pipeline.finetune.base import (
     TrainingContext,
     TrainingData,
 )
+from clear_pipeline.finetune.claim import Claim, require_own_settings
 from clear_pipeline.finetune.picture import curve_svg
-from clear_pipeline.schema import JSON
+from clear_pipeline.manifest import Manifest
 from clear_pipeline.store import Store
 
-TRAINING: Final = "training.json"
 TRAINED: Final = "trained.json"
 CURVE: Final = "curve.svg"
 _SHOWN: Final = 10
@@ -35,27 +35,25 @@ _SHOWN: Final = 10
 
 
 def check(trainer: Trainer, data: TrainingData, ctx: TrainingContext) -> None:
-    """Claim the folder for this training and look at the files; warnings are noted.
+    """Look at the files; warnings are noted. Nothing is written.
 
     Raises:
-        RunMismatchError: The folder holds another training.
         UsageError: A file has errors: each with its row, as far as there is room.
         MissingExtraError: A library of the trainer is not installed.
     """
-    claimed = _claim(trainer, data)
-    _refuse_another(ctx.folder, claimed)
     found = trainer.preflight(data, ctx)
-    for warning in (each for each in found if each.severity == "warning"):
+    for warning in _listed([each for each in found if each.severity == "warning"]):
         ctx.progress.note(f"warning: {warning}")
-    if errors := [each for each in found if each.severity == "error"]:
-        raise UsageError(_listed(errors))
-    with writing(ctx.folder):
-        ctx.folder.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(ctx.folder / TRAINING, json.dumps(claimed, indent=1))
+    if errors := _listed([each for each in found if each.severity == "error"]):
+        raise UsageError("\n  ".join(["these rows cannot be trained on:", *errors]))
 
 
 def _unasked(_price: Price) -> None:
     """Whatever it costs."""
+
+
+def _where_it_is(data: TrainingData) -> TrainingData:
+    return data
 
 
 async def fine_tune(
@@ -64,6 +62,7 @@ async def fine_tune(
     ctx: TrainingContext,
     *,
     before: Callable[[Price], None] = _unasked,
+    settled: Callable[[TrainingData], TrainingData] = _where_it_is,
 ) -> Trained:
     """Check, then train; a training that is over is read back and nothing is done again.
 
@@ -71,65 +70,84 @@ async def fine_tune(
         trainer: How.
         data: On what.
         ctx: Where.
-        before: Told the price before anything is paid, uploaded or trained. What it raises ends
-            the work.
+        before: Told the price before anything is paid, uploaded or trained; not where that was
+            agreed to earlier. What it raises ends the work.
+        settled: Told once the folder is this training's, before it is trained; returns where the
+            files lie from then on.
 
     Raises:
-        UsageError: As `check`.
+        UsageError: As `check`; or the folder is a run directory.
+        RunMismatchError: The folder holds another training.
         RunFailedError: As `Trainer.train`.
         RunLockedError: Another process works on this training.
         BatchPendingError: As `Trainer.train`.
     """
-    check(trainer, data, ctx)
-    if (done := read_trained(ctx.folder)) is not None:
+    if Manifest.read(ctx.folder) is not None:
+        raise UsageError(f"{ctx.folder}: is a run directory; give the training another --out")
+    claim = Claim.of(trainer, data)
+    if (done := _done(claim, trainer, ctx)) is not None:
         return done
+    check(trainer, data, ctx)
     with Store(ctx.folder).locked(ctx.progress.note):
-        before(trainer.price(data))
+        # Again: until here another process may have begun, and ended.
+        if (done := _done(claim, trainer, ctx)) is not None:
+            return done
+        if trainer.standing(ctx) != "begun":
+            before(trainer.price(data))
+        data = settled(data)
+        claim.write(ctx.folder)
         trained = await trainer.train(data, ctx)
         write_text_atomically(ctx.folder / CURVE, curve_svg(trained))
         write_text_atomically(ctx.folder / TRAINED, trained.model_dump_json(indent=1))
     return trained
 
 
+async def cancel_training(trainer: CancellableTrainer, ctx: TrainingContext) -> str:
+    """As `CancellableTrainer.cancel`, for the settings that the training was begun with alone.
+
+    Raises:
+        RunMismatchError: It was begun with others.
+        RunFailedError: As `CancellableTrainer.cancel`.
+    """
+    require_own_settings(trainer, ctx.folder)
+    return await trainer.cancel(ctx)
+
+
 def read_trained(folder: Path) -> Trained | None:
-    """What came out of the training in a folder; None if it is not over."""
+    """What came out of the training in a folder; None if it is not over, or the model is gone."""
     try:
-        return Trained.model_validate_json((folder / TRAINED).read_bytes())
+        trained = Trained.model_validate_json((folder / TRAINED).read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
+    model = Path(trained.model.model)
+    return None if model.is_absolute() and not model.exists() else trained
 
 
-def _claim(trainer: Trainer, data: TrainingData) -> dict[str, JSON]:
-    """What is trained on what. Paths are not in it: a file may move."""
-    for path in filter(None, (data.train, data.valid)):
-        if not path.is_file():
-            raise UsageError(f"{path}: no such file")
-    return {
-        "trainer": trainer.name,
-        "version": trainer.version,
-        "settings": trainer.identity(),
-        "train": file_sha256(data.train),
-        "valid": None if data.valid is None else file_sha256(data.valid),
-    }
+def _done(claim: Claim, trainer: Trainer, ctx: TrainingContext) -> Trained | None:
+    """What came out, if the training is over.
+
+    Raises:
+        RunMismatchError: The folder holds another training, of which more is left than its claim.
+    """
+    there = Claim.read(ctx.folder)
+    if there is None:
+        return None
+    done = read_trained(ctx.folder)
+    if there == claim:
+        return done
+    fresh = there.trainer == claim.trainer and trainer.standing(ctx) == "fresh"
+    if done is None and fresh:
+        return None
+    changed = ", ".join(claim.changed(there))
+    raise RunMismatchError(
+        f"{ctx.folder}: holds a training with other {changed}; give another --out, or delete that "
+        "directory"
+    )
 
 
-def _refuse_another(folder: Path, claimed: dict[str, JSON]) -> None:
-    try:
-        there = json.loads((folder / TRAINING).read_bytes())
-    except FileNotFoundError:
-        return
-    except ValueError:
-        there = {}
-    if there != claimed:
-        changed = [key for key in claimed if there.get(key) != claimed[key]]
-        raise RunMismatchError(
-            f"{folder}: holds a training with other {', '.join(changed)}; give another --out, or "
-            "delete that directory"
-        )
-
-
-def _listed(errors: Sequence[Finding]) -> str:
-    lines = [str(each) for each in errors[:_SHOWN]]
-    if more := len(errors) - len(lines):
+def _listed(found: Sequence[Finding]) -> list[str]:
+    """The first of them, and how many others there are."""
+    lines = [str(each) for each in found[:_SHOWN]]
+    if more := len(found) - len(lines):
         lines.append(f"and {more:,} more")
-    return "these rows cannot be trained on:\n  " + "\n  ".join(lines)
+    return lines

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from clear_pipeline.errors import BatchPendingError, UsageError
+from clear_pipeline.errors import BatchPendingError, RunFailedError, UsageError
 from clear_pipeline.finetune import Point
+from clear_pipeline.finetune.openai_jobs.record import Job, Record
 from clear_pipeline.own_loop import in_own_loop
 from jobs_server import FineTuningJob, JobsServer
 from jobs_training import CREATE, KEY, LOOK, UPLOAD, Training
@@ -287,13 +288,62 @@ def test_cancel(training: Training, server: JobsServer) -> None:
     assert told == f"job {server.job.id} has ended: cancelled"
 
 
-def test_cancel_finds_a_job_whose_creation_got_no_reply(
-    training: Training, server: JobsServer
-) -> None:
-    """It may be paid for, so it is looked for; one that was never created is given up."""
+def lost_in_creation(training: Training, server: JobsServer) -> None:
+    """A job is created, and nobody here knows its id."""
     server.drop = ["create"]
     server.created = lambda: server.faults.extend([status(500)] * 5)
     training.stops()
     server.faults.clear()
+
+
+def test_cancel_finds_a_job_whose_creation_got_no_reply(
+    training: Training, server: JobsServer
+) -> None:
+    """It may be paid for, so it is looked for."""
+    lost_in_creation(training, server)
     told = in_own_loop(training.trainer.cancel(training.context()))
     assert told == f"job {server.job.id}: cancelled"
+
+
+def test_cancel_with_the_key_of_another_account(training: Training, server: JobsServer) -> None:
+    """Its empty list says nothing of a job that may be running: nothing is given up."""
+    lost_in_creation(training, server)
+    jobs, files = server.jobs, server.files
+    server.jobs, server.files = {}, {}
+    with pytest.raises(RunFailedError, match="is the key that of the account that began it"):
+        in_own_loop(training.trainer.cancel(training.context()))
+    server.jobs, server.files = jobs, files
+    told = in_own_loop(training.trainer.cancel(training.context()))
+    assert told == f"job {server.job.id}: cancelled"
+
+
+def test_cancel_of_what_was_never_created(training: Training, server: JobsServer) -> None:
+    """Where the file is to be seen and no job is, it is given up; the next command begins anew."""
+    server.refusals.append(status(400, message="not now"))
+    training.stops()
+    told = in_own_loop(training.trainer.cancel(training.context()))
+    assert told == "the job that was begun here was never created; it is given up"
+    training.train()
+    assert (server.asked[UPLOAD], len(server.jobs)) == (4, 1)
+
+
+def test_cancel_beside_a_new_job(training: Training, server: JobsServer) -> None:
+    """What a live command has begun in the meantime stays in the record."""
+    training.stops(BatchPendingError, wait=False)
+    begun = Job(job_id="ftjob-new", state="running")
+    server.looked = lambda _: (Record(training.folder).write(begun), None)[1]
+    told = in_own_loop(training.trainer.cancel(training.context()))
+    assert told == f"job {server.job.id}: cancelled"
+    assert Record(training.folder).read() == begun
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [("no memory", "has failed: no memory"), ([1], "has failed;")]
+)
+def test_replies_of_unexpected_types(
+    training: Training, server: JobsServer, error: object, said: str
+) -> None:
+    """A platform whose job shows texts for objects, or lists, is followed to the end."""
+    server.course = ("failed",)
+    server.shown = {"error": error, "hyperparameters": "auto", "trained_tokens": "many"}
+    assert said in training.stops()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from clear_pipeline.cli import app
-from clear_pipeline.errors import RunFailedError, RunLockedError, UsageError
+from clear_pipeline.errors import (
+    BatchPendingError,
+    RunFailedError,
+    RunLockedError,
+    RunMismatchError,
+    UsageError,
+)
 from clear_pipeline.finetune import Trained, fine_tune
 from jobs_server import JobsServer
 from jobs_training import CREATE, KEY, UPLOAD, Training, signalled
@@ -108,6 +115,27 @@ def test_ctrl_c_and_cancel_at_the_command(training: Training, server: JobsServer
     assert server.job.status == "running"
     cancelled = training.command("--cancel")
     assert (cancelled.exit_code, cancelled.stdout) == (0, f"job {server.job.id}: cancelled\n")
+
+
+def test_cancel_with_other_settings(training: Training, server: JobsServer) -> None:
+    """They may be of another platform, which knows nothing of the job: it is not asked."""
+    training.stops(BatchPendingError, wait=False)
+    asked = server.asked.copy()
+    refused = training.command("--set", "suffix=other", "--cancel")
+    assert isinstance(refused.exception, RunMismatchError)
+    assert "holds a training with other settings; give those" in str(refused.exception)
+    assert server.asked == asked
+
+
+def test_what_has_begun_is_not_asked_about_again(training: Training, server: JobsServer) -> None:
+    """A job that was agreed to is collected without consent, whatever the cap; a failed one not."""
+    priced = ("--set", "price_per_mtok=5000", "--max-usd", "0.01")
+    training.stops(BatchPendingError, wait=False)
+    server.job.course = deque(["failed"])
+    assert isinstance(training.command(*priced).exception, RunFailedError)
+    assert training.command(*priced).exit_code == 3
+    training.stops(BatchPendingError, wait=False)
+    assert training.command(*priced).exit_code == 0
 
 
 def test_cancel_of_what_runs_here(training: Training) -> None:

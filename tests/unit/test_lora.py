@@ -23,7 +23,7 @@ from clear_pipeline.finetune.lora.methods import (  # noqa: E402
 )
 from clear_pipeline.finetune.lora.source import model_of, tokenizer_of  # noqa: E402
 from clear_pipeline.stages.base import SilentProgress  # noqa: E402
-from lora_rows import chat, colours, context, settings, trained, write  # noqa: E402
+from lora_rows import chat, colours, context, settings, trained, training_data, write  # noqa: E402
 from tiny_llama import tiny_llama  # noqa: E402
 
 METHODS = ["lora", "adapters", "partial", "full"]
@@ -56,9 +56,9 @@ def test_only_the_top_is_trained(tmp_path: Path, method: str) -> None:
 
 def test_more_layers_than_there_are(tmp_path: Path) -> None:
     """The error says how many the model has."""
-    base = settings(tmp_path, top_layers=3)
+    made = settings(tmp_path, top_layers=3)
     with pytest.raises(UsageError, match="top_layers=3, but the model has 2 layers"):
-        trainable(model_of(Path(base.base)), base)
+        made.preflight(training_data(tmp_path), context(tmp_path))
 
 
 def test_rates_fall_from_layer_to_layer(tmp_path: Path) -> None:

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from peft import PeftModel, set_peft_model_state_dict
-from safetensors.torch import load_file
-from torch import nn
-
 from clear_pipeline.durable import write_text_atomically
 
+CHECKPOINTS: Final = "checkpoints"
+"""Their folder in that of the training."""
 _WHOLE: Final = "whole.json"
 """Written last. A checkpoint without it was cut short by a kill, and is none."""
 _NAME: Final = "checkpoint-"
@@ -48,14 +46,6 @@ def newest(folder: Path) -> Checkpoint | None:
 def at_step(folder: Path, step: int | None) -> Checkpoint | None:
     """The whole checkpoint of a step."""
     return next((each for each in _whole(folder) if each.step == step), None)
-
-
-def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Put what was trained until a checkpoint into the model."""
-    if isinstance(model, PeftModel):
-        set_peft_model_state_dict(model, load_file(checkpoint.path / "adapter_model.safetensors"))
-    else:  # tied weights stand there once
-        model.load_state_dict(load_file(checkpoint.path / "model.safetensors"), strict=False)
 
 
 def _whole(folder: Path) -> Iterator[Checkpoint]:

@@ -143,11 +143,6 @@ class _Course(TrainerCallback):
         self._progress.start("training", self._settings.epochs * self._rows)
         self._progress.advance(self._seen(state.global_step))
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        self._progress.finish()
-
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
@@ -211,9 +206,9 @@ def _features(row: Encoded) -> dict[str, list[int]]:
 
 def _arguments(settings: Lora, rows: int, folder: Path, *, measured: bool) -> TrainingArguments:
     steps = steps_per_epoch(settings, rows)
-    every = max(1, steps // settings.checks_per_epoch)
+    every = math.ceil(steps / settings.checks_per_epoch)
     on_cpu = not torch.cuda.is_available()
-    return TrainingArguments(
+    made = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
@@ -240,3 +235,11 @@ def _arguments(settings: Lora, rows: int, folder: Path, *, measured: bool) -> Tr
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
     )
+    return on_one_device(made)
+
+
+def on_one_device(args: TrainingArguments) -> TrainingArguments:
+    """Keep the library from spreading each batch over all GPUs: `batch_size` is what was set."""
+    if args.n_gpu > 1:
+        args._n_gpu = 1  # noqa: SLF001 -- as its documentation has it; there is no setting
+    return args

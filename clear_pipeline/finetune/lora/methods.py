@@ -8,11 +8,13 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel
 
 from clear_pipeline.errors import UsageError
+from clear_pipeline.finetune.lora.checkpoints import Checkpoint
 from clear_pipeline.finetune.lora.quiet import quiet
 from clear_pipeline.finetune.lora.settings import Lora
 
@@ -67,13 +69,15 @@ def _padded(old: torch.Tensor, new: torch.Tensor, spare: int, *, dim: int) -> to
 def trainable(model: PreTrainedModel, settings: Lora) -> PreTrainedModel | PeftModel:
     """The model with what is trained marked by `requires_grad`, and nothing else.
 
+    Args:
+        model: It has the `top_layers` that are to be trained, see `source.require_layers`.
+        settings: Of the trainer.
+
     Raises:
-        UsageError: It has fewer layers than are to be trained, or no gated feed-forward layers.
+        UsageError: It has no gated feed-forward layers.
     """
     layers = model.get_decoder().layers
     top = len(layers) if settings.top_layers is None else settings.top_layers
-    if top > len(layers):
-        raise UsageError(f"top_layers={top}, but the model has {len(layers)} layers")
     trained = range(len(layers) - top, len(layers))
     if settings.method == "lora":
         return get_peft_model(
@@ -112,6 +116,14 @@ def _with_adapter(mlp: nn.Module, settings: Lora) -> ParallelAdapter:
     if not all(hasattr(mlp, part) for part in ("gate_proj", "up_proj", "down_proj", "act_fn")):
         raise UsageError("method adapters needs gated feed-forward layers; take lora")
     return ParallelAdapter(mlp, rank=settings.rank, dropout=settings.dropout)
+
+
+def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Put what was trained until a checkpoint into the model."""
+    if isinstance(model, PeftModel):
+        set_peft_model_state_dict(model, load_file(checkpoint.path / "adapter_model.safetensors"))
+    else:  # tied weights stand there once
+        model.load_state_dict(load_file(checkpoint.path / "model.safetensors"), strict=False)
 
 
 def plain(model: PreTrainedModel | PeftModel) -> PreTrainedModel:

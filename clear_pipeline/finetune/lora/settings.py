@@ -10,7 +10,15 @@ from pydantic import Field, model_validator
 
 from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import MissingExtraError, UsageError
-from clear_pipeline.finetune.base import Finding, Price, Trained, TrainingContext, TrainingData
+from clear_pipeline.finetune.base import (
+    Finding,
+    Price,
+    Standing,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
+from clear_pipeline.finetune.lora.checkpoints import CHECKPOINTS, newest
 from clear_pipeline.journal import digest
 from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
 from clear_pipeline.schema import JSON
@@ -97,8 +105,17 @@ class Lora(Settings):
         """As `Trainer.preflight`; the weights are fetched if they are not on this machine yet."""
         require_libraries()
         from clear_pipeline.finetune.lora.prepare import prepared
+        from clear_pipeline.finetune.lora.source import require_layers
+        from clear_pipeline.finetune.lora.written import require_place
 
-        return prepared(self, data, ctx.progress).findings
+        ready = prepared(self, data, ctx.progress)
+        require_place(ctx.folder, ready.weights, self.weights)
+        require_layers(ready.weights, self.top_layers)
+        return ready.findings
+
+    def standing(self, ctx: TrainingContext) -> Standing:
+        """As `Trainer.standing`; a training has begun once it has a checkpoint."""
+        return "fresh" if newest(ctx.folder / CHECKPOINTS) is None else "begun"
 
     def price(self, data: TrainingData) -> Price:  # noqa: ARG002  # as Trainer has it
         """Nothing: this machine computes."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     GgufConfig,
@@ -76,6 +77,24 @@ def model_of(weights: Path) -> PreTrainedModel:
     model.config.use_cache = False
     model.name_or_path = model.config.name_or_path = ""  # nobody may look for it on a hub
     return model
+
+
+def require_layers(weights: Path, top: int | None) -> None:
+    """Make sure that a model has so many layers; nothing but its description is read.
+
+    Raises:
+        UsageError: It has fewer, or transformers does not know its architecture.
+    """
+    if top is None:
+        return
+    with silent():
+        try:
+            config = AutoConfig.from_pretrained(**_place(weights))
+        except Exception as error:
+            raise UsageError(f"{weights}: cannot be read as a model: {error}") from error
+    layers = config.get_text_config(decoder=True).num_hidden_layers
+    if top > layers:
+        raise UsageError(f"top_layers={top}, but the model has {layers} layers")
 
 
 def _place(weights: Path) -> dict[str, Any]:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from peft import PeftModel
 from transformers import PreTrainedModel, TrainerState, set_seed
 
 from clear_pipeline.errors import RunFailedError
 from clear_pipeline.finetune.base import Point, Trained, TrainingContext, TrainingData
-from clear_pipeline.finetune.lora.checkpoints import Checkpoint, at_step, load_weights, newest
+from clear_pipeline.finetune.lora.checkpoints import (
+    CHECKPOINTS,
+    Checkpoint,
+    at_step,
+    newest,
+)
+from clear_pipeline.finetune.lora.gguf_file import require_faithful
 from clear_pipeline.finetune.lora.loop import DivergedError, Loop
-from clear_pipeline.finetune.lora.methods import by_depth, plain, trainable
+from clear_pipeline.finetune.lora.methods import by_depth, load_weights, plain, trainable
 from clear_pipeline.finetune.lora.prepare import Prepared, prepared
 from clear_pipeline.finetune.lora.quiet import quiet
 from clear_pipeline.finetune.lora.settings import Lora
 from clear_pipeline.finetune.lora.source import model_of
-from clear_pipeline.finetune.lora.written import require_writable, written
-
-CHECKPOINTS: Final = "checkpoints"
+from clear_pipeline.finetune.lora.written import written
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ def train(settings: Lora, data: TrainingData, ctx: TrainingContext) -> Trained:
     """
     ready = prepared(settings, data, ctx.progress)
     base = model_of(ready.weights)
-    require_writable(base, ready.weights, settings.weights)
+    if not ready.weights.is_dir():
+        require_faithful(base, ready.weights)
     set_seed(settings.seed)
     model = trainable(base, settings)
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
@@ -73,11 +79,14 @@ def _looped(
     before = loop.valid_loss() if ready.valid else None
     reason = ""
     last = newest(folder)
+    if last is None:  # what was cut short may be of other settings
+        shutil.rmtree(folder, ignore_errors=True)
     if last is None or not last.ended:
         try:
             loop.train(resume_from_checkpoint=str(last.path) if last else None)
         except DivergedError as error:
             reason = f"the loss was no number any more at step {error.step}"
+        finally:
             ctx.progress.finish()
         last = newest(folder)
     if last is None:

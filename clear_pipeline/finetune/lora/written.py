@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from clear_pipeline.durable import file_sha256, sync_directory, writing
 from clear_pipeline.errors import UsageError
-from clear_pipeline.finetune.lora.gguf_file import Precision, require_faithful, write_gguf
+from clear_pipeline.finetune.lora.gguf_file import Precision, write_gguf
 from clear_pipeline.finetune.lora.prepare import Prepared
 from clear_pipeline.llm.settings import ModelSettings
 
@@ -20,15 +20,16 @@ SERVER: Final = "http://127.0.0.1:8000/v1"
 """Where a model in a directory is asked: where vLLM serves one by default."""
 
 
-def require_writable(model: PreTrainedModel, source: Path, precision: Precision) -> None:
-    """Make sure, before anything is trained, that what comes out can be written.
+def require_place(folder: Path, source: Path, precision: Precision) -> None:
+    """Make sure, before anything is read or trained, that a model like `source` can go there.
 
     Raises:
-        UsageError: It cannot.
+        UsageError: It cannot, or `source` would be written over.
     """
-    if not source.is_dir():
-        require_faithful(model, source)
-    elif precision == "q8_0":
+    out = folder / (DIRECTORY if source.is_dir() else GGUF)
+    if source.resolve().is_relative_to(out.resolve()):
+        raise UsageError(f"base: {source} is where this training writes to; give another --out")
+    if source.is_dir() and precision == "q8_0":
         raise UsageError("weights: q8_0 is for GGUF files; a directory takes f16 or f32")
 
 
@@ -47,19 +48,23 @@ def written(
     path = (folder / DIRECTORY).resolve()
     _write_directory(model, ready, path, precision)
     weights = max(path.glob("*.safetensors"), key=lambda each: each.stat().st_size)
-    # The name is a path: what was trained there before is another model.
-    revision = file_sha256(weights)[:12]
+    # The name is a path: what was trained there before is another model. The letter in front keeps
+    # YAML from reading a number.
+    revision = f"w{file_sha256(weights)[:12]}"
     return ModelSettings(model=str(path), base_url=SERVER, revision=revision)
 
 
 def _write_directory(
     model: PreTrainedModel, ready: Prepared, path: Path, precision: Precision
 ) -> None:
-    partial = path.with_name(f".{path.name}.partial")
+    partial, old = (path.with_name(f".{path.name}.{word}") for word in ("partial", "old"))
     with writing(path):
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(path, ignore_errors=True)
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
         (model.half() if precision == "f16" else model).save_pretrained(partial)
         ready.tokenizer.save_pretrained(partial)
+        if path.exists():
+            path.rename(old)
         partial.rename(path)
         sync_directory(path.parent)
+        shutil.rmtree(old, ignore_errors=True)

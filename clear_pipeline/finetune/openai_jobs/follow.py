@@ -104,18 +104,20 @@ class Follower:
         """Have a job cancelled; None if it was never created. One that has ended stays so.
 
         Raises:
-            RunFailedError: The platform cannot be asked now, or does not know the job.
+            RunFailedError: The platform cannot be asked now, or does not know the job, or may know
+                it under another key.
         """
         job_id = job.job_id or await self._endpoint.patiently(lambda: self._platform.found(job))
         if job_id is None:
-            self._record.write(job.with_(state=NEVER_CREATED))
+            await self._require_own_account(job)
+            self._record.update(job.with_(state=NEVER_CREATED))
             return None
         job = job.with_(job_id=job_id)
         seen = await self._seen(job)
         if seen.state not in ENDED:
             await self._endpoint.patiently(lambda: self._platform.cancel(job_id))
             seen = await self._seen(job)
-        return self._record.write(job.with_(state=seen.state))
+        return self._record.update(job.with_(state=seen.state))
 
     async def checkpoints(self, job: Job) -> list[str]:
         """The models that a job kept on its way, by name; none if the platform does not say."""
@@ -123,6 +125,22 @@ class Follower:
             return await self._endpoint.tried(lambda: self._platform.checkpoints(str(job.job_id)))
         except CallError:
             return []
+
+    async def _require_own_account(self, job: Job) -> None:
+        """Make sure that an empty list means something: that it is of those who began the job.
+
+        Raises:
+            RunFailedError: They do not see the file that was uploaded for it.
+        """
+        file_id = job.train_file
+        if file_id is None:  # no job is created without one
+            return
+        if not await self._endpoint.patiently(lambda: self._platform.has_file(file_id)):
+            raise RunFailedError(
+                f"{self._platform.url} shows no job of this training, and not its file {file_id}: "
+                "is the key that of the account that began it? A job may be running there; if none "
+                f"is: delete {self._record.path}"
+            )
 
     async def _uploaded(self, job: Job, split: str, path: Path, *, again: bool) -> Job:
         """The job with the id of this file."""

@@ -101,6 +101,17 @@ class Platform:
         found = await self._endpoint.uploaded(path, name, _FILES) if again else None
         return found or await self._endpoint.upload(path, name, _FILES)
 
+    async def has_file(self, file_id: str) -> bool:
+        """Whether an uploaded file is to be seen with this key."""
+        try:
+            return (
+                await self._endpoint.id_from(self._endpoint.sdk.files.retrieve(file_id)) == file_id
+            )
+        except CallError as error:
+            if error.transient:
+                raise
+            return False
+
     async def create(self, job: Job, body: Mapping[str, Any]) -> str:
         """Create a job of uploaded files; returns its id.
 
@@ -122,15 +133,19 @@ class Platform:
         found = await self._endpoint.once(self._jobs.retrieve(job_id))
         if getattr(found, "id", None) != job_id:
             raise CallError("garbled", f"{self.url} shows no job {job_id}", transient=True)
-        error, given = found.error, found.hyperparameters
-        said = (error.code, error.message) if error is not None else ()
-        epochs = given.n_epochs if given is not None else None
+        state = _text(found, "status") or "unknown"
+        error, given = (getattr(found, name, None) for name in ("error", "hyperparameters"))
+        said = (
+            error if isinstance(error, str) else None,
+            _text(error, "code"),
+            _text(error, "message"),
+        )
         return Seen(
-            state=_SPELLINGS.get(found.status, found.status or "unknown"),
-            model=found.fine_tuned_model or None,
-            reason=self._text(": ".join(filter(None, said))),
-            trained_tokens=found.trained_tokens,
-            epochs=epochs if isinstance(epochs, int) else None,
+            state=_SPELLINGS.get(state, state),
+            model=_text(found, "fine_tuned_model"),
+            reason=self._shown(": ".join(filter(None, said))),
+            trained_tokens=_count(found, "trained_tokens"),
+            epochs=_count(given, "n_epochs"),
         )
 
     async def events(self, job_id: str, known: set[str]) -> list[dict[str, JSON]]:
@@ -173,11 +188,22 @@ class Platform:
             "id": str(event.id),
             "at": event.created_at,
             "level": str(event.level or "info"),
-            "message": self._text(str(event.message or "")),
+            "message": self._shown(str(event.message or "")),
             "data": self._endpoint.without_key(data),
         }
 
-    def _text(self, text: str) -> str:
+    def _shown(self, text: str) -> str:
         """What the server says, in one line, without the key, harmless to a terminal."""
         said = str(self._endpoint.without_key(" ".join(text.split())))
         return "".join(c if c.isprintable() else "?" for c in said[:_LENGTH])
+
+
+def _text(shown: object, name: str) -> str | None:
+    """An attribute, if it is a text: the SDK hands on whatever a server sent."""
+    value = getattr(shown, name, None)
+    return value if isinstance(value, str) and value else None
+
+
+def _count(shown: object, name: str) -> int | None:
+    value = getattr(shown, name, None)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -86,6 +86,11 @@ class Record:
         write_text_atomically(self.path, json.dumps(body, indent=1))
         return job
 
+    def update(self, job: Job) -> Job:
+        """`write`, unless another job has been begun here since."""
+        there = self.read()
+        return self.write(job) if there is not None and there.tag == job.tag else job
+
     def events(self, job_id: str) -> list[dict[str, Any]]:
         """The events of a job that have come so far, in order."""
         return [entry for entry in journal.entries(self._events) if entry.get("job") == job_id]

@@ -12,7 +12,14 @@ from pydantic import Field
 from tenacity import wait_exponential
 
 from clear_pipeline.errors import BatchPendingError, RunFailedError, UsageError
-from clear_pipeline.finetune.base import Finding, Price, Trained, TrainingContext, TrainingData
+from clear_pipeline.finetune.base import (
+    Finding,
+    Price,
+    Standing,
+    Trained,
+    TrainingContext,
+    TrainingData,
+)
 from clear_pipeline.finetune.openai_jobs.curve import curve_of
 from clear_pipeline.finetune.openai_jobs.follow import Follower
 from clear_pipeline.finetune.openai_jobs.platform import Platform, Seen
@@ -102,6 +109,13 @@ class OpenAIJobs(Settings):
             return (*train.findings, *valid.findings)
 
         return in_own_loop(looked())
+
+    def standing(self, ctx: TrainingContext) -> Standing:
+        """As `Trainer.standing`; a job has begun once the platform has given its id."""
+        job = Record(ctx.folder).read()
+        if job is None:
+            return "fresh"
+        return "left" if job.job_id is None or job.state in GIVEN_UP else "begun"
 
     def price(self, data: TrainingData) -> Price:
         """Tokens times epochs times the price of a trained token, before anything is uploaded."""

@@ -1,0 +1,88 @@
+"""`training.json`: what is trained on what in a folder; nothing goes on from other state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from clear_pipeline.durable import file_sha256, write_text_atomically
+from clear_pipeline.errors import DamagedRunError, RunMismatchError, UsageError
+from clear_pipeline.finetune.base import Trainer, TrainingData
+from clear_pipeline.settings import Settings
+
+TRAINING: Final = "training.json"
+
+
+class Claim(Settings):
+    """One training. Paths are not in it: a file may move."""
+
+    trainer: str
+    version: int
+    settings: dict[str, Any]
+    """`Trainer.identity`."""
+    train: str
+    """SHA-256 of the training file."""
+    valid: str | None
+    """SHA-256 of the validation file."""
+
+    @classmethod
+    def of(cls, trainer: Trainer, data: TrainingData) -> Claim:
+        """That of a training which may not have begun.
+
+        Raises:
+            UsageError: A file is not there.
+        """
+        for path in filter(None, (data.train, data.valid)):
+            if not path.is_file():
+                raise UsageError(f"{path}: no such file")
+        return cls(
+            trainer=trainer.name,
+            version=trainer.version,
+            settings=trainer.identity(),
+            train=file_sha256(data.train),
+            valid=None if data.valid is None else file_sha256(data.valid),
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> Claim | None:
+        """That of the training which a folder holds; None if it holds none.
+
+        Raises:
+            DamagedRunError: The file is not as it was written.
+        """
+        path = folder / TRAINING
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise DamagedRunError(
+                f"{path}: is not as it was written ({error.error_count()} faults); restore it, or "
+                "give another --out"
+            ) from error
+
+    def write(self, folder: Path) -> None:
+        """Enter it; on return it survives a power cut."""
+        write_text_atomically(folder / TRAINING, self.model_dump_json(indent=1))
+
+    def changed(self, there: Claim) -> list[str]:
+        """In what another one differs, by name."""
+        return [name for name in Claim.model_fields if getattr(self, name) != getattr(there, name)]
+
+
+def require_own_settings(trainer: Trainer, folder: Path) -> None:
+    """Make sure that the training in a folder, if there is one, was begun by these settings.
+
+    Raises:
+        RunMismatchError: By others.
+    """
+    if (there := Claim.read(folder)) is None:
+        return
+    own = there.model_copy(update={"trainer": trainer.name, "settings": trainer.identity()})
+    if changed := own.changed(there):
+        raise RunMismatchError(
+            f"{folder}: holds a training with other {', '.join(changed)}; give those of its "
+            f"{TRAINING}, with which it was begun"
+        )
