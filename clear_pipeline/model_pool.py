@@ -240,7 +240,7 @@ class ModelPool:
         return live if self._batches is None else live | self._batches.totals()
 
     def commit_answers(self) -> None:
-        """Put on the disk what the models answered in this turn of the loop."""
+        """Put on the disk what the models have answered."""
         for model in self._open.values():
             model.commit()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TaskID,
     TextColumn,
@@ -20,8 +22,8 @@ from rich.text import Text
 _WORTH_A_LINE = 2.0
 """Seconds. Of shorter steps no line stays; the summary at the end tells what they did."""
 
-_REDRAWN_S = 0.1
-"""Rate and spend are put into words ten times a second, however many rows pass."""
+_WORDED_S = 0.1
+"""Seconds. No more often is the spend put into words, however many rows pass."""
 
 
 class TerminalProgress:
@@ -41,6 +43,7 @@ class TerminalProgress:
         self._tenth = 0
         self._began = 0.0
         self._due = 0.0
+        self._words = ""
         self._spent: Callable[[], str] = _nothing
 
     def start(self, label: str, total: int) -> None:
@@ -48,7 +51,8 @@ class TerminalProgress:
         self._label, self._total, self._done, self._tenth = label, total, 0, 0
         self._began = time.monotonic()
         if self._console.is_terminal:
-            self._bar = Progress(
+            self._bar = _Bar(
+                self._so_far,
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -60,7 +64,7 @@ class TerminalProgress:
                 transient=True,
             )
             self._bar.start()
-            self._due = 0.0
+            self._due, self._words = 0.0, ""
             self._task = self._bar.add_task(label, total=total or None, rate="", spent="")
 
     def advance(self, rows: int = 1) -> None:
@@ -68,9 +72,8 @@ class TerminalProgress:
         self._done += rows
         if self._bar is not None:
             if (now := time.monotonic()) >= self._due:
-                self._due = now + _REDRAWN_S
-                self._bar.update(self._task, rate=self._rate(), spent=self._spent())
-            self._bar.update(self._task, completed=self._done)
+                self._due = now + _WORDED_S
+                self._words = self._spent()
         elif self._total and self._done * 10 // self._total > self._tenth:
             self._tenth = self._done * 10 // self._total
             if time.monotonic() - self._began > _WORTH_A_LINE and self._done < self._total:
@@ -95,6 +98,9 @@ class TerminalProgress:
         """Print a line above the bar; never interpreted as markup."""
         self._console.print(Text(text))
 
+    def _so_far(self) -> dict[str, Any]:
+        return {"completed": self._done, "rate": self._rate(), "spent": self._words}
+
     def _rate(self) -> str:
         seconds = time.monotonic() - self._began
         return f"{self._done / seconds:,.1f} rows/s" if seconds > 0 else ""
@@ -104,6 +110,31 @@ class TerminalProgress:
         left = seconds / self._done * (self._total - self._done)
         parts = [f"{self._label}: {self._done:,}/{self._total:,} rows", self._rate()]
         return ", ".join([*parts, f"about {left:.0f} s left", *filter(None, [self._spent()])])
+
+
+class _Bar(Progress):
+    """A bar that asks how far things are when it is drawn, so that a row costs it nothing.
+
+    Args:
+        so_far: Tells the fields of the task.
+        columns: As of `Progress`, like the rest.
+    """
+
+    def __init__(
+        self,
+        so_far: Callable[[], dict[str, Any]],
+        *columns: ProgressColumn,
+        console: Console,
+        transient: bool,
+    ) -> None:
+        self._so_far = so_far
+        super().__init__(*columns, console=console, transient=transient)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """What is drawn now."""
+        for task in self.task_ids:
+            self.update(task, **self._so_far())
+        yield from super().get_renderables()
 
 
 def _nothing() -> str:

@@ -19,6 +19,7 @@ from clear_pipeline.llm.caps import cap_shown, of_cap
 from clear_pipeline.llm.meter import Amount, Meter, Totals, nanodollars
 from clear_pipeline.llm.pricing import HOW_TO_GIVE
 from clear_pipeline.llm.settings import BudgetSettings, Prices
+from clear_pipeline.llm.spaced import Spaced
 from clear_pipeline.llm.spend import Reservation, Spend
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class Budget:
         self.spend = spend
         self._waiting: list[_Waiting] = []
         self._stopped: Exception | None = None
-        self._due = False
+        self._look_soon = Spaced(self._look)
 
     @property
     def is_capped(self) -> bool:
@@ -105,17 +106,14 @@ class Budget:
         return self._exceeded(amount)
 
     def look_again(self) -> None:
-        """Soon, grant what fits by then: one commit for all that came in one turn of the loop."""
-        if not self._due:
-            self._due = True
-            asyncio.get_running_loop().call_soon(self._look)
+        """Soon, grant what fits by then: one commit for all that came meanwhile."""
+        self._look_soon.soon()
 
     def close(self) -> None:
         """Close the record; requests in flight are unaccounted."""
         self.spend.close()
 
     def _look(self) -> None:
-        self._due = False
         self._waiting = [each for each in self._waiting if not each.granted.done()]
         try:
             self._grant()

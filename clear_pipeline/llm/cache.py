@@ -18,6 +18,7 @@ from clear_pipeline.llm.base import (
     Usage,
 )
 from clear_pipeline.llm.meter import Meter
+from clear_pipeline.llm.spaced import Spaced
 from clear_pipeline.schema import JSON, canonical_json
 
 _VERSION: Final = 1
@@ -52,7 +53,7 @@ class Cached:
         self._inner = inner
         self._meter = meter
         self._answers = Answers(path)
-        self._turn = _Turn(self._answers)
+        self._writer = _Together(self._answers)
         self._open: dict[str, asyncio.Event] = {}
 
     @property
@@ -81,7 +82,7 @@ class Cached:
                 self._meter.from_cache(len(answers))
             while missing := _first_gap(request.samples, answers):
                 fresh = await self._ask(request.with_samples(missing))
-                await self._turn.write(question, fresh)
+                await self._writer.write(question, fresh)
                 answers |= fresh
         finally:
             del self._open[question]
@@ -98,14 +99,14 @@ class Cached:
     async def close(self) -> None:
         """Close the model and the file."""
         await self._inner.close()
-        self._turn.commit()
+        self._writer.commit()
         self._answers.close()
-        if self._turn.lost is not None:
-            raise self._turn.lost
+        if self._writer.lost is not None:
+            raise self._writer.lost
 
     def commit(self) -> None:
-        """Commit what came in this turn of the loop, so that other connections find it."""
-        self._turn.commit()
+        """Commit what has come, so that other connections find it."""
+        self._writer.commit()
 
     async def _ask(self, request: ChatRequest) -> dict[int, Answer]:
         completion = await self._inner.complete(request)
@@ -115,8 +116,8 @@ class Cached:
         return answers_of(request, completion)
 
 
-class _Turn:
-    """The answers that come in one turn of the event loop, and are committed together.
+class _Together:
+    """The answers that come at about the same time, and are committed together.
 
     One commit takes as long as a hundred answers in it.
 
@@ -130,15 +131,14 @@ class _Turn:
     def __init__(self, answers: Answers) -> None:
         self.lost: Exception | None = None
         self._answers = answers
+        self._commit_soon = Spaced(self.commit)
         self._waiting: list[tuple[str, dict[int, Answer], asyncio.Future[None]]] = []
 
     async def write(self, question: str, fresh: dict[int, Answer]) -> None:
         """Store answers: they are committed on return, and soon if it is cancelled."""
-        loop = asyncio.get_running_loop()
-        committed = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self.commit)
+        committed = asyncio.get_running_loop().create_future()
         self._waiting.append((question, fresh, committed))
+        self._commit_soon.soon()
         await committed
 
     def commit(self) -> None:
