@@ -13,7 +13,7 @@ import operator
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -299,7 +299,7 @@ def _checksum(key: str, value: bytes) -> str:
 
 
 def _encode(answer: Answer) -> bytes:
-    choice, tokens = answer.choice, answer.choice.tokens
+    choice, tokens, usage = answer.choice, answer.choice.tokens, answer.usage
     stored: dict[str, JSON] = {
         "text": choice.text,
         "finish_reason": choice.finish_reason,
@@ -307,7 +307,12 @@ def _encode(answer: Answer) -> bytes:
         "tool_calls": choice.tool_calls,
         "reasoning": choice.reasoning,
         "model": answer.model,
-        "usage": asdict(answer.usage),
+        "usage": {
+            "prompt": usage.prompt,
+            "cached": usage.cached,
+            "completion": usage.completion,
+            "cache_write": usage.cache_write,
+        },
     }
     return canonical_json(stored).encode("utf-8", "surrogatepass")
 

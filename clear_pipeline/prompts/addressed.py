@@ -14,6 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 from typing import Final
 
@@ -29,15 +30,15 @@ from clear_pipeline.prompts.judge_talk import (
 )
 
 _END = re.compile(
-    r"""(?:(?<=\w\w\w\.)
+    r"""(?:\.(?:(?<=\w\w\w\.)
     (?<!\b(?:Gen|Mrs|Rev|Hon|Sgt|Col|Gov|Sen|Maj|Adm|Vol|Fig|Jan|Feb|Mar|Apr|Aug|Oct|Nov|Dec)\.)
-    (?<!\b(?:Prof|Capt|Pres|Sept)\.)|(?<=\d\.)|(?<=[!?]))["')\]]*+\s++(?![a-z])
-    |(?<=[\u3002\uff01\uff1f])["')\]\u201d\u2019\u300d\uff09]*+\s*+
+    (?<!\b(?:Prof|Capt|Pres|Sept)\.)|(?<=\d\.))|[!?])["')\]]*+\s++(?![a-z])
+    |[\u3002\uff01\uff1f]["')\]\u201d\u2019\u300d\uff09]*+\s*+
     |\n\s*+""",
     re.VERBOSE,
 )
-"""Behind a line or a sentence, with the white space that follows; "U.S. Army", "e.g. by foot" and
-"Gen. Lee" are no two sentences."""
+"""The end of a line or a sentence, with the white space that follows; "U.S. Army", "e.g. by foot"
+and "Gen. Lee" are no two sentences."""
 
 _TURNED = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Characters that turn the direction of text; there is nothing to turn without letters of both."""
@@ -94,12 +95,12 @@ def addressed(response: str, request: str, *, code: Code | None = None) -> Addre
     plain = [_plain(piece) for piece in pieces]
     paragraphs = _paragraphs(pieces)
     often = Counter(zip(paragraphs, plain, strict=True))
-    invited = INVITED.search(_plain(request)) is not None
+    invited = cache(lambda: INVITED.search(_plain(request)) is not None)
     starts = accumulate(map(len, pieces), initial=0)
     silent = [code.lines.holds(start) for start, _ in zip(starts, pieces, strict=False)]
     aside = [
         _hides(piece)
-        or (not quiet and _speaks(seen, answers=invited or n == 0))
+        or (not quiet and (_speaks(seen) or (n > 0 and _judges(seen) and not invited())))
         or (not quiet and _is_padding(seen, often[paragraph, seen]))
         for n, (piece, seen, quiet, paragraph) in enumerate(
             zip(pieces, plain, silent, paragraphs, strict=True)
@@ -161,11 +162,14 @@ def _plain(text: str) -> str:
     return " ".join(seen.casefold().split())
 
 
-def _speaks(seen: str, *, answers: bool) -> bool:
-    """Whether a sentence is meant for a judge; a verdict alone is not where it `answers`."""
-    if cheers(seen) or (not answers and VERDICT_ALONE.fullmatch(seen)):
-        return True
-    return any(map(speaks_to_a_judge, {seen, seen.translate(_LEET)}))
+def _speaks(seen: str) -> bool:
+    """Whether a sentence is meant for a judge, whatever was asked."""
+    return cheers(seen) or any(map(speaks_to_a_judge, {seen, seen.translate(_LEET)}))
+
+
+def _judges(seen: str) -> bool:
+    """Whether a sentence is a verdict and nothing else, which may be what was asked for."""
+    return VERDICT_ALONE.fullmatch(seen) is not None
 
 
 def _hides(piece: str) -> bool:

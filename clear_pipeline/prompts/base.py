@@ -87,6 +87,8 @@ def _between(tag: str, text: str) -> str:
 
 
 def _disarmed(text: str) -> str:
+    if text.isascii() and "<" not in text and "[" not in text:
+        return text  # nothing that is looked for can stand in it
     broken = _OPENED.sub(_broken, _CONTROL.sub(" ", text))
     return _UNSEEN.sub(_counted, broken)
 
