@@ -1,4 +1,4 @@
-"""An HTTP client of `openai` that notes what is asked and answered; the command line with it.
+"""HTTP clients that note what is asked and answered; the command line with one.
 
     python -m benchmarks.recorded BODIES run DATA --out RUN ...
 
@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import openai
-from openai import DefaultAioHttpClient  # as it is before `main` puts another one there
+import aiohttp
+from openai import DefaultAioHttpClient
 
 
 @dataclass
@@ -36,23 +36,49 @@ class Traffic:
     ended: float = 0.0
 
     def client(self, **options: Any) -> DefaultAioHttpClient:  # noqa: ANN401  # httpx's own
-        """A client whose chat requests are noted."""
+        """A client of `openai` whose chat requests are noted."""
         traffic = self
 
         class Client(DefaultAioHttpClient):
             async def send(self, request: Any, **more: Any) -> Any:  # noqa: ANN401
                 if not request.url.path.endswith("/chat/completions"):
                     return await super().send(request, **more)
-                traffic.began = traffic.began or time.monotonic()
-                traffic.bodies.append(request.content)
+                traffic.sent(request.content)
                 reply = await super().send(request, **more)
-                await reply.aread()
-                traffic.ended = time.monotonic()
-                usage = reply.json().get("usage", {}) if reply.is_success else {}
-                traffic.tokens += usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
+                traffic.came(await reply.aread() if reply.is_success else b"{}")
                 return reply
 
         return Client(**options)
+
+    def note_sessions(self) -> None:
+        """From now on note the chat requests of every session of aiohttp that is read at once."""
+        traffic, request = self, aiohttp.ClientSession._request  # noqa: SLF001
+
+        async def noted(
+            session: aiohttp.ClientSession,
+            method: str,
+            url: str,
+            **options: Any,  # noqa: ANN401  # aiohttp's own
+        ) -> aiohttp.ClientResponse:
+            if not str(url).endswith("/chat/completions"):
+                return await request(session, method, url, **options)
+            traffic.sent(options["data"])
+            reply = await request(session, method, url, **options)
+            traffic.came(await reply.read() if reply.ok else b"{}")
+            return reply
+
+        aiohttp.ClientSession._request = noted  # type: ignore[assignment]  # noqa: SLF001
+
+    def sent(self, body: bytes) -> None:
+        """A chat request leaves."""
+        self.began = self.began or time.monotonic()
+        self.bodies.append(body)
+
+    def came(self, reply: bytes) -> None:
+        """Its answer is there."""
+        self.ended = time.monotonic()
+        usage = json.loads(reply).get("usage", {})
+        self.tokens += usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
 
     def write(self, path: Path) -> None:
         """The bodies there, the sums beside them."""
@@ -81,7 +107,7 @@ def main() -> None:
     from clear_pipeline.__main__ import main as command_line
 
     traffic = Traffic()
-    openai.DefaultAioHttpClient = traffic.client  # type: ignore[assignment]
+    traffic.note_sessions()
     try:
         command_line()
     finally:

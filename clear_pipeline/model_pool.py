@@ -9,7 +9,6 @@ from typing import Any
 
 from clear_pipeline.config import EMBEDDER, Config
 from clear_pipeline.errors import ConfigError
-from clear_pipeline.llm.answers import set_damaged_aside
 from clear_pipeline.llm.base import Capabilities, ChatModel
 from clear_pipeline.llm.batch.batches import Batches
 from clear_pipeline.llm.budget import Budget, spent_words
@@ -20,6 +19,7 @@ from clear_pipeline.llm.dialect import Dialect
 from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import model_identity, open_model
 from clear_pipeline.llm.pricing import prices
+from clear_pipeline.llm.rescue import set_damaged_aside
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.spend import with_spend
 from clear_pipeline.llm.spend_file import SpendFile

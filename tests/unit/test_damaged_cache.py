@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from clear_pipeline.errors import UnwritableError
-from clear_pipeline.llm.answers import Answer, Answers, set_damaged_aside, sha256_of
+from clear_pipeline.llm.answers import Answer, Answers, sha256_of
 from clear_pipeline.llm.base import Choice, Usage
+from clear_pipeline.llm.rescue import set_damaged_aside
 
 PAGE = 4096
 """Bytes of a page of SQLite; the third one holds answers, as the second is the root."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clear_pipeline.durable import file_sha256, write_atomically
 from clear_pipeline.errors import ClearPipelineError
-from clear_pipeline.llm.answers import Answers, set_damaged_aside
+from clear_pipeline.llm.answers import Answers
 from clear_pipeline.llm.base import ChatModel
 from clear_pipeline.llm.batch.batch import INTENDED, Batch
 from clear_pipeline.llm.batch.carrier import (
@@ -29,6 +29,7 @@ from clear_pipeline.llm.batch.settings import BatchSettings
 from clear_pipeline.llm.batch.words import commands_for, failed, progress_of, unknown
 from clear_pipeline.llm.budget import Budget
 from clear_pipeline.llm.meter import Totals
+from clear_pipeline.llm.rescue import set_damaged_aside
 from clear_pipeline.llm.settings import ModelSettings
 
 
