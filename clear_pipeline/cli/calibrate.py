@@ -76,16 +76,8 @@ def calibrate(
             raise UsageError("--max-damage goes with --marks alone")
         fit_and_tell_eta(source, meaning.read(marks), out, max_damage, as_json=as_json)
         return
-    if marks is None:
-        if source.is_dir():
-            raise UsageError(f"{source}: a run needs --marks FILE; a probe is a Parquet file")
-        if ranking is not None:
-            raise UsageError("--ranking goes with --marks")
-        fitted, remarks = _on_corruptions(source, of_probe.leave_out or [], of_probe.preset)
-    else:
-        if of_probe:
-            raise UsageError("--leave-out and --preset go with a probe, not with --marks")
-        fitted, remarks = _on_marks(source, meaning.read(marks), ranking)
+    labels = None if marks is None else meaning.read(marks)
+    fitted, remarks = _fitted(source, labels, ranking, of_probe)
     fitted.save(out)
     if fitted.marks is not None:
         _draw(fitted.marks, out.with_suffix(".svg"))
@@ -96,6 +88,25 @@ def calibrate(
     for remark in [*remarks, f"written: {out}"]:
         output.print(Text(remark), soft_wrap=True)
     next_command(_run_command(source if marks is not None else None, out, fitted.marks))
+
+
+def _fitted(
+    source: Path, labels: Labels | None, ranking: Path | None, of_probe: ProbeOptions
+) -> tuple[Calibration, list[str]]:
+    """The calibration, and what to tell of it.
+
+    Raises:
+        UsageError: Options of marks without marks, or of a probe with them.
+    """
+    if labels is not None:
+        if of_probe:
+            raise UsageError("--leave-out and --preset go with a probe, not with --marks")
+        return _on_marks(source, labels, ranking)
+    if source.is_dir():
+        raise UsageError(f"{source}: a run needs --marks FILE; a probe is a Parquet file")
+    if ranking is not None:
+        raise UsageError("--ranking goes with --marks")
+    return _on_corruptions(source, of_probe.leave_out or [], of_probe.preset)
 
 
 def _check_out(out: Path, source: Path, inputs: Mapping[str, Path | None]) -> None:

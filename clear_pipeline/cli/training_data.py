@@ -39,6 +39,7 @@ class Exported:
     def settle(self, data: TrainingData) -> TrainingData:
         """Move them to their folder; see `fine_tune`."""
         move_export(self.staged, self.folder)
+        shutil.rmtree(self.staged, ignore_errors=True)
         valid = data.valid
         if valid is not None and valid.parent == self.staged:
             valid = self.folder / valid.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from clear_pipeline.errors import UsageError
 from clear_pipeline.finetune.base import Finding
@@ -13,6 +14,9 @@ from clear_pipeline.formats.base import Parsed
 from clear_pipeline.formats.chat import CHAT
 from clear_pipeline.formats.strict_json import parse
 from clear_pipeline.schema import JSON, Message
+
+MIN_ROWS: Final = 10
+"""With fewer, platforms refuse a file, and a model of one's own would learn them by heart."""
 
 
 @dataclass(frozen=True, slots=True)

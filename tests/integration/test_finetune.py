@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 
+from transformers import PreTrainedModel  # noqa: E402
+
 from clear_pipeline.cli import app  # noqa: E402
 from clear_pipeline.config import build_config  # noqa: E402
 from clear_pipeline.finetune import Trained, fine_tune  # noqa: E402
 from clear_pipeline.finetune.lora.gguf_file import require_faithful  # noqa: E402
+from clear_pipeline.finetune.lora.labels import Encoded  # noqa: E402
 from clear_pipeline.finetune.lora.prepare import prepared  # noqa: E402
 from clear_pipeline.finetune.lora.source import model_of, weights_of  # noqa: E402
 from clear_pipeline.llm.base import ChatRequest  # noqa: E402
@@ -91,39 +95,24 @@ def test_no_such_trainer(tmp_path: Path) -> None:
     assert "no trainer 'magic'; there are lora" in str(failed.exception)
 
 
-def test_nothing_to_cancel(tmp_path: Path) -> None:
-    """A training on this machine ends with its process."""
-    failed = COMMAND.invoke(
-        app, ["finetune", "train.jsonl", "--out", str(tmp_path / "out"), "--cancel"]
-    )
-    assert "Ctrl-C stops it" in str(failed.exception)
-
-
-def test_a_priced_training_needs_consent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a terminal and --yes nothing is sent, and the price is told."""
-    monkeypatch.setenv("JOBS_KEY", "k")
-    words = ["finetune", str(training_data(tmp_path).train), "--out", str(tmp_path / "out")]
-    words += ["--trainer", "openai-jobs"]
-    for assignment in ("model=m", "base_url=http://127.0.0.1:1/v1", "api_key_env=JOBS_KEY"):
-        words += ["--set", f"base.{assignment}"]
-    failed = COMMAND.invoke(app, [*words, "--set", "price_per_mtok=5000"])
-    assert "This training costs about $" in str(failed.exception)
-    assert "Add --yes" in str(failed.exception)
-
-
 @pytest.mark.parametrize("weights", ["f16", "f32"])
 @pytest.mark.parametrize("method", ["lora", "adapters", "partial", "full"])
 def test_trainer_and_server_agree(tmp_path: Path, method: str, weights: str) -> None:
-    """Log-probabilities of all tokens after each token of an answer are equal within 1e-2."""
+    """Log-probabilities of all tokens after each token of an answer are equal within 1e-2.
+
+    Both read the file. That it holds what was trained, its validation loss tells.
+    """
     pytest.importorskip("xllamacpp", reason="the extra `local` is not installed")
     made = settings(
         tmp_path, method=method, weights=weights, top_layers=1 if method == "partial" else None
     )
     data = training_data(tmp_path)
     trained = asyncio.run(fine_tune(made, data, context(tmp_path)))
-    (row, *_) = prepared(made, data, SilentProgress()).valid
-    first = next(at for at, label in enumerate(row.labels) if label >= 0)
+    valid = prepared(made, data, SilentProgress()).valid
     model = model_of(Path(trained.model.model))
+    assert trained.summary["validation loss"] == pytest.approx(loss(model, valid), abs=1e-2)
+    row = valid[0]
+    first = next(at for at, label in enumerate(row.labels) if label >= 0)
     with torch.no_grad():
         expected = torch.log_softmax(model(torch.tensor([row.ids])).logits[0], dim=-1)
     served = asyncio.run(served_logprobs(trained, row.ids, first))
@@ -132,6 +121,18 @@ def test_trainer_and_server_agree(tmp_path: Path, method: str, weights: str) -> 
         assert len(logprobs) == 280
         for token, logprob in logprobs.items():
             assert logprob == pytest.approx(float(expected[at - 1, token]), abs=1e-2)
+
+
+def loss(model: PreTrainedModel, rows: Sequence[Encoded]) -> float:
+    """Mean of -log p over all learnt tokens, each row by itself."""
+    told: list[float] = []
+    for row in rows:
+        with torch.no_grad():
+            logprobs = torch.log_softmax(model(torch.tensor([row.ids])).logits[0], dim=-1)
+        told += [
+            -float(logprobs[at - 1, label]) for at, label in enumerate(row.labels) if label >= 0
+        ]
+    return sum(told) / len(told)
 
 
 async def served_logprobs(

@@ -87,6 +87,18 @@ def test_a_file_of_weights_is_an_arm(tmp_path: Path) -> None:
         read_settings(None, arms=arms)
 
 
+@pytest.mark.parametrize("role", ["arm", "judge"])
+def test_a_directory_needs_a_server(tmp_path: Path, role: str) -> None:
+    """Its path is no name that OpenAI knows; how it is served, and named then, is told."""
+    model: dict[str, Any] = {"model": str(tmp_path)}
+    arms = [{"name": "a", "model": model}] if role == "arm" else [arm("a")]
+    judge = {"model": model} if role == "judge" else None
+    with pytest.raises(ConfigError, match=f"vllm serve {tmp_path}; then say where.*--base-url"):
+        read_settings(None, arms=arms, judge=judge)
+    model["base_url"] = URL
+    assert read_settings(None, arms=arms, judge=judge).arms
+
+
 def test_no_arm_says_how_to_name_one() -> None:
     """Without arms there is nothing to do."""
     with pytest.raises(UsageError, match="--arm NAME=MODEL"):

@@ -11,9 +11,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
 
 from safetensors.torch import load_file  # noqa: E402
+from transformers import TrainingArguments  # noqa: E402
 
 from clear_pipeline.errors import RunFailedError, UsageError  # noqa: E402
 from clear_pipeline.finetune import Finding, TrainingData, fine_tune  # noqa: E402
+from clear_pipeline.finetune.lora.loop import on_one_device  # noqa: E402
 from clear_pipeline.finetune.lora.methods import (  # noqa: E402
     by_depth,
     parameter_groups,
@@ -21,10 +23,9 @@ from clear_pipeline.finetune.lora.methods import (  # noqa: E402
     thawed,
     trainable,
 )
-from clear_pipeline.finetune.lora.source import model_of, tokenizer_of  # noqa: E402
+from clear_pipeline.finetune.lora.source import model_of  # noqa: E402
 from clear_pipeline.stages.base import SilentProgress  # noqa: E402
 from lora_rows import chat, colours, context, settings, trained, training_data, write  # noqa: E402
-from tiny_llama import tiny_llama  # noqa: E402
 
 METHODS = ["lora", "adapters", "partial", "full"]
 
@@ -121,6 +122,32 @@ class Counted(SilentProgress):
         self.steps.append(rows)
 
 
+class Failing(SilentProgress):
+    """Whatever is told of the first step, memory runs out."""
+
+    is_open = False
+
+    def start(self, label: str, total: int) -> None:
+        self.is_open = True
+
+    def advance(self, rows: int = 1) -> None:
+        if rows:
+            raise MemoryError
+
+    def finish(self) -> None:
+        self.is_open = False
+
+
+def test_progress_ends_however_training_does(tmp_path: Path) -> None:
+    """A bar that stays open would keep the terminal."""
+    progress = Failing()
+    with pytest.raises(MemoryError):
+        asyncio.run(
+            fine_tune(settings(tmp_path), training_data(tmp_path), context(tmp_path, progress))
+        )
+    assert not progress.is_open
+
+
 def test_progress_counts_rows(tmp_path: Path) -> None:
     """Ten rows in steps of two batches of four: eight and two, in each of two epochs."""
     data = TrainingData(write(tmp_path / "train.jsonl", colours("abcdefghij")))
@@ -157,9 +184,30 @@ def test_a_loss_that_is_no_number(tmp_path: Path) -> None:
 
 
 def test_no_number_before_any_checkpoint(tmp_path: Path) -> None:
-    """Nothing can be kept; the error says what to change."""
+    """Nothing is kept; the error says what to change, which may be done in the same directory."""
     with pytest.raises(RunFailedError, match=r"step 1, before the first.*learning_rate"):
         trained(tmp_path, learning_rate=1e30)
+    cut_short = tmp_path / "out" / "checkpoints" / "checkpoint-40"
+    cut_short.mkdir(parents=True)
+    assert trained(tmp_path).summary["steps"] == 12
+    assert not cut_short.exists()
+
+
+def test_checks_of_an_epoch(tmp_path: Path) -> None:
+    """Three at most in four steps: after each second."""
+    done = trained(tmp_path, checks_per_epoch=3, patience=None)
+    measured = [point.step for point in done.curve if point.valid_loss is not None]
+    assert measured == [0, 2, 4, 6, 8, 10, 12]
+
+
+def test_a_batch_is_not_spread_over_devices(tmp_path: Path) -> None:
+    """With two GPUs a step still has the rows that were asked for, on one of them."""
+    args = TrainingArguments(
+        output_dir=str(tmp_path), per_device_train_batch_size=4, use_cpu=True, report_to="none"
+    )
+    args._n_gpu = 2
+    assert args.train_batch_size == 8
+    assert on_one_device(args).train_batch_size == 4
 
 
 def test_preflight(tmp_path: Path) -> None:
@@ -172,51 +220,3 @@ def test_preflight(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert "tokens, more than max_tokens=100: left out" in found[0].reason
     assert found[1] == Finding(data.train, None, "9 usable rows; a training needs at least 10")
-
-
-def test_a_directory_becomes_a_directory(tmp_path: Path) -> None:
-    """A model of safetensors is read from and written to a directory, and named for a server."""
-    tiny = tiny_llama(tmp_path / "tiny.gguf")
-    base = tmp_path / "base"
-    tiny.save_pretrained(base)
-    tokenizer_of(tmp_path / "tiny.gguf").save_pretrained(base)
-    from_file = trained(tmp_path, method="adapters", weights="f32")
-    (tmp_path / "out").rename(tmp_path / "of the file")
-    done = trained(tmp_path, base=str(base), method="adapters", weights="f32")
-    assert done.curve == from_file.curve
-    assert done.model.model == str(tmp_path / "out" / "model")
-    assert done.model.base_url == "http://127.0.0.1:8000/v1"
-    assert done.model.revision is not None
-    assert done.summary["served by"] == f"vllm serve {tmp_path / 'out' / 'model'}"
-    one, other = (
-        model_of(path).state_dict()
-        for path in (Path(done.model.model), tmp_path / "of the file" / "model.gguf")
-    )
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_no_such_model(tmp_path: Path) -> None:
-    """The error says what a base may be, and how one of the hub is fetched."""
-    with pytest.raises(UsageError, match="hf download NAME"):
-        settings(tmp_path, base="org/name").identity()
-
-
-def test_q8_0_in_a_directory(tmp_path: Path) -> None:
-    """It is refused before anything is trained."""
-    tiny_llama(tmp_path / "tiny.gguf").save_pretrained(tmp_path / "base")
-    tokenizer_of(tmp_path / "tiny.gguf").save_pretrained(tmp_path / "base")
-    with pytest.raises(UsageError, match="q8_0 is for GGUF files"):
-        trained(tmp_path, base=str(tmp_path / "base"), weights="q8_0")
-
-
-def test_the_folder_is_recognised_by_the_content_of_the_weights(tmp_path: Path) -> None:
-    """A file that was renamed is the same model, another file is another."""
-    first = settings(tmp_path)
-    identity = first.identity()
-    renamed = Path(first.base).rename(tmp_path / "renamed.gguf")
-    assert settings(tmp_path, base=str(renamed)).identity() == identity
-    tiny_llama(tmp_path / "other.gguf", seed=1)
-    other = settings(tmp_path, base=str(tmp_path / "other.gguf")).identity()
-    assert other["base"] != identity["base"]
-    assert {**other, "base": identity["base"]} == identity

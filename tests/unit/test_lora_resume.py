@@ -52,6 +52,16 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(tmp_path: Path) -> Non
     assert one == other
 
 
+def test_a_model_file_that_is_gone(tmp_path: Path) -> None:
+    """It is written again from the checkpoint, and nothing is trained for it."""
+    first = trained(tmp_path)
+    model = Path(first.model.model)
+    content = model.read_bytes()
+    model.unlink()
+    assert trained(tmp_path) == first
+    assert model.read_bytes() == content
+
+
 def test_a_checkpoint_that_was_cut_short_is_none(tmp_path: Path) -> None:
     """Without its last file a checkpoint is passed over, and its steps are done again."""
     expected = trained(tmp_path)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -14,61 +11,18 @@ import pytest
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import CallError, RunFailedError, UsageError
 from clear_pipeline.evaluate.models import EvaluationReport, ModelEvaluation, read_settings
-from clear_pipeline.evaluate.models.report import Figure
 from clear_pipeline.evaluate.models.views import remarks, said
 from clear_pipeline.evaluate.statistics import Estimate
-from clear_pipeline.llm.base import ChatRequest, Choice, Token
-from clear_pipeline.llm.scripted import Reply, Script, ScriptedChat
+from clear_pipeline.llm.base import Choice
+from clear_pipeline.llm.scripted import Reply, ScriptedChat
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.stages.base import SilentProgress
-
-ANSWERS = {"1 + 1?": "2", "2 + 2?": "4", "3 + 3?": "6", "4 + 4?": "8"}
+from scripted_arms import answers_file, evaluated, figure, says, value
 
 
 @pytest.fixture
 def test_file(tmp_path: Path) -> Path:
-    path = tmp_path / "test.jsonl"
-    lines = [json.dumps({"prompt": asked, "completion": said}) for asked, said in ANSWERS.items()]
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def says(**wrong: Reply) -> Script:
-    """The right answers, but for those of the rows n1 ... n4; an error is raised."""
-
-    def script(request: ChatRequest, _: int) -> Reply:
-        asked = request.messages[-1].text
-        reply = wrong.get(f"n{asked[0]}", ANSWERS[asked])
-        if reply == "timeout":
-            raise CallError("timeout", "too slow", transient=True)
-        return reply
-
-    return script
-
-
-def evaluated(
-    file: Path,
-    scripts: Mapping[str, Script | ScriptedChat],
-    **settings: Any,  # noqa: ANN401
-) -> EvaluationReport:
-    """Evaluate arms by their scripts; `judge` among them judges."""
-    models = {
-        name: of if isinstance(of, ScriptedChat) else ScriptedChat(of, name=name)
-        for name, of in scripts.items()
-    }
-    arms = [{"name": n, "model": {"model": n}} for n in scripts if n != "judge"]
-    made = read_settings(None, arms=arms, **settings)
-    evaluation = ModelEvaluation(made, models=models)
-    return evaluation.run(evaluation.plan(file), out=file.parent / "out")
-
-
-def figure(figures: tuple[Figure, ...], metric: str = "exact_match") -> Figure:
-    return next(found for found in figures if found.metric == metric)
-
-
-def value(estimate: Estimate | None) -> float:
-    assert estimate is not None
-    return estimate.value
+    return answers_file(tmp_path)
 
 
 def test_a_failed_call_is_no_answer_and_counted_both_ways(test_file: Path) -> None:
@@ -170,82 +124,6 @@ def test_seeds_are_one_group(test_file: Path) -> None:
     assert report.differences[0].figures[0].value is not None
     assert report.differences[0].figures[0].value.low == 0
     assert any("over seeds and rows" in line for line in remarks(report))
-
-
-def yes(probability: float) -> Choice:
-    top = (("Yes", math.log(probability)), ("No", math.log(1 - probability)))
-    return Choice("Yes", "length", (Token("Yes", top[0][1], top),))
-
-
-def judge_of(right: float, wrong: float) -> Script:
-    """How surely it says Yes to a response that is right, and to one that is wrong."""
-
-    def script(request: ChatRequest, _: int) -> Reply:
-        text = request.messages[0].text
-        tag = "response"
-        for label in ("A", "B"):
-            if f"Is response {label} the" in text:
-                tag = f"response-{label}"
-        shown = text.split(f"<{tag}>\n")[1].split("\n<")[0]
-        return yes(right if shown in ANSWERS.values() else wrong)
-
-    return script
-
-
-def test_a_judge_marks_each_answer(test_file: Path) -> None:
-    """Three right answers at 0.8 and a wrong one at 0.4: 0.7. A missing answer counts 0."""
-    report = evaluated(
-        test_file,
-        {"one": says(n1="7"), "two": says(n1="timeout"), "judge": judge_of(0.8, 0.4)},
-        judge={"model": {"model": "judge"}},
-    )
-    one, two = (figure(arm.figures, "judge") for arm in report.arms)
-    assert value(one.value) == pytest.approx(0.7)
-    assert value(two.value) == pytest.approx(0.6)
-    assert value(two.answered) == pytest.approx(0.8)
-    assert report.judge == "judge, yes-no"
-
-
-def test_a_judge_prefers_in_both_orders(test_file: Path) -> None:
-    """Of p (1 - q) / (p (1 - q) + q (1 - p)) with 0.8 and 0.4 is 6/7; equal answers are 0.5."""
-    report = evaluated(
-        test_file,
-        {"base": says(n1="7"), "new": says(), "judge": judge_of(0.8, 0.4)},
-        judge={"model": {"model": "judge"}, "form": "preference"},
-    )
-    base, new = (figure(arm.figures, "judge") for arm in report.arms)
-    assert value(base.value) == 0.5
-    assert value(new.value) == pytest.approx((6 / 7 + 3 * 0.5) / 4)
-
-
-def test_a_mark_that_the_judge_does_not_give_is_left_out(test_file: Path) -> None:
-    """That is not the arm's fault: the mean is of the other rows, and the loss is told."""
-
-    def script(request: ChatRequest, sample: int) -> Reply:
-        if "1 + 1?" in request.messages[0].text:
-            raise CallError("timeout", "too slow", transient=True)
-        return judge_of(0.8, 0.4)(request, sample)
-
-    report = evaluated(
-        test_file, {"arm": says(), "judge": script}, judge={"model": {"model": "judge"}}
-    )
-    found = figure(report.arms[0].figures, "judge")
-    assert found.rows == 3
-    assert value(found.value) == pytest.approx(0.8)
-    assert report.arms[0].unjudged == {"timeout": 1}
-    assert "arm: answers without a mark of the judge: 1 timeout" in set(remarks(report))
-
-
-def test_a_rating_is_its_expected_digit(test_file: Path) -> None:
-    """Half on 5 and half on 4 is 0.875 of the way from 1 to 5."""
-    half = math.log(0.5)
-    digits = Choice("5", "length", (Token("5", half, (("5", half), ("4", half))),))
-    report = evaluated(
-        test_file,
-        {"arm": says(), "judge": lambda *_: digits},
-        judge={"model": {"model": "judge"}, "form": "rating"},
-    )
-    assert value(figure(report.arms[0].figures, "judge").value) == pytest.approx(0.875)
 
 
 def test_the_picture_shows_every_group_and_metric(test_file: Path) -> None:

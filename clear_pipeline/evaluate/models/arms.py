@@ -6,6 +6,7 @@ Arms whose names differ only after `@` are one group, trained or drawn from seve
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -56,6 +57,11 @@ class Arm(Settings):
             raise ValueError(f"name: {JUDGE!r} means the judge; call the arm otherwise")
         return self
 
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        _require_server(self.model, self.name)
+        return self
+
     def asks(self) -> tuple[str, ...]:
         """What decides its answers: two arms that agree in it are one."""
         shots = (self.few_shot, self.examples, self.seed) if self.few_shot else ()
@@ -70,6 +76,25 @@ class JudgeSettings(Settings):
     form: Literal["yes-no", "rating", "preference"] = "yes-no"
     """yes-no: how likely the answer is right. rating: 1 to 5, as 0 to 1. preference: how surely it
     is better than the baseline's, both orders."""
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        _require_server(self.model, JUDGE)
+        return self
+
+    def asks(self) -> tuple[str, ...]:
+        """What decides its marks; never what decides an arm's answers."""
+        return (JUDGE, model_identity(self.model))
+
+
+def _require_server(model: ModelSettings, name: str) -> None:
+    """What lies in a directory here is not what OpenAI would be asked for by that name."""
+    if model.base_url is None and Path(model.model).is_dir():
+        serve = shlex.join(["vllm", "serve", model.model])
+        raise ValueError(
+            f"{name}: {model.model} is a directory, which a server has to serve: {serve}; then say "
+            "where, as in --base-url http://127.0.0.1:8000/v1 (base_url in a file)"
+        )
 
 
 class EvaluationSettings(Settings):

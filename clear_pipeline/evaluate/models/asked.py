@@ -1,4 +1,4 @@
-"""`asked.json`: which arm the answers in a directory were got for, over all evaluations in it.
+"""`asked.json`: which arms, and which judges, a directory's answers are of, over all evaluations.
 
 Answers are kept by the model's name. A server that was started anew with other weights under the
 old name would be given the old answers: told here, since nothing else could tell.
@@ -6,7 +6,7 @@ old name would be given the old answers: told here, since nothing else could tel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.errors import DamagedRunError, UsageError
-from clear_pipeline.evaluate.models.arms import Arm
+from clear_pipeline.evaluate.models.arms import JUDGE, Arm, EvaluationSettings, JudgeSettings
 
 ASKED: Final = "asked.json"
 
 
 class _Asked(BaseModel):
-    """One arm, as it was asked."""
+    """One arm, or the judge, as it was asked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,30 +35,34 @@ class _Record(BaseModel):
     arms: tuple[_Asked, ...] = ()
 
 
-def require_own_answers(directory: Path, arms: Sequence[Arm]) -> tuple[str, ...]:
-    """Compare the arms with those whose answers lie in the directory.
+def require_own_answers(directory: Path, settings: EvaluationSettings) -> tuple[str, ...]:
+    """Compare arms and judge with those whose answers lie in the directory.
 
     Returns:
-        What to tell: arms whose answers were got at another address.
+        What to tell: those whose answers were got at another address.
 
     Raises:
         UsageError: An arm would be given the answers of an arm of another name.
         DamagedRunError: The record cannot be read.
     """
     before = _read(directory / ASKED)
-    return tuple(note for arm in arms for note in _compared(_entry(arm), before, directory))
+    asked: list[Arm | JudgeSettings] = [*settings.arms]
+    if settings.judge is not None:
+        asked.append(settings.judge)
+    return tuple(note for each in asked for note in _compared(_entry(each), before, directory))
 
 
-def enter(directory: Path, arm: Arm) -> None:
-    """Enter an arm whose model is there, before its first question."""
-    path, entry = directory / ASKED, _entry(arm)
+def enter(directory: Path, asked: Arm | JudgeSettings) -> None:
+    """Enter one whose model is there, before its first question."""
+    path, entry = directory / ASKED, _entry(asked)
     others = [old for old in _read(path).arms if (old.arm, old.asks) != (entry.arm, entry.asks)]
     record = _Record(arms=(*others, entry))
     write_text_atomically(path, record.model_dump_json(indent=1) + "\n")
 
 
-def _entry(arm: Arm) -> _Asked:
-    return _Asked(arm=arm.name, asks=arm.asks(), url=arm.model.url)
+def _entry(asked: Arm | JudgeSettings) -> _Asked:
+    name = asked.name if isinstance(asked, Arm) else JUDGE
+    return _Asked(arm=name, asks=asked.asks(), url=asked.model.url)
 
 
 def _compared(arm: _Asked, before: _Record, directory: Path) -> Iterator[str]:

@@ -17,6 +17,7 @@ from clear_pipeline.evaluate.models.arms import JUDGE, Arm, EvaluationSettings
 from clear_pipeline.evaluate.models.asked import enter, require_own_answers
 from clear_pipeline.evaluate.models.figures import Answers, compare
 from clear_pipeline.evaluate.models.judge import Mark, judge
+from clear_pipeline.evaluate.models.outcomes import Outcomes
 from clear_pipeline.evaluate.models.picture import picture
 from clear_pipeline.evaluate.models.plan import EvaluationPlan, make_plan
 from clear_pipeline.evaluate.models.predict import TEMPERATURE, Prediction, predict
@@ -98,14 +99,15 @@ class ModelEvaluation:
         Raises:
             UsageError: `out` is a run directory, or holds the answers of another arm to the same
                 questions.
-            RunFailedError: A server is gone, or an arm answers nothing; the same call resumes.
+            RunFailedError: A server is gone, or an arm or the judge answers nothing; the same
+                call resumes.
             BudgetExceededError: A cap was reached; the same call with a higher one goes on.
         """
         store = Store(Path(out))
         if Manifest.read(store.directory) is not None:
             raise UsageError(f"{out}: is a run directory; give the evaluation another --out")
         with store.locked(self._progress.note):
-            for note in require_own_answers(store.directory, self.settings.arms):
+            for note in require_own_answers(store.directory, self.settings):
                 self._progress.note(note)
             answers = in_own_loop(self._answers(plan, store.directory))
             report = self._report(plan, answers)
@@ -158,12 +160,16 @@ class ModelEvaluation:
         assert asked is not None  # noqa: S101 - the caller's condition, for the type checker
         rival = made[self.settings.groups[self.settings.base][0].name].predictions
         judged = {}
+        outcomes = Outcomes(len(rows), wanted="answers got a mark of the judge")
         async with self._open(JUDGE, asked.model, directory) as pool:
             model = (await pool.open([_ROLE]))[_ROLE]
+            enter(directory, asked)
 
             async def mark(pair: tuple[Example, Prediction, Prediction]) -> Mark:
                 row, own, other = pair
                 found = await judge(model, row, own.text, form=asked.form, rival=other.text)
+                if found.was_asked:
+                    outcomes.enter(found.error)
                 self._advance(pool)
                 return found
 

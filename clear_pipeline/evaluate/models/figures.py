@@ -52,14 +52,16 @@ class Answers:
         Args:
             with_missing: Whether a row without an answer counts 0, or not at all. An answer that
                 the judge gave no mark for has none in either case: that is not the arm's fault.
+                Nor has a row whose rival is missing: it compares nothing.
         """
         nothing: Values = dict.fromkeys(LABELS)
         found = []
         for number, made in enumerate(self.measured):
             values = {**nothing, **(self.if_missing[number] if with_missing else made or {})}
             if self.marks is not None:
-                lost = with_missing and made is None
-                values["judge"] = 0.0 if lost else self.marks[number].value
+                mark = self.marks[number]
+                lost = with_missing and made is None and mark.has_rival
+                values["judge"] = 0.0 if lost else mark.value
             found.append(values)
         return found
 

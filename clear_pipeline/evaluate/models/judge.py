@@ -24,11 +24,16 @@ class Mark:
 
     Attributes:
         value: In [0, 1], higher is better; None if there is no mark.
-        error: Why the judge gave none, though there was an answer.
+        error: Why the judge gave none, though it was asked.
+        was_asked: Whether it was.
+        has_rival: False where the answer that this one is to be compared with is not there: then
+            the row says nothing about any arm.
     """
 
     value: float | None
     error: str | None = None
+    was_asked: bool = True
+    has_rival: bool = True
 
 
 async def judge(
@@ -48,23 +53,22 @@ async def judge(
     Returns:
         Without a call: 0.5 for the same text as the rival's.
     """
-    if answer is None or (form == "preference" and rival is None):
-        return Mark(None)
+    if form == "preference" and rival is None:
+        return Mark(None, was_asked=False, has_rival=False)
+    if answer is None:
+        return Mark(None, was_asked=False)
+    if form == "preference" and answer == rival:
+        return Mark(EVEN, was_asked=False)
     try:
         if form == "preference":
-            return Mark(await _preferred(model, row, answer, str(rival)))
+            verdict = await prefer(model, _answered(row, str(rival)), answer, form=YesNo())
+            return Mark(verdict.score)
         wording = _WORDINGS[form]
         orders = max(len(WORDINGS[wording].options), 1)
         shown = _answered(row, answer)
         return Mark((await reflect(model, shown, [wording], orders=orders)).score)
     except CallError as error:
         return Mark(None, str(error))
-
-
-async def _preferred(model: ChatModel, row: Example, answer: str, rival: str) -> float:
-    if answer == rival:
-        return EVEN
-    return (await prefer(model, _answered(row, rival), answer, form=YesNo())).score
 
 
 def _answered(row: Example, text: str) -> Example:

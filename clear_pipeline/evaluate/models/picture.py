@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from clear_pipeline.evaluate.models.metrics import LABELS
-from clear_pipeline.evaluate.models.report import EvaluationReport, Figure, GroupReport
+from clear_pipeline.evaluate.models.report import EvaluationReport, Figure, GroupReport, figure_of
 from clear_pipeline.report.html import environment
 from clear_pipeline.report.svg import Frame, Tick
 from clear_pipeline.report.text import one_line
@@ -42,7 +42,7 @@ class Panel(NamedTuple):
 
 def picture(report: EvaluationReport) -> str:
     """The picture as SVG text; equal reports give equal text."""
-    metrics = [m for m in LABELS if any(_of(g.figures, m) for g in report.groups)]
+    metrics = [m for m in LABELS if any(figure_of(g.figures, m) for g in report.groups)]
     height = _TOP + len(metrics) * (_HEAD + _LANE * len(report.groups)) + _BOTTOM
     frame = Frame(_WIDTH, height, left=_LEFT, right=_RIGHT, top=_TOP, bottom=_BOTTOM)
     panels = []
@@ -70,14 +70,15 @@ def picture(report: EvaluationReport) -> str:
 def _lane(
     report: EvaluationReport, group: GroupReport, metric: str, y: float, frame: Frame
 ) -> Lane | None:
-    figure = _of(group.figures, metric)
+    figure = figure_of(group.figures, metric)
     if figure is None or figure.value is None:
         return None
     value = figure.value
     several = len(group.arms) > 1
-    arms = [_of(arm.figures, metric) for arm in report.arms if arm.name in group.arms and several]
+    arms = [arm for arm in report.arms if arm.name in group.arms and several]
+    seeds = [figure_of(arm.figures, metric) for arm in arms]
     beside = next((d for d in report.differences if d.group == group.name), None)
-    difference = None if beside is None else _of(beside.figures, metric)
+    difference = None if beside is None else figure_of(beside.figures, metric)
     return Lane(
         label=one_line(group.name, 28) + (f" ({len(group.arms)} seeds)" if several else ""),
         y=y,
@@ -86,13 +87,9 @@ def _lane(
         high=_x(value.high, frame),
         shown=value.shown(),
         difference=_signed(difference),
-        seeds=tuple(_x(f.value.value, frame) for f in arms if f is not None and f.value),
+        seeds=tuple(_x(f.value.value, frame) for f in seeds if f is not None and f.value),
         is_baseline=group.name == report.baseline,
     )
-
-
-def _of(figures: tuple[Figure, ...], metric: str) -> Figure | None:
-    return next((figure for figure in figures if figure.metric == metric), None)
 
 
 def _signed(figure: Figure | None) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from clear_pipeline.errors import CallError, RunFailedError
+from clear_pipeline.errors import CallError
+from clear_pipeline.evaluate.models.outcomes import Outcomes
 from clear_pipeline.llm.base import ChatModel, ChatRequest
 from clear_pipeline.prompts.few_shot import few_shot_messages
 from clear_pipeline.schema import Example, Message
@@ -16,8 +17,6 @@ from clear_pipeline.stages.base import map_rows
 
 TEMPERATURE: Final = 0.0
 """The model's one best answer, as in the paper."""
-_HOPELESS: Final = 20
-"""So many rows without any answer, and no more are asked."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -59,18 +58,11 @@ async def predict(
         RunFailedError: The server is gone, or no row gets an answer.
         BudgetExceededError: A cap was reached.
     """
-    answered, failed = 0, 0
+    outcomes = Outcomes(len(rows), wanted="rows got an answer")
 
     async def one(row: Example) -> Prediction:
-        nonlocal answered, failed
         made = await _predict(model, row, shots, max_tokens)
-        answered += made.text is not None
-        failed += made.text is None
-        if not answered and failed >= min(_HOPELESS, len(rows)):
-            raise RunFailedError(
-                f"none of {failed} rows got an answer; the last: {made.error}. Mend the cause and "
-                "run the same command again"
-            )
+        outcomes.enter(made.error)
         advance()
         return made
 

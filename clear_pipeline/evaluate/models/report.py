@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -28,6 +29,11 @@ class Figure(_Part):
     """Rows with an answer among them; of a difference: from every arm of both groups."""
     answered: Estimate | None
     """Mean over those alone."""
+
+
+def figure_of(figures: Iterable[Figure], metric: str) -> Figure | None:
+    """That of one metric, if it is among them."""
+    return next((figure for figure in figures if figure.metric == metric), None)
 
 
 class ArmReport(_Part):

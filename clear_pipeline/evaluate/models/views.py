@@ -9,7 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from clear_pipeline.evaluate.models.metrics import LABELS
-from clear_pipeline.evaluate.models.report import ArmReport, EvaluationReport, Figure, GroupReport
+from clear_pipeline.evaluate.models.report import (
+    ArmReport,
+    EvaluationReport,
+    Figure,
+    GroupReport,
+    figure_of,
+)
 from clear_pipeline.evaluate.statistics import Estimate
 from clear_pipeline.llm.budget import count_of
 from clear_pipeline.report.text import one_line
@@ -24,7 +30,7 @@ def summary(report: EvaluationReport) -> RenderableType:
 
 
 def _means(report: EvaluationReport) -> Table:
-    metrics = [m for m in LABELS if any(_figure(g.figures, m) for g in report.groups)]
+    metrics = [m for m in LABELS if any(figure_of(g.figures, m) for g in report.groups)]
     table = Table(
         title=f"{one_line(report.dataset, 60)}: {report.rows:,} held-out rows, mean [95 %]",
         title_justify="left",
@@ -34,7 +40,7 @@ def _means(report: EvaluationReport) -> Table:
     for metric in metrics:
         table.add_column(LABELS[metric], justify="right", no_wrap=True)
     for group in report.groups:
-        cells = [_mean(_figure(group.figures, metric)) for metric in metrics]
+        cells = [_mean(figure_of(group.figures, metric)) for metric in metrics]
         table.add_row(Text(_name(group)), _answered(report, group), *cells)
     return table
 
@@ -86,7 +92,7 @@ def remarks(report: EvaluationReport) -> Iterator[str]:
 def _remarks_on(arm: ArmReport, report: EvaluationReport) -> Iterator[str]:
     lost = report.rows - arm.answered
     if lost:
-        exact = _figure(arm.figures, "exact_match")
+        exact = figure_of(arm.figures, "exact_match")
         over = "" if exact is None or exact.answered is None else (
             f"; exact match over the {arm.answered:,} answered rows: {exact.answered.shown()}"
         )  # fmt: skip
@@ -112,10 +118,6 @@ def _name(group: GroupReport) -> str:
 def _answered(report: EvaluationReport, group: GroupReport) -> str:
     arms = [arm for arm in report.arms if arm.name in group.arms]
     return f"{sum(arm.answered for arm in arms):,} of {report.rows * len(arms):,}"
-
-
-def _figure(figures: tuple[Figure, ...], metric: str) -> Figure | None:
-    return next((figure for figure in figures if figure.metric == metric), None)
 
 
 def _mean(figure: Figure | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from transformers import PreTrainedTokenizerBase
 
@@ -13,12 +12,9 @@ from clear_pipeline.finetune.base import Finding, TrainingData
 from clear_pipeline.finetune.lora.labels import Encoded, encode
 from clear_pipeline.finetune.lora.settings import Lora
 from clear_pipeline.finetune.lora.source import tokenizer_of, weights_of
-from clear_pipeline.finetune.rows import training_rows
+from clear_pipeline.finetune.rows import MIN_ROWS, training_rows
 from clear_pipeline.formats import RowError
 from clear_pipeline.stages.base import Progress
-
-LEAST_ROWS: Final = 10
-"""With fewer, nothing is trained: they would be learnt by heart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +50,8 @@ def prepared(settings: Lora, data: TrainingData, progress: Progress) -> Prepared
     if data.valid is not None:
         valid, more = _encoded(data.valid, tokenizer, settings.max_tokens)
         findings += more
-    if len(train) < LEAST_ROWS:
-        few = f"{len(train)} usable rows; a training needs at least {LEAST_ROWS}"
+    if len(train) < MIN_ROWS:
+        few = f"{len(train)} usable rows; a training needs at least {MIN_ROWS}"
         findings.append(Finding(data.train, None, few))
     if not valid:
         where = data.train if data.valid is None else data.valid

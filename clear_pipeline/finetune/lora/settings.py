@@ -73,9 +73,9 @@ class Lora(Settings):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Of matrices."""
     max_tokens: Annotated[int, Field(ge=8)] = 1024
-    """Longer rows are left out, with a warning each."""
+    """Longer rows are left out, with a warning."""
     checks_per_epoch: Annotated[int, Field(ge=1)] = 4
-    """How often the validation loss is measured and a checkpoint written."""
+    """How often at most the validation loss is measured and a checkpoint written."""
     patience: Annotated[int, Field(ge=1)] | None = 3
     """Measurements in a row without a better validation loss after which training ends; None = all
     epochs. The best step's weights are used in either case."""

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from clear_pipeline.finetune.base import Finding
 from clear_pipeline.finetune.openai_jobs.rules import (
@@ -16,15 +15,12 @@ from clear_pipeline.finetune.openai_jobs.rules import (
     row_faults,
     without_images,
 )
-from clear_pipeline.finetune.rows import training_records
+from clear_pipeline.finetune.rows import MIN_ROWS, training_records
 from clear_pipeline.formats import RowError
 from clear_pipeline.formats.chat import CHAT
 from clear_pipeline.llm.base import OMIT, ChatRequest
 from clear_pipeline.llm.tokens import TokenCounter
 from clear_pipeline.schema import JSON, canonical_json
-
-MIN_ROWS: Final = 10
-"""Of a training file."""
 
 
 @dataclass(slots=True)

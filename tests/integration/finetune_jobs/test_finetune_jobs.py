@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from clear_pipeline.errors import BatchPendingError, RunFailedError, UsageError
+from clear_pipeline.errors import BatchPendingError, UsageError
 from clear_pipeline.finetune import Point
-from clear_pipeline.finetune.openai_jobs.record import Job, Record
-from clear_pipeline.own_loop import in_own_loop
 from jobs_server import FineTuningJob, JobsServer
 from jobs_training import CREATE, KEY, LOOK, UPLOAD, Training
 from stub_server import Reply, dropped, page, status, written
-
-
-@pytest.fixture
-def server() -> Iterator[JobsServer]:
-    with JobsServer() as running:
-        yield running
-
-
-@pytest.fixture
-def training(tmp_path: Path, server: JobsServer, monkeypatch: pytest.MonkeyPatch) -> Training:
-    monkeypatch.setenv("TUNING_KEY", KEY)
-    return Training(tmp_path, server.url)
 
 
 def test_a_job_to_its_end(training: Training, server: JobsServer) -> None:
@@ -275,66 +258,6 @@ def test_errors_are_found_before_an_upload(training: Training, server: JobsServe
         file.write('{"messages": []}\n')
     assert "train.jsonl:11: messages is a list" in training.stops(UsageError)
     assert not server.asked
-
-
-def test_cancel(training: Training, server: JobsServer) -> None:
-    """An open job is cancelled at the platform; one that has ended is left alone."""
-    assert in_own_loop(training.trainer.cancel(training.context())) == "no job is open"
-    training.stops(BatchPendingError, wait=False)
-    told = in_own_loop(training.trainer.cancel(training.context()))
-    assert told == f"job {server.job.id}: cancelled"
-    assert server.job.status == "cancelled"
-    told = in_own_loop(training.trainer.cancel(training.context()))
-    assert told == f"job {server.job.id} has ended: cancelled"
-
-
-def lost_in_creation(training: Training, server: JobsServer) -> None:
-    """A job is created, and nobody here knows its id."""
-    server.drop = ["create"]
-    server.created = lambda: server.faults.extend([status(500)] * 5)
-    training.stops()
-    server.faults.clear()
-
-
-def test_cancel_finds_a_job_whose_creation_got_no_reply(
-    training: Training, server: JobsServer
-) -> None:
-    """It may be paid for, so it is looked for."""
-    lost_in_creation(training, server)
-    told = in_own_loop(training.trainer.cancel(training.context()))
-    assert told == f"job {server.job.id}: cancelled"
-
-
-def test_cancel_with_the_key_of_another_account(training: Training, server: JobsServer) -> None:
-    """Its empty list says nothing of a job that may be running: nothing is given up."""
-    lost_in_creation(training, server)
-    jobs, files = server.jobs, server.files
-    server.jobs, server.files = {}, {}
-    with pytest.raises(RunFailedError, match="is the key that of the account that began it"):
-        in_own_loop(training.trainer.cancel(training.context()))
-    server.jobs, server.files = jobs, files
-    told = in_own_loop(training.trainer.cancel(training.context()))
-    assert told == f"job {server.job.id}: cancelled"
-
-
-def test_cancel_of_what_was_never_created(training: Training, server: JobsServer) -> None:
-    """Where the file is to be seen and no job is, it is given up; the next command begins anew."""
-    server.refusals.append(status(400, message="not now"))
-    training.stops()
-    told = in_own_loop(training.trainer.cancel(training.context()))
-    assert told == "the job that was begun here was never created; it is given up"
-    training.train()
-    assert (server.asked[UPLOAD], len(server.jobs)) == (4, 1)
-
-
-def test_cancel_beside_a_new_job(training: Training, server: JobsServer) -> None:
-    """What a live command has begun in the meantime stays in the record."""
-    training.stops(BatchPendingError, wait=False)
-    begun = Job(job_id="ftjob-new", state="running")
-    server.looked = lambda _: (Record(training.folder).write(begun), None)[1]
-    told = in_own_loop(training.trainer.cancel(training.context()))
-    assert told == f"job {server.job.id}: cancelled"
-    assert Record(training.folder).read() == begun
 
 
 @pytest.mark.parametrize(

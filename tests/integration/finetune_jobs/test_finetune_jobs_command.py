@@ -5,35 +5,18 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import deque
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from clear_pipeline.cli import app
 from clear_pipeline.errors import (
     BatchPendingError,
     RunFailedError,
     RunLockedError,
-    RunMismatchError,
     UsageError,
 )
 from clear_pipeline.finetune import Trained, fine_tune
 from jobs_server import JobsServer
-from jobs_training import CREATE, KEY, UPLOAD, Training, signalled
-
-
-@pytest.fixture
-def server() -> Iterator[JobsServer]:
-    with JobsServer() as running:
-        yield running
-
-
-@pytest.fixture
-def training(tmp_path: Path, server: JobsServer, monkeypatch: pytest.MonkeyPatch) -> Training:
-    monkeypatch.setenv("TUNING_KEY", KEY)
-    return Training(tmp_path, server.url)
+from jobs_training import CREATE, UPLOAD, Training, signalled
 
 
 def test_ctrl_c_leaves_the_job_running(training: Training, server: JobsServer) -> None:
@@ -117,16 +100,6 @@ def test_ctrl_c_and_cancel_at_the_command(training: Training, server: JobsServer
     assert (cancelled.exit_code, cancelled.stdout) == (0, f"job {server.job.id}: cancelled\n")
 
 
-def test_cancel_with_other_settings(training: Training, server: JobsServer) -> None:
-    """They may be of another platform, which knows nothing of the job: it is not asked."""
-    training.stops(BatchPendingError, wait=False)
-    asked = server.asked.copy()
-    refused = training.command("--set", "suffix=other", "--cancel")
-    assert isinstance(refused.exception, RunMismatchError)
-    assert "holds a training with other settings; give those" in str(refused.exception)
-    assert server.asked == asked
-
-
 def test_what_has_begun_is_not_asked_about_again(training: Training, server: JobsServer) -> None:
     """A job that was agreed to is collected without consent, whatever the cap; a failed one not."""
     priced = ("--set", "price_per_mtok=5000", "--max-usd", "0.01")
@@ -136,14 +109,6 @@ def test_what_has_begun_is_not_asked_about_again(training: Training, server: Job
     assert training.command(*priced).exit_code == 3
     training.stops(BatchPendingError, wait=False)
     assert training.command(*priced).exit_code == 0
-
-
-def test_cancel_of_what_runs_here(training: Training) -> None:
-    """A training on this machine has no job to cancel, and how it is stopped is told."""
-    words = ["finetune", str(training.data.train), "--out", str(training.folder), "--cancel"]
-    refused = CliRunner().invoke(app, words)
-    assert isinstance(refused.exception, UsageError)
-    assert str(refused.exception) == "trainer lora has nothing to cancel: Ctrl-C stops it"
 
 
 def test_two_commands_at_once(training: Training, server: JobsServer) -> None:

@@ -1,0 +1,106 @@
+"""Which model is trained, and where what came out is written."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+
+from clear_pipeline.errors import UnwritableError, UsageError  # noqa: E402
+from clear_pipeline.finetune.lora.prepare import Prepared  # noqa: E402
+from clear_pipeline.finetune.lora.source import model_of, tokenizer_of  # noqa: E402
+from clear_pipeline.finetune.lora.written import written  # noqa: E402
+from lora_rows import settings, trained  # noqa: E402
+from tiny_llama import tiny_llama  # noqa: E402
+
+
+def test_a_directory_becomes_a_directory(tmp_path: Path) -> None:
+    """A model of safetensors is read from and written to a directory, and named for a server."""
+    tiny = tiny_llama(tmp_path / "tiny.gguf")
+    base = tmp_path / "base"
+    tiny.save_pretrained(base)
+    tokenizer_of(tmp_path / "tiny.gguf").save_pretrained(base)
+    from_file = trained(tmp_path, method="adapters", weights="f32")
+    (tmp_path / "out").rename(tmp_path / "of the file")
+    done = trained(tmp_path, base=str(base), method="adapters", weights="f32")
+    assert done.curve == from_file.curve
+    assert done.model.model == str(tmp_path / "out" / "model")
+    assert done.model.base_url == "http://127.0.0.1:8000/v1"
+    assert done.model.revision is not None
+    assert done.model.revision.startswith("w")  # twelve digits would be a number in YAML
+    assert done.summary["served by"] == f"vllm serve {tmp_path / 'out' / 'model'}"
+    one, other = (
+        model_of(path).state_dict()
+        for path in (Path(done.model.model), tmp_path / "of the file" / "model.gguf")
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_no_such_model(tmp_path: Path) -> None:
+    """The error says what a base may be, and how one of the hub is fetched."""
+    with pytest.raises(UsageError, match="hf download NAME"):
+        settings(tmp_path, base="org/name").identity()
+
+
+def test_q8_0_in_a_directory(tmp_path: Path) -> None:
+    """It is refused before anything is trained."""
+    tiny_llama(tmp_path / "tiny.gguf").save_pretrained(tmp_path / "base")
+    tokenizer_of(tmp_path / "tiny.gguf").save_pretrained(tmp_path / "base")
+    with pytest.raises(UsageError, match="q8_0 is for GGUF files"):
+        trained(tmp_path, base=str(tmp_path / "base"), weights="q8_0")
+
+
+def test_the_folder_is_recognised_by_the_content_of_the_weights(tmp_path: Path) -> None:
+    """A file that was renamed is the same model, another file is another."""
+    first = settings(tmp_path)
+    identity = first.identity()
+    renamed = Path(first.base).rename(tmp_path / "renamed.gguf")
+    assert settings(tmp_path, base=str(renamed)).identity() == identity
+    tiny_llama(tmp_path / "other.gguf", seed=1)
+    other = settings(tmp_path, base=str(tmp_path / "other.gguf")).identity()
+    assert other["base"] != identity["base"]
+    assert {**other, "base": identity["base"]} == identity
+
+
+@pytest.mark.parametrize("name", ["model", "model.gguf"])
+def test_the_base_is_not_written_over(tmp_path: Path, name: str) -> None:
+    """A base that lies where the result would go is refused, and stays."""
+    base = tmp_path / "out" / name
+    base.parent.mkdir()
+    if name == "model":
+        tiny_llama(tmp_path / "tiny.gguf").save_pretrained(base)
+        tokenizer_of(tmp_path / "tiny.gguf").save_pretrained(base)
+    else:
+        tiny_llama(base)
+    with pytest.raises(UsageError, match="is where this training writes to; give another --out"):
+        trained(tmp_path, base=str(base))
+    assert base.exists()
+
+
+class Full:
+    """A tokenizer that no disk takes."""
+
+    def save_pretrained(self, _: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    """As long as the new one is not complete the old one is there."""
+    model = tiny_llama(tmp_path / "tiny.gguf")
+    base, out = tmp_path / "base", tmp_path / "out"
+    base.mkdir()
+    (out / "model").mkdir(parents=True)
+    (out / "model" / "old").touch()
+    tokenizer: Any = Full()
+    with pytest.raises(UnwritableError):
+        written(model, Prepared(base, tokenizer, (), (), ()), out, "f32")
+    assert (out / "model" / "old").exists()
+    tokenizer = tokenizer_of(tmp_path / "tiny.gguf")
+    written(model, Prepared(base, tokenizer, (), (), ()), out, "f32")
+    assert [path.name for path in out.iterdir()] == ["model"]
+    assert not (out / "model" / "old").exists()
