@@ -67,12 +67,12 @@ def test_the_folder_is_recognised_by_the_content_of_the_weights(tmp_path: Path) 
     assert {**other, "base": identity["base"]} == identity
 
 
-@pytest.mark.parametrize("name", ["model", "model.gguf"])
+@pytest.mark.parametrize("name", ["model", "model.gguf", "checkpoints/checkpoint-4"])
 def test_the_base_is_not_written_over(tmp_path: Path, name: str) -> None:
     """A base that lies where the result would go is refused, and stays."""
     base = tmp_path / "out" / name
-    base.parent.mkdir()
-    if name == "model":
+    base.parent.mkdir(parents=True)
+    if name != "model.gguf":
         tiny_llama(tmp_path / "tiny.gguf").save_pretrained(base)
         tokenizer_of(tmp_path / "tiny.gguf").save_pretrained(base)
     else:

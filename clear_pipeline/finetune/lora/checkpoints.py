@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,13 @@ def mark_whole(folder: Path, step: int, *, ended: bool) -> None:
     """Say that the checkpoint of a step is complete."""
     text = json.dumps({"ended": ended})
     write_text_atomically(folder / f"{_NAME}{step}" / _WHOLE, text)
+
+
+def drop_cut_short(folder: Path) -> None:
+    """Delete what a kill left of checkpoints: it may be of other settings, and none counts it."""
+    for path in folder.glob(f"{_NAME}*"):
+        if not (path / _WHOLE).exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def newest(folder: Path) -> Checkpoint | None:

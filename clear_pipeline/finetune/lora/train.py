@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from clear_pipeline.finetune.lora.checkpoints import (
     CHECKPOINTS,
     Checkpoint,
     at_step,
+    drop_cut_short,
     newest,
 )
 from clear_pipeline.finetune.lora.gguf_file import require_faithful
@@ -79,9 +79,8 @@ def _looped(
     before = loop.valid_loss() if ready.valid else None
     reason = ""
     last = newest(folder)
-    if last is None:  # what was cut short may be of other settings
-        shutil.rmtree(folder, ignore_errors=True)
     if last is None or not last.ended:
+        drop_cut_short(folder)
         try:
             loop.train(resume_from_checkpoint=str(last.path) if last else None)
         except DivergedError as error:

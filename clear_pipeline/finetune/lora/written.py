@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from clear_pipeline.durable import file_sha256, sync_directory, writing
 from clear_pipeline.errors import UsageError
+from clear_pipeline.finetune.lora.checkpoints import CHECKPOINTS
 from clear_pipeline.finetune.lora.gguf_file import Precision, write_gguf
 from clear_pipeline.finetune.lora.prepare import Prepared
 from clear_pipeline.llm.settings import ModelSettings
@@ -26,8 +27,8 @@ def require_place(folder: Path, source: Path, precision: Precision) -> None:
     Raises:
         UsageError: It cannot, or `source` would be written over.
     """
-    out = folder / (DIRECTORY if source.is_dir() else GGUF)
-    if source.resolve().is_relative_to(out.resolve()):
+    places = [(folder / name).resolve() for name in (DIRECTORY, GGUF, CHECKPOINTS)]
+    if any(map(source.resolve().is_relative_to, places)):
         raise UsageError(f"base: {source} is where this training writes to; give another --out")
     if source.is_dir() and precision == "q8_0":
         raise UsageError("weights: q8_0 is for GGUF files; a directory takes f16 or f32")

@@ -20,7 +20,8 @@ def run_of(folder: Path, name: str) -> Path:
     file = folder / f"{name}.jsonl"
     rows = [{"prompt": f"{name} of {number}?", "completion": str(number)} for number in range(40)]
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    return Pipeline(build_config(stages=["dedup"])).run(str(file), out=folder / name).path
+    config = build_config(stages=["dedup"], assignments=["export.valid_fraction=0.3"])
+    return Pipeline(config).run(str(file), out=folder / name).path
 
 
 def finetuned(training: Training, run: Path, *more: str) -> Result:
@@ -50,7 +51,7 @@ def test_rows_of_a_run(training: Training, server: JobsServer, tmp_path: Path) -
 
 def test_a_mistyped_directory(training: Training, tmp_path: Path) -> None:
     """The rows of the training that lies there stay, and so does all else."""
-    finetuned(training, run_of(tmp_path, "sum"))
+    assert finetuned(training, run_of(tmp_path, "sum")).exit_code == 0
     before = files_in(training.folder)
     refused = finetuned(training, run_of(tmp_path, "product"))
     assert isinstance(refused.exception, RunMismatchError)
