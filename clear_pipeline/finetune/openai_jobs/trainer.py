@@ -38,8 +38,7 @@ from clear_pipeline.store import Store
 Auto: TypeAlias = Literal["auto"]
 
 CLOSING: Final = (
-    "OpenAI's self-serve fine-tuning closes to everyone on 2027-01-06, and its tuned gpt-4o and "
-    "gpt-4.1 models are shut down on 2027-01-14, by its deprecations page"
+    "OpenAI's self-serve fine-tuning closes to everyone on 2027-01-06, by its deprecations page"
 )
 
 _LONGEST: Final = (
