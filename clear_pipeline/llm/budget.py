@@ -19,7 +19,7 @@ from clear_pipeline.llm.caps import cap_shown, of_cap
 from clear_pipeline.llm.meter import Amount, Meter, Totals, nanodollars
 from clear_pipeline.llm.pricing import HOW_TO_GIVE
 from clear_pipeline.llm.settings import BudgetSettings, Prices
-from clear_pipeline.llm.spaced import Spaced
+from clear_pipeline.llm.spaced import PAUSE_S, Spaced
 from clear_pipeline.llm.spend import Reservation, Spend
 
 logger = logging.getLogger(__name__)
@@ -45,14 +45,15 @@ class Budget:
     Args:
         settings: The caps.
         spend: The record that they are held against; it is closed with this.
+        pause: Seconds between two commits of the record.
     """
 
-    def __init__(self, settings: BudgetSettings, spend: Spend) -> None:
+    def __init__(self, settings: BudgetSettings, spend: Spend, *, pause: float = PAUSE_S) -> None:
         self.settings = settings
         self.spend = spend
         self._waiting: list[_Waiting] = []
         self._stopped: Exception | None = None
-        self._look_soon = Spaced(self._look)
+        self._look_soon = Spaced(self._look, pause=pause)
 
     @property
     def is_capped(self) -> bool:

@@ -116,7 +116,8 @@ async def live(
 ) -> list[Ask | End | str]:
     """One process, until it is killed; returns the steps after that."""
     spend = SpendFile(path / "spend.sqlite", earlier={})
-    account = Budget(caps, spend).account("m", PRICES, Meter())
+    budget = Budget(caps, spend, pause=0.0)  # a bill is on the disk some turns after it came
+    account = budget.account("m", PRICES, Meter())
     tasks: list[asyncio.Task[None]] = []
     left = iter(steps)
     for step in left:

@@ -147,3 +147,22 @@ def test_a_file_that_is_no_record_is_told(tmp_path: Path) -> None:
     for use in (lambda: SpendFile(tmp_path / "s", earlier={}), lambda: read_spend(tmp_path / "s")):
         with pytest.raises(DamagedRunError, match=r"move its -wal and -shm away.*manifest\.json"):
             use()
+
+
+def test_a_bill_that_was_not_written_down_leaves_its_request_at_its_bound(tmp_path: Path) -> None:
+    """A kill before the flush counts 8 + 2 tokens as unaccounted; one after it the 4 + 1 billed."""
+    spend = SpendFile(tmp_path / "spend.sqlite", earlier={})
+    request = Reservation("m", Usage(prompt=8, completion=2), None)
+    spend.enter([request])
+    spend.settle(request, Usage(prompt=4, completion=1))
+    assert spend.spent.tokens == 5
+    for moment, tokens, lost in (("before", 10, 1), ("after", 5, 0)):
+        killed = tmp_path / moment
+        killed.mkdir()
+        for file in tmp_path.glob("spend.sqlite*"):
+            shutil.copy(file, killed)
+        again = SpendFile(killed / "spend.sqlite", earlier={})
+        assert (again.spent.tokens, again.unaccounted.calls) == (tokens, lost)
+        again.close()
+        spend.flush()
+    spend.close()
