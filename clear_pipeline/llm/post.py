@@ -73,7 +73,7 @@ class Poster:
         except _UNANSWERED as error:
             raise openai.APIConnectionError(request=self._request(path)) from error
         kind = response.headers.get("content-type", "*").partition(";")[0]
-        if response.ok and response.status < 300 and kind.endswith("json"):  # noqa: PLR2004
+        if response.status < 300 and kind.endswith("json"):  # noqa: PLR2004
             return json.loads(content)
         return self._told(self._request(path), response, content)
 
