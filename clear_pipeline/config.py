@@ -38,7 +38,7 @@ from clear_pipeline.stages.filter import PRECISION_NEEDS, Filter
 from clear_pipeline.stages.rectify import Rectify
 from clear_pipeline.stages.score import Score
 from clear_pipeline.stages.second_opinion import SecondOpinion
-from clear_pipeline.yaml_source import YamlSource, read_yaml
+from clear_pipeline.yaml_source import COMMAND_LINE, YamlSource, read_yaml
 
 Role = Literal["scorer", "candidate", "judge", "embedder", "second"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -191,7 +191,7 @@ class Config(Settings):
 
 
 def build_config(
-    file: Path | None = None,
+    file: Path | YamlSource | None = None,
     *,
     flags: Mapping[str, Any] | None = None,
     stages: Sequence[str] | None = None,
@@ -203,7 +203,7 @@ def build_config(
     """Put a config together: defaults, then the file, then the command line.
 
     Args:
-        file: YAML, see `docs/config.md`.
+        file: YAML, see `docs/config.md`; or what was read of it.
         flags: Values by section, merged over the file's: {"models": {"scorer": {...}}, ...}.
         stages: Kinds of the stages to run, in order; None = the file's, else the usual chain.
         preset: Of the score; `paper` sets filter and rectify as well.
@@ -214,7 +214,7 @@ def build_config(
     Raises:
         ConfigError: With file, line and column, what was found and what was expected.
     """
-    source = read_yaml(file) if file is not None else YamlSource(Path("command line"), {}, None)
+    source = read_yaml(file) if isinstance(file, Path) else file or COMMAND_LINE
     data = merged(source.data, flags or {})
     data["models"] = models_of(data.get("models"), source)
     chain = decontaminated(chain_of(data, stages, preset), decontaminate)
@@ -239,8 +239,7 @@ def export_settings(**values: object) -> ExportSettings:
     try:
         return ExportSettings.model_validate(values)
     except ValidationError as error:
-        source = YamlSource(Path("command line"), {}, None)
-        raise ConfigError(_explained(error, source)) from error
+        raise ConfigError(_explained(error, COMMAND_LINE)) from error
 
 
 def _too_late(columns: Sequence[str], there: set[str]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,19 @@ class Endpoint:
     counter: TokenCounter
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a run has in common with other work.
+
+    Attributes:
+        answers: The cache of all of them; a SQLite file, made if absent.
+        beside: What the others have spent: the caps hold over all.
+    """
+
+    answers: Path
+    beside: Totals = field(default_factory=Totals)
+
+
 class ModelPool:
     """Opens each model once, shares it between the roles that it serves, and sums the spend.
 
@@ -75,6 +88,8 @@ class ModelPool:
         note: Told what the user must know, such as a download of weights.
         batches: Those of the run, if it has any. Unless the mode is live, questions are put there
             instead of being asked; embeddings are asked for live in any case.
+        shared: What it has in common with other work; None = answers are kept in `directory`, and
+            nothing else is spent.
 
     Attributes:
         budget: The caps of the run.
@@ -89,10 +104,12 @@ class ModelPool:
         spent: Mapping[str, Mapping[str, Any]],
         note: Callable[[str], None],
         batches: Batches | None = None,
+        shared: Shared | None = None,
     ) -> None:
+        shared = shared or Shared(directory / CACHE)
         self._config = config
         self._given = given
-        self.cache_path = directory / CACHE
+        self.cache_path = shared.answers
         self._note = note
         self._batches = batches
         self._spent = {name: Totals.from_json(dict(total)) for name, total in spent.items()}
@@ -100,6 +117,7 @@ class ModelPool:
         earlier = {name: total for name, total in self._spent.items() if name not in by_batch}
         self.budget = Budget(config.budget, SpendFile(directory / SPEND, earlier=earlier))
         self.budget.spend.elsewhere = by_batch
+        self.budget.spend.beside = shared.beside
         self._meters: dict[str, Meter] = {}
         self._open: dict[str, Cached] = {}
         self._looked_through = False
@@ -250,11 +268,11 @@ class ModelPool:
 
     def spend(self) -> str:
         """Calls, tokens and dollars so far in words; "" before the first call."""
-        totals = self.totals()
-        total = sum(totals.values(), Totals())
+        totals = [*self.totals().values(), self.budget.spend.beside]
+        total = sum(totals, Totals())
         if total.requests + total.cached_samples == 0:
             return ""
-        return spent_words(totals.values(), self._config.budget)
+        return spent_words(totals, self._config.budget)
 
     def _session(self) -> Totals:
         return sum((meter.snapshot() for meter in self._meters.values()), Totals())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from clear_pipeline.card import write_card
 from clear_pipeline.config import Config
@@ -67,13 +69,20 @@ def write_outputs(config: Config, manifest: Manifest, store: Store, progress: Pr
     write_report(Run(store.directory))
 
 
-def export_run(run: Run, out: str | Path, settings: ExportSettings) -> ExportResult:
+def export_run(
+    run: Run,
+    out: str | Path,
+    settings: ExportSettings,
+    *,
+    left_out: Callable[[pa.Table], Sequence[bool]] | None = None,
+) -> ExportResult:
     """Write the training files of a finished run into another directory.
 
     Args:
         run: The run.
         out: The directory, or its address, such as `s3://bucket/dir`.
         settings: See `ExportSettings`.
+        left_out: Tells of each row of a shard whether it is in none of the files; None = no row is.
 
     Raises:
         UsageError: The run has not finished, or `out` is its own directory or a file.
@@ -84,7 +93,10 @@ def export_run(run: Run, out: str | Path, settings: ExportSettings) -> ExportRes
         raise UsageError(f"{run.path}: not finished; run the same command again, then export")
     target = _target(run, out)
     one_file = len(run.manifest.files) == 1
-    return export(_tables(run), run.quarantined(), target, settings, own_columns=one_file)
+    tables = _tables(run)
+    if left_out is not None:
+        tables = (t.filter(pc.invert(pa.array(left_out(t), pa.bool_()))) for t in tables)
+    return export(tables, run.quarantined(), target, settings, own_columns=one_file)
 
 
 def _target(run: Run, out: str | Path) -> Target:
@@ -104,12 +116,12 @@ def _target(run: Run, out: str | Path) -> Target:
     return Directory(out)
 
 
-def _tables(run: Run) -> Iterator[Any]:
+def _tables(run: Run) -> Iterator[pa.Table]:
     for shard in run.shards():
         yield shard.table
 
 
-def _counted(tables: Iterator[Any], progress: Progress) -> Iterator[Any]:
+def _counted(tables: Iterator[pa.Table], progress: Progress) -> Iterator[pa.Table]:
     for table in tables:
         yield table
         progress.advance(table.num_rows)

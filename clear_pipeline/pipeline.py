@@ -24,7 +24,7 @@ from clear_pipeline.llm.batch.batches import Batches
 from clear_pipeline.llm.settings import BudgetSettings
 from clear_pipeline.load import Data, discover
 from clear_pipeline.manifest import MANIFEST, Manifest
-from clear_pipeline.model_pool import ModelPool, identity_of
+from clear_pipeline.model_pool import ModelPool, Shared, identity_of
 from clear_pipeline.outputs import write_outputs
 from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.remote import local_directory
@@ -55,6 +55,7 @@ class Pipeline:
         when_checked: Called once all is checked that can be without a model, before the stages.
         before_calls: Told, before the first call of a run, what is left to ask; raises to stop it.
             With it, `progress` is told once more what the run takes, after its first 50 calls.
+        shared: What the run has in common with other work: answers, and caps over all of it.
 
     Example:
         >>> config = build_config(stages=["dedup"])
@@ -70,8 +71,10 @@ class Pipeline:
         progress: Progress | None = None,
         when_checked: Callable[[], None] | None = None,
         before_calls: Tell | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self.config = config
+        self._shared = shared
         self._when_checked = when_checked or (lambda: None)
         self._before_calls = before_calls
         self._models = dict(models or {})
@@ -119,6 +122,7 @@ class Pipeline:
             models=self._models,
             progress=self._progress,
             when_checked=self._when_checked,
+            shared=self._shared,
         )
         with TemporaryDirectory(prefix="clear-pipeline-") as scratch:
             found = in_own_loop(uncapped._estimate(data, Path(scratch), begun, effort))
@@ -131,7 +135,7 @@ class Pipeline:
     ) -> Estimate:
         _refuse_other_models(self.config, self._models)
         _require_files(self.config)
-        answers = (begun or scratch) / CACHE
+        answers = (begun or scratch) / CACHE if self._shared is None else self._shared.answers
         with RunLog(scratch) as log:
             store = Store(scratch)
             claimed = claim(data, discover(data), store, self._progress)
@@ -168,7 +172,8 @@ class Pipeline:
             manifest = ingest(claimed, self.config.load, store, self._progress, log)
             log.event("loaded", **manifest.counts())
             write_text_atomically(out / CONFIG, self.config.to_yaml())
-            batches = await batches_of(self.config, out, self._progress.note)
+            answers = None if self._shared is None else self._shared.answers
+            batches = await batches_of(self.config, out, self._progress.note, answers=answers)
             work = self._work(manifest, store, log, batches, engine)
             foresight = Foresight(work, self._before_calls)
             try:
@@ -213,6 +218,7 @@ class Pipeline:
             spent=manifest.usage,
             note=self._progress.note,
             batches=batches,
+            shared=self._shared,
         )
         manifest.chain = [stage.name for stage in self.config.stages]
         manifest.budget = self.config.budget.model_dump(exclude_none=True)

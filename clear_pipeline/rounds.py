@@ -40,9 +40,15 @@ async def refuse_without_batches(config: Config, given: Mapping[str, ChatModel])
 
 
 async def batches_of(
-    config: Config, directory: Path, note: Callable[[str], None]
+    config: Config, directory: Path, note: Callable[[str], None], *, answers: Path | None = None
 ) -> Batches | None:
     """The batches of a run, after the results that are there have been taken in.
+
+    Args:
+        config: Of the run.
+        directory: Of the run.
+        note: Told what becomes of the batches.
+        answers: The cache that results go to; None = that of the run.
 
     Returns:
         None for a live run that never made a batch.
@@ -54,7 +60,7 @@ async def batches_of(
     folder = directory / BATCHES
     if config.mode == "live" and not (folder / RECORD).is_file():
         return None
-    batches = open_batches(config, directory, note)
+    batches = open_batches(config, directory, note, answers=answers)
     try:
         await batches.visit()
         if config.mode == "live":
@@ -66,14 +72,19 @@ async def batches_of(
 
 
 def open_batches(
-    config: Config, directory: Path, note: Callable[[str], None], *, read_only: bool = False
+    config: Config,
+    directory: Path,
+    note: Callable[[str], None],
+    *,
+    answers: Path | None = None,
+    read_only: bool = False,
 ) -> Batches:
     """The batches of a run, not looked after yet."""
     return Batches(
         directory / BATCHES,
         config.batch,
         models=config.models.values(),
-        cache_path=directory / CACHE,
+        cache_path=answers or directory / CACHE,
         offline=config.mode == "offline",
         note=note,
         read_only=read_only,

@@ -31,6 +31,29 @@ class YamlSource:
             return str(self.path)
         return f"{self.path}:{mark.line + 1}:{mark.column + 1}"
 
+    def section(self, name: str) -> YamlSource:
+        """What stands under one key, as if it were a file; empty where the key is not there.
+
+        Raises:
+            ConfigError: No mapping stands there.
+        """
+        data = self.data.get(name)
+        if data is None:
+            return YamlSource(self.path, {}, None)
+        if not isinstance(data, dict):
+            raise ConfigError(f"{self.place([name])}: {name}: expected a mapping of settings")
+        child = _child(self.root, name)
+        return YamlSource(self.path, data, None if child is None else child[0])
+
+    def without(self, *names: str) -> YamlSource:
+        """The same without these keys at the top."""
+        data = {name: value for name, value in self.data.items() if name not in names}
+        return YamlSource(self.path, data, self.root)
+
+
+COMMAND_LINE = YamlSource(Path("command line"), {}, None)
+"""Stands for a file where there is none."""
+
 
 def _child(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node, yaml.Mark] | None:
     """The value under a key or index, and the mark to show for it (the key's, if it has one)."""

@@ -23,7 +23,6 @@ from clear_pipeline.cli.groups import grouped
 from clear_pipeline.cli.price import PriceOptions
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.cli.resumable import resumable
-from clear_pipeline.cli.training_data import exported
 from clear_pipeline.errors import BatchPendingError, UsageError
 from clear_pipeline.finetune import (
     TRAINERS,
@@ -42,6 +41,7 @@ from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.remote import local_directory
 from clear_pipeline.report.next_commands import run_words
 from clear_pipeline.run import Run, open_run
+from clear_pipeline.training_data import exported
 
 _ROUTE: Final = ("model", "base_url", "api_key_env", "api_key_file", "revision")
 """What says which model answers, and with which key."""

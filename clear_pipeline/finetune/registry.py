@@ -17,7 +17,7 @@ from clear_pipeline.finetune.base import Trainer
 from clear_pipeline.finetune.lora import Lora
 from clear_pipeline.finetune.openai_jobs import OpenAIJobs
 from clear_pipeline.settings import Settings
-from clear_pipeline.yaml_source import YamlSource, read_yaml
+from clear_pipeline.yaml_source import COMMAND_LINE, YamlSource, read_yaml
 
 _ALL: tuple[type[Trainer], ...] = (Lora, OpenAIJobs)
 
@@ -29,27 +29,27 @@ DEFAULT_TRAINER: Final = Lora.name
 
 
 def trainer_named(
-    name: str | None, assignments: Sequence[str] = (), *, file: Path | None = None
+    name: str | None, assignments: Sequence[str] = (), *, file: Path | YamlSource | None = None
 ) -> Trainer:
     """A trainer with its settings: defaults, then the file, then the command line.
 
     Args:
         name: One of `TRAINERS`; None = the `kind` in the file, else `DEFAULT_TRAINER`.
         assignments: `setting=value`, the value in YAML.
-        file: Settings as YAML.
+        file: Settings as YAML; or what was read of them.
 
     Raises:
         UsageError: There is no such trainer, or the file is another one's.
         ConfigError: A setting is unknown or out of range.
     """
-    source = YamlSource(Path("command line"), {}, None) if file is None else read_yaml(file)
+    source = read_yaml(file) if isinstance(file, Path) else file or COMMAND_LINE
     data = deepcopy(source.data)
     given = data.get("kind")
     name = name or str(given or DEFAULT_TRAINER)
     if name not in TRAINERS:
         raise UsageError(f"no trainer {name!r}; there are {', '.join(TRAINERS)}")
     if given not in (None, name):
-        raise UsageError(f"--trainer {name}, but {file} has settings of {given}")
+        raise UsageError(f"--trainer {name}, but {source.path} has settings of {given}")
     kind = TRAINERS[name]
     for assignment in assignments:
         assign(data, assignment)

@@ -171,7 +171,8 @@ class Budget:
 
     def words(self) -> str:
         """What was spent, of what may be, and what of it is unaccounted."""
-        by_model = [*self.spend.totals().values(), *self.spend.elsewhere.values()]
+        spend = self.spend
+        by_model = [*spend.totals().values(), *spend.elsewhere.values(), spend.beside]
         return spent_words(by_model, self.settings)
 
 

@@ -84,10 +84,12 @@ class Spend:
 
     Attributes:
         elsewhere: What another record has of this run, by model: batches, open ones as unaccounted.
+        beside: What other work has spent under the same caps.
     """
 
     def __init__(self) -> None:
         self.elsewhere: Mapping[str, Totals] = {}
+        self.beside = Totals()
         self._sums: dict[str, Sum] = {}
         self._open: set[Reservation] = set()
         self._held = Amount()
@@ -101,7 +103,7 @@ class Spend:
     def spent(self) -> Amount:
         """What was billed or may have been, without the requests that are open."""
         batches = sum((each.spent for each in self.elsewhere.values()), Amount())
-        return sum((each.spent for each in self._sums.values()), batches)
+        return sum((each.spent for each in self._sums.values()), batches + self.beside.spent)
 
     @property
     def billed(self) -> Amount:

@@ -24,6 +24,7 @@ LAYERS = [
     {"foresight"},
     {"work"},
     {"estimate"},
+    {"training_data"},
     {"finetune", "outputs"},
     {"report", "card"},
     {"run"},

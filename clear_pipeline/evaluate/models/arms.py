@@ -20,7 +20,7 @@ from clear_pipeline.llm.open import model_identity
 from clear_pipeline.llm.settings import BudgetSettings, ModelSettings, Prices
 from clear_pipeline.load import LoadSettings
 from clear_pipeline.settings import Settings
-from clear_pipeline.yaml_source import YamlSource, read_yaml
+from clear_pipeline.yaml_source import COMMAND_LINE, read_yaml
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]*(@[0-9]+)?$"
 """Of an arm; it is part of a file's name."""
@@ -181,7 +181,7 @@ def read_settings(
         ConfigError: With file, line and column, what was found and what was expected.
         UsageError: There is no arm.
     """
-    source = read_yaml(file) if file is not None else YamlSource(Path("command line"), {}, None)
+    source = COMMAND_LINE if file is None else read_yaml(file)
     listed = source.data.get("arms")
     if listed is not None and not isinstance(listed, list):
         raise ConfigError(f"{source.place(['arms'])}: arms: expected a list of arms")

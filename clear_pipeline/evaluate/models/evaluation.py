@@ -34,7 +34,7 @@ from clear_pipeline.llm.open import model_identity
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.load import Data
 from clear_pipeline.manifest import Manifest
-from clear_pipeline.model_pool import ModelPool
+from clear_pipeline.model_pool import ModelPool, Shared
 from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.schema import Example
 from clear_pipeline.stages.base import Progress, SilentProgress, map_rows
@@ -52,6 +52,7 @@ class ModelEvaluation:
         settings: The arms, and how they are compared.
         models: Ready models by the name of the arm, or `judge`, instead of the configured ones.
         progress: Where long steps report.
+        shared: What it has in common with other work: answers, and caps over all of it.
 
     Example:
         >>> evaluation = ModelEvaluation(read_settings(Path("arms.yaml")))
@@ -65,7 +66,9 @@ class ModelEvaluation:
         *,
         models: Mapping[str, ChatModel] | None = None,
         progress: Progress | None = None,
+        shared: Shared | None = None,
     ) -> None:
+        self._shared = shared
         self.settings = settings
         self._models = dict(models or {})
         self._progress = progress or SilentProgress()
@@ -192,7 +195,9 @@ class ModelEvaluation:
         given = {_ROLE: self._models[name]} if name in self._models else {}
         config = Config(models={_ROLE: model}, budget=self.settings.budget)
         note = self._progress.note
-        pool = ModelPool(config, given, directory=directory, spent={}, note=note)
+        pool = ModelPool(
+            config, given, directory=directory, spent={}, note=note, shared=self._shared
+        )
         try:
             yield pool
             self._spend = pool.spend()

@@ -1,14 +1,16 @@
-"""The files of `finetune`: those that are named, or those that a run exports."""
+"""The training files that a run exports, in the one format of trainers."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+import pyarrow as pa
 
 from clear_pipeline.config import build_config
 from clear_pipeline.durable import TEMPORARY
@@ -47,20 +49,30 @@ class Exported:
 
 
 @contextmanager
-def exported(run: Run, out: Path, valid: Path | None) -> Iterator[Exported]:
+def exported(
+    run: Run,
+    out: Path,
+    valid: Path | None,
+    *,
+    left_out: Callable[[pa.Table], Sequence[bool]] | None = None,
+) -> Iterator[Exported]:
     """Export a run beside a training that may be another one's: nothing of it is replaced yet.
 
     Args:
         run: A finished run.
         out: Directory of the training.
         valid: Rows to measure on; None = those that the export held out.
+        left_out: As of `export_run`.
     """
     settings = build_config(run.path / CONFIG).export
     staged = out / f".data.{os.getpid()}{TEMPORARY}"
     there = out.exists()
     try:
         export_run(
-            run, staged, settings.model_copy(update={"format": "openai", "extra_columns": "drop"})
+            run,
+            staged,
+            settings.model_copy(update={"format": "openai", "extra_columns": "drop"}),
+            left_out=left_out,
         )
         held_out = staged / _VALID
         if valid is None and held_out.is_file() and held_out.stat().st_size:
