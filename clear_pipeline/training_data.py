@@ -1,4 +1,4 @@
-"""The training files that a run exports, in the one format of trainers."""
+"""Training files in the one format of trainers: those that a run exports, and general rows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Final
 import pyarrow as pa
 
 from clear_pipeline.config import build_config
-from clear_pipeline.durable import TEMPORARY
+from clear_pipeline.durable import TEMPORARY, writing
 from clear_pipeline.export import move_export
-from clear_pipeline.finetune import TrainingData
+from clear_pipeline.finetune import Balance, TrainingData
 from clear_pipeline.outputs import export_run
 from clear_pipeline.run import Run
 from clear_pipeline.store import CONFIG
@@ -26,60 +26,95 @@ _VALID: Final = "valid.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A run's training files in the one format of trainers, on their way to `DIR/data`.
+    """Training files, some of them on their way to `DIR/data`.
 
     Attributes:
         data: The files.
-        staged: Where they lie until the directory is known to be this training's.
-        folder: Where they go.
+        run: Where those of a run lie until the directory is known to be this training's; they may
+            be none.
+        mixed: Where those with general rows lie until then; they may be none.
+        folder: Where both go.
     """
 
     data: TrainingData
-    staged: Path
+    run: Path
+    mixed: Path
     folder: Path
 
     def settle(self, data: TrainingData) -> TrainingData:
         """Move them to their folder; see `fine_tune`."""
-        move_export(self.staged, self.folder)
-        shutil.rmtree(self.staged, ignore_errors=True)
-        valid = data.valid
-        if valid is not None and valid.parent == self.staged:
-            valid = self.folder / valid.name
-        return replace(data, train=self.folder / data.train.name, valid=valid)
+        if self.run.is_dir():
+            move_export(self.run, self.folder)
+        if self.mixed.is_dir():
+            with writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                for path in self.mixed.iterdir():
+                    path.replace(self.folder / path.name)
+        return replace(
+            data,
+            train=self._settled(data.train),
+            valid=None if data.valid is None else self._settled(data.valid),
+            general=None if data.general is None else self._settled(data.general),
+        )
+
+    def _settled(self, path: Path) -> Path:
+        return self.folder / path.name if path.parent in (self.run, self.mixed) else path
 
 
 @contextmanager
 def exported(
-    run: Run,
+    source: Run | Path,
     out: Path,
     valid: Path | None,
     *,
     left_out: Callable[[pa.Table], Sequence[bool]] | None = None,
+    balance: Balance | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Iterator[Exported]:
-    """Export a run beside a training that may be another one's: nothing of it is replaced yet.
+    """Write files beside a training that may be another one's: nothing of it is replaced yet.
 
     Args:
-        run: A finished run.
+        source: A finished run, which is exported, or a training file.
         out: Directory of the training.
-        valid: Rows to measure on; None = those that the export held out.
+        valid: Rows to measure on; None = those that the export of a run held out.
         left_out: As of `export_run`.
+        balance: The general rows; None = none.
+        note: Told what there is to know of general rows.
     """
-    settings = build_config(run.path / CONFIG).export
-    staged = out / f".data.{os.getpid()}{TEMPORARY}"
+    place = out / f".data.{os.getpid()}{TEMPORARY}"
+    files = Exported(TrainingData(out), place / "run", place / "mixed", out / "data")
     there = out.exists()
     try:
-        export_run(
-            run,
-            staged,
-            settings.model_copy(update={"format": "openai", "extra_columns": "drop"}),
-            left_out=left_out,
-        )
-        held_out = staged / _VALID
-        if valid is None and held_out.is_file() and held_out.stat().st_size:
-            valid = held_out
-        yield Exported(TrainingData(staged / _TRAIN, valid), staged, out / "data")
+        if isinstance(source, Path):
+            data = TrainingData(source, valid)
+        else:
+            data = _exported(source, files.run, valid, left_out)
+        if balance is not None and balance != Balance():
+            from clear_pipeline.finetune.replay import balanced  # scikit-learn: seconds
+
+            data = balanced(data, balance, files.mixed, note or _unheard)
+        yield replace(files, data=data)
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
         if not there:
             with suppress(OSError):  # something has come of it
                 out.rmdir()
+
+
+def _unheard(_text: str) -> None:
+    """Nobody wants to know."""
+
+
+def _exported(
+    run: Run,
+    folder: Path,
+    valid: Path | None,
+    left_out: Callable[[pa.Table], Sequence[bool]] | None,
+) -> TrainingData:
+    settings = build_config(run.path / CONFIG).export
+    wanted = settings.model_copy(update={"format": "openai", "extra_columns": "drop"})
+    export_run(run, folder, wanted, left_out=left_out)
+    held_out = folder / _VALID
+    if valid is None and held_out.is_file() and held_out.stat().st_size:
+        valid = held_out
+    return TrainingData(folder / _TRAIN, valid)

@@ -8,8 +8,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from clear_pipeline.finetune import Trained, TrainingContext, TrainingData, fine_tune
+from clear_pipeline.finetune import (
+    Balance,
+    Mix,
+    Trained,
+    TrainingContext,
+    TrainingData,
+    fine_tune,
+)
 from clear_pipeline.finetune.lora import Lora
+from clear_pipeline.finetune.replay import balanced
 from clear_pipeline.stages.base import Progress, SilentProgress
 from tiny_llama import tiny_llama
 
@@ -36,6 +44,13 @@ def training_data(folder: Path) -> TrainingData:
     )
 
 
+def mixed_data(folder: Path, *, share: float = 0.2) -> TrainingData:
+    """The same with general rows, 4 of 20 to learn from and 2 to measure on."""
+    path = write(folder / "general.jsonl", [chat(f"is {n} a number?", "yes") for n in range(20)])
+    balance = Balance(mix=Mix.model_validate({"data": str(path), "share": share}))
+    return balanced(training_data(folder), balance, folder / "out" / "data", print)
+
+
 def settings(folder: Path, **values: object) -> Lora:
     """Of a model in `folder`; 4 steps in each of 3 epochs, measured after each step."""
     if not (folder / "tiny.gguf").exists():
@@ -48,7 +63,7 @@ def context(folder: Path, progress: Progress | None = None) -> TrainingContext:
     return TrainingContext(folder / "out", progress or SilentProgress())
 
 
-def trained(folder: Path, **values: object) -> Trained:
+def trained(folder: Path, data: TrainingData | None = None, **values: object) -> Trained:
     """A training with such settings to its end."""
-    data = training_data(folder)
-    return asyncio.run(fine_tune(settings(folder, **values), data, context(folder)))
+    work = fine_tune(settings(folder, **values), data or training_data(folder), context(folder))
+    return asyncio.run(work)

@@ -26,11 +26,12 @@ from clear_pipeline.cli.resumable import resumable
 from clear_pipeline.errors import BatchPendingError, UsageError
 from clear_pipeline.finetune import (
     TRAINERS,
+    Balance,
     CancellableTrainer,
     Trained,
     Trainer,
     TrainingContext,
-    TrainingData,
+    balance_named,
     cancel_training,
     fine_tune,
     trainer_named,
@@ -41,7 +42,6 @@ from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.remote import local_directory
 from clear_pipeline.report.next_commands import run_words
 from clear_pipeline.run import Run, open_run
-from clear_pipeline.training_data import exported
 
 _ROUTE: Final = ("model", "base_url", "api_key_env", "api_key_file", "revision")
 """What says which model answers, and with which key."""
@@ -61,13 +61,47 @@ class TrainerOptions:
         list[str] | None, typer.Option("--set", help="setting=value, as in learning_rate=1e-4")
     ] = None
 
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DATA",
+            help="General rows to train on too, in any format. May be given several times.",
+        ),
+    ] = None
+    mix_share: Annotated[
+        float | None, typer.Option(help="Their part of all training rows; 0.1.")
+    ] = None
+    general: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="General rows to measure on before and after; default: some held out of --mix.",
+        ),
+    ] = None
+
     def made(self) -> Trainer:
         """The trainer.
 
         Raises:
             UsageError: There is none of that name, or a setting of it is wrong.
         """
-        return trainer_named(self.trainer, self.assign or (), file=self.config)
+        return trainer_named(
+            self.trainer, self.assign or (), file=self.config, beside=Balance.model_fields
+        )
+
+    def balance(self) -> Balance:
+        """The general rows.
+
+        Raises:
+            UsageError: A setting of them is wrong.
+        """
+        return balance_named(
+            self.assign or (),
+            file=self.config,
+            mix=self.mix or (),
+            share=self.mix_share,
+            general=self.general,
+        )
 
 
 @grouped
@@ -102,12 +136,15 @@ def finetune(
         return
     run = open_run(source) if source.is_dir() else None
     try:
-        with resumable():
-            if run is None:
-                work = fine_tune(made, TrainingData(source, valid), ctx, before=consent.agree)
-                trained = in_own_loop(work)
-            else:
-                trained = _on_run(run, valid, made, ctx, consent)
+        with (
+            resumable(),
+            staged(
+                run or source, out, valid=valid, balance=how.balance(), note=ctx.progress.note
+            ) as files,
+        ):
+            trained = in_own_loop(
+                fine_tune(made, files.data, ctx, before=consent.agree, settled=files.settle)
+            )
     except BatchPendingError as waiting:
         errors.print(Text(str(waiting)))
         next_command(this_command())
@@ -124,14 +161,6 @@ def _cancel(trainer: Trainer, ctx: TrainingContext) -> None:
     if not isinstance(trainer, CancellableTrainer):
         raise UsageError(f"trainer {trainer.name} has nothing to cancel: Ctrl-C stops it")
     output.print(Text(in_own_loop(cancel_training(trainer, ctx))), soft_wrap=True)
-
-
-def _on_run(
-    run: Run, valid: Path | None, trainer: Trainer, ctx: TrainingContext, consent: PriceOptions
-) -> Trained:
-    with exported(run, ctx.folder, valid) as files:
-        work = fine_tune(trainer, files.data, ctx, before=consent.agree, settled=files.settle)
-        return in_own_loop(work)
 
 
 def _table(trained: Trained) -> Table:

@@ -68,6 +68,32 @@ def mean_difference(
     return rows, interval(float(one.mean() - two.mean()), means[0] - means[1])
 
 
+def ratio_estimate(
+    total: ArrayLike, count: ArrayLike, *, resamples: int = 1000, seed: int = 0
+) -> Estimate:
+    """The sum of `total` over the sum of `count` with its interval over rows, both drawn together.
+
+    A mean over tokens is one, where rows have several: paired where `total` is a difference.
+
+    Args:
+        total: One number per row; at least one row.
+        count: One number above 0 per row.
+        resamples: Of the bootstrap.
+        seed: Of the draws.
+    """
+    both = np.stack([np.asarray(total, np.float64), np.asarray(count, np.float64)])
+    rows = both.shape[1]
+    rng = np.random.default_rng(seed)
+    at_once = max(1, _CELLS_AT_ONCE // rows)
+    ratios = []
+    for start in range(0, resamples, at_once):
+        size = min(at_once, resamples - start)
+        above, below = both @ rng.multinomial(rows, np.full(rows, 1 / rows), size=size).T
+        ratios.append(above / below)
+    above, below = both.sum(axis=1)
+    return interval(float(above / below), np.concatenate(ratios))
+
+
 def _matrix(values: ArrayLike) -> F64:
     matrix = np.asarray(values, np.float64)
     return matrix.reshape(1, -1) if matrix.ndim == 1 else matrix

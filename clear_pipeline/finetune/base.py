@@ -13,6 +13,8 @@ from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import Field
 
+from clear_pipeline.finetune.balance import Replay
+from clear_pipeline.finetune.general import GeneralCheck
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import JSON
 from clear_pipeline.settings import Settings
@@ -28,10 +30,15 @@ class TrainingData:
     Attributes:
         train: Rows to learn from.
         valid: Rows that are never learnt from, to measure on; None where there are none.
+        general: Rows of another kind that are never learnt from; the model is measured on them
+            before and after the training. None where there are none.
+        mix: What general rows there are among those of `train`, at its end; None = none.
     """
 
     train: Path
     valid: Path | None = None
+    general: Path | None = None
+    mix: Replay | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,8 @@ class Point(Settings):
     """Of all validation rows, after this step."""
     learning_rate: float | None = None
     """Of this step."""
+    general_loss: float | None = None
+    """Of all general rows, after this step."""
 
 
 class Trained(Settings):
@@ -116,6 +125,8 @@ class Trained(Settings):
     """In the order of steps."""
     summary: dict[str, str | int | float | None] = Field(default_factory=dict)
     """Figures for people, by their names: rows, tokens, best loss, why it ended."""
+    general: GeneralCheck | None = None
+    """What became of general rows; None where nobody measured it."""
 
 
 @runtime_checkable

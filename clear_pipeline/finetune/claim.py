@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from clear_pipeline.durable import file_sha256, write_text_atomically
 from clear_pipeline.errors import DamagedRunError, RunMismatchError, UsageError
+from clear_pipeline.finetune.balance import Replay
 from clear_pipeline.finetune.base import Trainer, TrainingData
 from clear_pipeline.settings import Settings
 
@@ -26,6 +27,10 @@ class Claim(Settings):
     """SHA-256 of the training file."""
     valid: str | None
     """SHA-256 of the validation file."""
+    general: str | None = None
+    """SHA-256 of the general rows that are measured before and after."""
+    mix: Replay | None = None
+    """How the general rows of the training file were drawn."""
 
     @classmethod
     def of(cls, trainer: Trainer, data: TrainingData) -> Claim:
@@ -34,7 +39,7 @@ class Claim(Settings):
         Raises:
             UsageError: A file is not there.
         """
-        for path in filter(None, (data.train, data.valid)):
+        for path in filter(None, (data.train, data.valid, data.general)):
             if not path.is_file():
                 raise UsageError(f"{path}: no such file")
         return cls(
@@ -43,6 +48,8 @@ class Claim(Settings):
             settings=trainer.identity(),
             train=file_sha256(data.train),
             valid=None if data.valid is None else file_sha256(data.valid),
+            general=None if data.general is None else file_sha256(data.general),
+            mix=data.mix,
         )
 
     @classmethod

@@ -23,7 +23,9 @@ def curve_svg(trained: Trained) -> str:
     """The picture as SVG text; equal curves give equal text."""
     points = [_finite(point) for point in trained.curve]
     last = max((point.step for point in points), default=0) or 1
-    losses = [v for p in points for v in (p.train_loss, p.valid_loss) if v is not None]
+    losses = [
+        v for p in points for v in (p.train_loss, p.valid_loss, p.general_loss) if v is not None
+    ]
     high = max(losses, default=0.0) or 1.0
     rates = [p.learning_rate for p in points if p.learning_rate is not None]
     return (
@@ -34,6 +36,7 @@ def curve_svg(trained: Trained) -> str:
             lines=[
                 Line("training loss", "#2f7fb8", _corners(points, "train_loss", last, high)),
                 Line("validation loss", "#c2702b", _corners(points, "valid_loss", last, high)),
+                Line("general loss", "#5b8c3a", _corners(points, "general_loss", last, high)),
             ],
             rate=_corners(points, "learning_rate", last, max(rates, default=0.0) or 1.0),
             peak=max(rates, default=None),

@@ -86,20 +86,20 @@ async def fine_tune(
         raise UsageError(f"{ctx.folder}: is a run directory; give the training another --out")
     claim = Claim.of(trainer, data)
     if (done := _done(claim, trainer, ctx)) is not None:
-        return done
+        return _warned(done, ctx)
     check(trainer, data, ctx)
     with Store(ctx.folder).locked(ctx.progress.note):
         # Again: until here another process may have begun, and ended.
         if (done := _done(claim, trainer, ctx)) is not None:
-            return done
+            return _warned(done, ctx)
         if trainer.standing(ctx) != "begun":
             before(trainer.price(data))
         data = settled(data)
         claim.write(ctx.folder)
-        trained = await trainer.train(data, ctx)
+        trained = _with_general(await trainer.train(data, ctx), data)
         write_text_atomically(ctx.folder / CURVE, curve_svg(trained))
         write_text_atomically(ctx.folder / TRAINED, trained.model_dump_json(indent=1))
-    return trained
+    return _warned(trained, ctx)
 
 
 async def cancel_training(trainer: CancellableTrainer, ctx: TrainingContext) -> str:
@@ -121,6 +121,28 @@ def read_trained(folder: Path) -> Trained | None:
         return None
     model = Path(trained.model.model)
     return None if model.is_absolute() and not model.exists() else trained
+
+
+def _with_general(trained: Trained, data: TrainingData) -> Trained:
+    """The figures of general rows beside the trainer's own."""
+    added: dict[str, str | int | float | None] = {}
+    if data.mix is not None:
+        added["general rows trained on"] = data.mix.shown()
+    if (found := trained.general) is not None:
+        added |= {
+            "general rows": found.rows,
+            "general loss before": found.before,
+            "general loss": found.after,
+            "its change [95 %]": found.shown(),
+        }
+    return trained.model_copy(update={"summary": trained.summary | added})
+
+
+def _warned(trained: Trained, ctx: TrainingContext) -> Trained:
+    """The same; whoever reads it is told if general rows have become worse."""
+    if trained.general is not None and trained.general.is_worse:
+        ctx.progress.note(f"warning: {trained.general.warning()}")
+    return trained
 
 
 def _done(claim: Claim, trainer: Trainer, ctx: TrainingContext) -> Trained | None:

@@ -80,6 +80,35 @@ def test_finetune_a_run(tmp_path: Path) -> None:
     assert summary["validation rows"] == exported["valid"]
 
 
+def test_general_rows(tmp_path: Path) -> None:
+    """They are drawn from any format and kept beside the training; the table has both losses.
+
+    With another share the directory is refused, and its files stay as they are.
+    """
+    data, base = training_data(tmp_path), settings(tmp_path).base
+    general = tmp_path / "general.csv"
+    general.write_text("prompt,completion\n" + "".join(f"is {n} odd?,no\n" for n in range(30)))
+    out = tmp_path / "out"
+    words = ["finetune", str(data.train), "--out", str(out), "--valid", str(data.valid)]
+    for assignment in (f"base={base}", "batch_size=4", "epochs=1"):
+        words += ["--set", assignment]
+    words += ["--mix", str(general), "--mix-share"]
+    done = COMMAND.invoke(app, [*words, "0.2"])
+    assert done.exit_code == 0, done.output
+    assert "4 of 20 rows (20.0 %)" in done.stdout
+    assert "general loss before" in done.stdout
+    files = {path: path.read_bytes() for path in (out / "data").iterdir()}
+    assert sorted(path.name for path in files) == ["general.jsonl", "mixed.jsonl"]
+    assert files[out / "data" / "mixed.jsonl"].startswith(data.train.read_bytes())
+    assert files[out / "data" / "general.jsonl"].count(b"\n") == 3
+    assert not list(out.glob(".data*"))
+    again = COMMAND.invoke(app, [*words, "0.2", "--json"])
+    assert json.loads(again.stdout)["general"]["rows"] == 3
+    other = COMMAND.invoke(app, [*words, "0.4"])
+    assert "holds a training with other train, mix" in str(other.exception)
+    assert {path: path.read_bytes() for path in (out / "data").iterdir()} == files
+
+
 def test_a_wrong_setting(tmp_path: Path) -> None:
     """The error names it and says what is near."""
     words = ["finetune", "train.jsonl", "--out", str(tmp_path / "out"), "--set", "learningrate=1"]

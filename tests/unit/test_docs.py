@@ -17,7 +17,7 @@ from clear_pipeline.corruptions import CORRUPTIONS
 from clear_pipeline.evaluate.models.arms import Arm, EvaluationSettings, JudgeSettings
 from clear_pipeline.evaluate.models.metrics import LABELS
 from clear_pipeline.export import EXPORT_FORMATS, ExportSettings
-from clear_pipeline.finetune import TRAINERS
+from clear_pipeline.finetune import TRAINERS, Balance, Mix, Source
 from clear_pipeline.finetune.lora import Lora
 from clear_pipeline.finetune.openai_jobs import OpenAIJobs
 from clear_pipeline.formats import FORMATS
@@ -46,6 +46,7 @@ SETTINGS: list[type[BaseModel]] = [
     Config, BatchSettings, BudgetSettings, ModelSettings, Prices, LoadSettings, Embed, Dedup, Score,
     Calibrate, Decontaminate, Filter, Rectify, ExportSettings, cascade.Cascade,
     second_opinion.SecondOpinion, EngineSettings, Lora, OpenAIJobs,
+    Balance, Mix, Source,
     Arm, EvaluationSettings, JudgeSettings,
 ]  # fmt: skip
 

@@ -46,7 +46,7 @@ class HeldOut:
     @property
     def digest(self) -> str:
         """SHA-256 of what the rows say, in order: equal for equal test sets."""
-        text = "\n".join(f"{row.id} {_content(row)}" for row in self.rows)
+        text = "\n".join(f"{row.id} {row_hash(row)}" for row in self.rows)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def remarks(self) -> Iterator[str]:
@@ -56,7 +56,7 @@ class HeldOut:
             more = "; ..." if len(self.unusable) > _SHOWN else ""
             left_out = count_of(len(self.unusable), "test row")
             yield f"left out {left_out}: {'; '.join(self.unusable[:_SHOWN])}{more}"
-        repeated = len(self.rows) - len({_content(row) for row in self.rows})
+        repeated = len(self.rows) - len({row_hash(row) for row in self.rows})
         if repeated:
             yield (
                 f"{count_of(repeated, 'test row')} repeat another: each counts, and intervals are "
@@ -100,7 +100,7 @@ def read_held_out(data: Data, load: LoadSettings) -> HeldOut:
     rows: list[Example] = []
     unusable: list[str] = []
     problems: list[str] = []
-    for found in _read(data, load):
+    for found in read_rows(data, load):
         match found:
             case Quarantined():
                 unusable.append(str(found))
@@ -126,12 +126,12 @@ def leak(test: HeldOut, train: str | Path, load: LoadSettings) -> Leak:
     """
     seen_rows: set[str] = set()
     seen_prompts: set[str] = set()
-    for found in _read(train, load.model_copy(update={"limit": None})):
+    for found in read_rows(train, load.model_copy(update={"limit": None})):
         if isinstance(found, Example):
-            seen_rows.add(_content(found))
-            seen_prompts.add(_request(found))
-    same = [row for row in test.rows if _content(row) in seen_rows]
-    asked = sum(_request(row) in seen_prompts for row in test.rows)
+            seen_rows.add(row_hash(found))
+            seen_prompts.add(request_hash(found))
+    same = [row for row in test.rows if row_hash(row) in seen_rows]
+    asked = sum(request_hash(row) in seen_prompts for row in test.rows)
     return Leak(str(train), len(same), asked - len(same), len(test.rows))
 
 
@@ -147,11 +147,11 @@ def draw_examples(
         UsageError: The file has fewer rows that fit.
         NothingReadableError: It has none at all.
     """
-    avoided = {_request(row) for row in test.rows}
+    avoided = {request_hash(row) for row in test.rows}
     fitting: dict[str, Example] = {}
-    for found in _read(file, load.model_copy(update={"limit": None})):
+    for found in read_rows(file, load.model_copy(update={"limit": None})):
         if isinstance(found, Example) and _fits(found, avoided):
-            digest = hashlib.sha256(f"{seed}:{_content(found)}".encode()).hexdigest()
+            digest = hashlib.sha256(f"{seed}:{row_hash(found)}".encode()).hexdigest()
             fitting.setdefault(digest, found)
     if len(fitting) < count:
         raise UsageError(
@@ -163,19 +163,22 @@ def draw_examples(
 
 def _fits(row: Example, avoided: Collection[str]) -> bool:
     plain = row.unscorable is None and row.tools is None and row.target.tool_calls is None
-    return plain and _request(row) not in avoided
+    return plain and request_hash(row) not in avoided
 
 
-def _content(row: Example) -> str:
+def row_hash(row: Example) -> str:
+    """Hash of what a row says, white space aside."""
     return content_hash(row.messages, row.target, row.tools)
 
 
-def _request(row: Example) -> str:
+def request_hash(row: Example) -> str:
     """Hash of what is asked, whatever the response is."""
     return content_hash(row.messages, Message(row.target.role), row.tools)
 
 
-def _read(data: Data, load: LoadSettings) -> Iterator[Example | Quarantined | Problem | Skipped]:
+def read_rows(
+    data: Data, load: LoadSettings
+) -> Iterator[Example | Quarantined | Problem | Skipped]:
     """Every row, and whatever cannot be used.
 
     Raises:

@@ -73,12 +73,12 @@ class Loop(transformers.Trainer):
         train, valid = rows
         self._settings = settings
         self._groups = groups
-        self._valid = [_features(row) for row in valid]
+        self._valid = valid
         super().__init__(
             model=model,
             args=_arguments(settings, len(train), folder, measured=bool(valid)),
             train_dataset=[_features(row) for row in train],
-            eval_dataset=self._valid or None,
+            eval_dataset=[_features(row) for row in valid] or None,
             data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
         )
         self.remove_callback(PrinterCallback)
@@ -103,19 +103,24 @@ class Loop(transformers.Trainer):
 
     def valid_loss(self) -> float:
         """Mean of -log p over all learnt tokens of the validation rows."""
+        return sum(self.row_losses(self._valid)) / sum(row.learnt for row in self._valid)
+
+    def row_losses(self, rows: Sequence[Encoded]) -> list[float]:
+        """Of each row the sum of -log p over its learnt tokens, by the model as it is now."""
         self.model.eval()
-        total, count = 0.0, 0
+        losses: list[float] = []
         size = self.args.per_device_train_batch_size
-        for start in range(0, len(self._valid), size):
-            batch = self.data_collator(self._valid[start : start + size]).to(self.args.device)
+        for start in range(0, len(rows), size):
+            features = [_features(row) for row in rows[start : start + size]]
+            batch = self.data_collator(features).to(self.args.device)
             labels = batch.pop("labels")[:, 1:]
             with torch.no_grad():
                 logits = self.model(**batch).logits[:, :-1].float()
-            total += nn.functional.cross_entropy(
-                logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="sum"
-            ).item()
-            count += int((labels != IGNORED).sum())
-        return total / count
+            each = nn.functional.cross_entropy(
+                logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+            )
+            losses += each.sum(dim=1).tolist()
+        return losses
 
 
 class _Course(TrainerCallback):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Prepared:
         train: Rows to learn from.
         valid: Rows to measure on; may be empty.
         findings: What is wrong with the files.
+        general: General rows to measure on, before and after; may be empty.
     """
 
     weights: Path
@@ -34,6 +35,7 @@ class Prepared:
     train: Sequence[Encoded]
     valid: Sequence[Encoded]
     findings: tuple[Finding, ...]
+    general: Sequence[Encoded] = ()
 
 
 def prepared(settings: Lora, data: TrainingData, progress: Progress) -> Prepared:
@@ -46,9 +48,13 @@ def prepared(settings: Lora, data: TrainingData, progress: Progress) -> Prepared
     weights = weights_of(settings.base, note=progress.note)
     tokenizer = tokenizer_of(weights)
     train, findings = _encoded(data.train, tokenizer, settings.max_tokens)
-    valid: list[Encoded] = []
+    valid: dict[int, Encoded] = {}
+    general: dict[int, Encoded] = {}
     if data.valid is not None:
         valid, more = _encoded(data.valid, tokenizer, settings.max_tokens)
+        findings += more
+    if data.general is not None:
+        general, more = _encoded(data.general, tokenizer, settings.max_tokens)
         findings += more
     if len(train) < MIN_ROWS:
         few = f"{len(train)} usable rows; a training needs at least {MIN_ROWS}"
@@ -57,13 +63,39 @@ def prepared(settings: Lora, data: TrainingData, progress: Progress) -> Prepared
         where = data.train if data.valid is None else data.valid
         blind = "no validation rows: no step is known to be the best, and all epochs are trained"
         findings.append(Finding(where, None, blind, "warning"))
-    return Prepared(weights, tokenizer, train, valid, tuple(findings))
+    findings += _of_general(data, train, general)
+    return Prepared(
+        weights,
+        tokenizer,
+        tuple(train.values()),
+        tuple(valid.values()),
+        tuple(findings),
+        tuple(general.values()),
+    )
+
+
+def _of_general(
+    data: TrainingData, train: Mapping[int, Encoded], general: Mapping[int, Encoded]
+) -> Iterator[Finding]:
+    """What is left of general rows, where some cannot be used."""
+    if data.general is not None and not general:
+        none = "no row can be used: what is forgotten is not measured"
+        yield Finding(data.general, None, none, "warning")
+    if (mix := data.mix) is not None:
+        left = sum(line >= mix.first_line for line in train)
+        if left < mix.rows:
+            less = (
+                f"{left:,} of {mix.rows:,} general rows can be used: they are "
+                f"{left / max(1, len(train)):.1%} of those that are trained on"
+            )
+            yield Finding(data.train, None, less, "warning")
 
 
 def _encoded(
     path: Path, tokenizer: PreTrainedTokenizerBase, most: int
-) -> tuple[list[Encoded], list[Finding]]:
-    rows: list[Encoded] = []
+) -> tuple[dict[int, Encoded], list[Finding]]:
+    """The usable rows by their lines, and what is wrong with the others."""
+    rows: dict[int, Encoded] = {}
     findings: list[Finding] = []
     for row in training_rows(path):
         if isinstance(row, Finding):
@@ -78,5 +110,5 @@ def _encoded(
             long = f"{len(encoded.ids):,} tokens, more than max_tokens={most}: left out"
             findings.append(Finding(path, row.line, long, "warning"))
         else:
-            rows.append(encoded)
+            rows[row.line] = encoded
     return rows, findings

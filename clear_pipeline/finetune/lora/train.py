@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from peft import PeftModel
-from transformers import PreTrainedModel, TrainerState, set_seed
+from transformers import TrainerState, set_seed
 
 from clear_pipeline.errors import RunFailedError
 from clear_pipeline.finetune.base import Point, Trained, TrainingContext, TrainingData
+from clear_pipeline.finetune.general import GeneralCheck, answers_command
 from clear_pipeline.finetune.lora.checkpoints import (
     CHECKPOINTS,
     Checkpoint,
@@ -54,28 +54,39 @@ def train(settings: Lora, data: TrainingData, ctx: TrainingContext) -> Trained:
     set_seed(settings.seed)
     model = trainable(base, settings)
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
-    outcome = _looped(model, settings, ready, ctx)
-    load_weights(model, outcome.checkpoint)
-    route = written(plain(model), ready, ctx.folder, settings.weights)
-    summary = _summary(ready, outcome, trained)
-    if route.base_url is not None:
-        summary["served by"] = shlex.join(["vllm", "serve", route.model])
-    return Trained(model=route, curve=_curve(outcome), summary=summary)
-
-
-def _looped(
-    model: PreTrainedModel | PeftModel, settings: Lora, ready: Prepared, ctx: TrainingContext
-) -> _Outcome:
-    folder = ctx.folder / CHECKPOINTS
     loop = Loop(
         model,
         settings,
         ready.tokenizer,
         (ready.train, ready.valid),
         groups=by_depth(model, model.config.num_hidden_layers),
-        folder=folder,
+        folder=ctx.folder / CHECKPOINTS,
         progress=ctx.progress,
     )
+    general = loop.row_losses(ready.general)
+    outcome = _looped(loop, settings, ready, ctx)
+    load_weights(model, outcome.checkpoint)
+    checked = _checked(general, loop.row_losses(ready.general), ready)
+    route = written(plain(model), ready, ctx.folder, settings.weights)
+    summary = _summary(ready, outcome, trained)
+    if route.base_url is not None:
+        summary["served by"] = shlex.join(["vllm", "serve", route.model])
+    if data.general is not None:
+        summary["answers to general rows"] = answers_command(
+            data.general, settings.base, route.model, route.base_url
+        )
+    return Trained(model=route, curve=_curve(outcome, checked), summary=summary, general=checked)
+
+
+def _checked(
+    before: Sequence[float], after: Sequence[float], ready: Prepared
+) -> GeneralCheck | None:
+    tokens = [row.learnt for row in ready.general]
+    return GeneralCheck.of(before, after, tokens) if tokens else None
+
+
+def _looped(loop: Loop, settings: Lora, ready: Prepared, ctx: TrainingContext) -> _Outcome:
+    folder = ctx.folder / CHECKPOINTS
     before = loop.valid_loss() if ready.valid else None
     reason = ""
     last = newest(folder)
@@ -100,10 +111,13 @@ def _looped(
     return _Outcome(reason or ended, best or last, before, state)
 
 
-def _curve(outcome: _Outcome) -> tuple[Point, ...]:
+def _curve(outcome: _Outcome, general: GeneralCheck | None) -> tuple[Point, ...]:
     points: dict[int, dict[str, Any]] = {}
     if outcome.before is not None:
         points[0] = {"valid_loss": outcome.before}
+    if general is not None:
+        points.setdefault(0, {})["general_loss"] = general.before
+        points.setdefault(outcome.checkpoint.step, {})["general_loss"] = general.after
     names = {"loss": "train_loss", "eval_loss": "valid_loss", "learning_rate": "learning_rate"}
     for entry in outcome.state.log_history:
         known = {names[name]: value for name, value in entry.items() if name in names}

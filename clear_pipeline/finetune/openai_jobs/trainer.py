@@ -20,6 +20,7 @@ from clear_pipeline.finetune.base import (
     TrainingContext,
     TrainingData,
 )
+from clear_pipeline.finetune.general import answers_command
 from clear_pipeline.finetune.openai_jobs.curve import curve_of
 from clear_pipeline.finetune.openai_jobs.follow import Follower
 from clear_pipeline.finetune.openai_jobs.platform import Platform, Seen
@@ -164,7 +165,7 @@ class OpenAIJobs(Settings):
                     "trained is still paid"
                 )
                 raise
-            return await self._trained(job, seen, follower, record)
+            return await self._trained(job, seen, follower, record, data)
 
     async def cancel(self, ctx: TrainingContext) -> str:
         """Have the job in a folder cancelled; what has become of it, in a line.
@@ -241,7 +242,9 @@ class OpenAIJobs(Settings):
         finally:
             await chat.close()
 
-    async def _trained(self, job: Job, seen: Seen, follower: Follower, record: Record) -> Trained:
+    async def _trained(
+        self, job: Job, seen: Seen, follower: Follower, record: Record, data: TrainingData
+    ) -> Trained:
         """The model of a job that has succeeded.
 
         Raises:
@@ -270,6 +273,10 @@ class OpenAIJobs(Settings):
             "usd": None if price is None or tokens is None else tokens * price / 1e6,
             "checkpoints": ", ".join(await follower.checkpoints(job)) or None,
         }
+        if data.general is not None:  # nobody here has its weights
+            summary["answers to general rows"] = answers_command(
+                data.general, model.model, seen.model, model.base_url
+            )
         route = model.model_copy(update={"model": seen.model, "price_per_mtok": None})
         return Trained(model=route, curve=curve_of(record.events(str(job.job_id))), summary=summary)
 

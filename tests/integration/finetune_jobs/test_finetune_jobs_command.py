@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections import deque
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,27 @@ def test_the_command(training: Training, server: JobsServer) -> None:
     assert "ft:base:loop::1" in done.stdout
     wanted = f"--base-url {server.url} --set models.scorer.api_key_env=TUNING_KEY"
     assert wanted in done.stdout
+
+
+def test_general_rows(training: Training, server: JobsServer, tmp_path: Path) -> None:
+    """They are uploaded after the others; the check of the answers is a command at that address."""
+    general = tmp_path / "general.jsonl"
+    rows = [{"prompt": f"is {n} odd?", "completion": "no"} for n in range(30)]
+    general.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    done = training.command("--mix", str(general), "--mix-share", "0.2", "--json")
+    assert done.exit_code == 0, done.output
+    train, _ = server.files.values()
+    own = training.data.train.read_bytes()
+    assert train.content.startswith(own)
+    assert train.content.count(b"\n") == 13  # 10 own rows; 2.5, rounded up, make a fifth
+    summary = json.loads(done.stdout)["summary"]
+    assert summary["general rows trained on"] == "3 of 13 rows (23.1 %)"
+    data = training.folder / "data"
+    assert summary["answers to general rows"] == (
+        f"clear-pipeline evaluate model {data}/general.jsonl --out {training.folder}/general "
+        f"--arm before=base --arm after=ft:base:loop::1 --base-url {server.url}"
+    )
+    assert (data / "mixed.jsonl").read_bytes() == train.content
 
 
 def test_the_command_asks_before_it_pays(training: Training, server: JobsServer) -> None:

@@ -1,0 +1,76 @@
+"""What a training did to general rows: their loss before and after, and whether it rose."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from clear_pipeline.settings import Settings
+
+
+class GeneralCheck(Settings):
+    """Losses of general rows that were not trained on: means of -log p over their learnt tokens.
+
+    In nats. The same rows are measured by the model before the training and by the one that came
+    out, and both are drawn together in each resample of the interval.
+    """
+
+    rows: int
+    tokens: int
+    before: float
+    after: float
+    low: float
+    """Of the 95 % interval of `after - before`."""
+    high: float
+    """Of the same interval."""
+
+    @classmethod
+    def of(cls, before: Sequence[float], after: Sequence[float], tokens: Sequence[int]) -> Self:
+        """From the sums of -log p of each row, at least one, and how many tokens they are of."""
+        from clear_pipeline.evaluate.bootstrap import ratio_estimate  # scikit-learn: seconds
+
+        change = [one - other for one, other in zip(after, before, strict=True)]
+        rise = ratio_estimate(change, tokens)
+        whole = sum(tokens)
+        return cls(
+            rows=len(tokens),
+            tokens=whole,
+            before=sum(before) / whole,
+            after=sum(after) / whole,
+            low=rise.low,
+            high=rise.high,
+        )
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the loss rose by more than the choice of rows explains."""
+        return self.low > 0
+
+    def shown(self) -> str:
+        """The change for people, as in "+0.041 [+0.020, +0.062]"."""
+        return f"{self.after - self.before:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+    def warning(self) -> str:
+        """What to say where it is worse."""
+        return (
+            f"the model has become worse on general rows: their loss rose from {self.before:.3f} "
+            f"to {self.after:.3f} nats, by {self.shown()} over {self.rows:,} rows. A larger share "
+            "of general rows (--mix, --mix-share), a lower learning_rate or fewer epochs may help"
+        )
+
+
+def answers_command(rows: Path, before: str, after: str, base_url: str | None) -> str:
+    """The command that compares what both models answer to general rows.
+
+    Args:
+        rows: The file of the check, in the folder of the data of a training.
+        before: The model that was trained, by its name for `--arm`.
+        after: What came out.
+        base_url: Where both are asked; None as for `--arm`.
+    """
+    words = ["clear-pipeline", "evaluate", "model", str(rows)]
+    words += ["--out", str(rows.parent.parent / "general")]
+    words += ["--arm", f"before={before}", "--arm", f"after={after}"]
+    return shlex.join([*words, *([] if base_url is None else ["--base-url", base_url])])
