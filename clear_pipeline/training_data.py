@@ -82,18 +82,18 @@ def exported(
         note: Told what there is to know of general rows.
     """
     place = out / f".data.{os.getpid()}{TEMPORARY}"
-    files = Exported(TrainingData(out), place / "run", place / "mixed", out / "data")
+    ran, mixed = place / "run", place / "mixed"
     there = out.exists()
     try:
         if isinstance(source, Path):
             data = TrainingData(source, valid)
         else:
-            data = _exported(source, files.run, valid, left_out)
+            data = _exported(source, ran, valid, left_out)
         if balance is not None and balance != Balance():
             from clear_pipeline.finetune.replay import balanced  # scikit-learn: seconds
 
-            data = balanced(data, balance, files.mixed, note or _unheard)
-        yield replace(files, data=data)
+            data = balanced(data, balance, mixed, note or _unheard)
+        yield Exported(data, ran, mixed, out / "data")
     finally:
         shutil.rmtree(place, ignore_errors=True)
         if not there:

@@ -42,6 +42,7 @@ from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.remote import local_directory
 from clear_pipeline.report.next_commands import run_words
 from clear_pipeline.run import Run, open_run
+from clear_pipeline.training_data import exported
 
 _ROUTE: Final = ("model", "base_url", "api_key_env", "api_key_file", "revision")
 """What says which model answers, and with which key."""
@@ -60,7 +61,6 @@ class TrainerOptions:
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="setting=value, as in learning_rate=1e-4")
     ] = None
-
     mix: Annotated[
         list[str] | None,
         typer.Option(
@@ -138,8 +138,8 @@ def finetune(
     try:
         with (
             resumable(),
-            staged(
-                run or source, out, valid=valid, balance=how.balance(), note=ctx.progress.note
+            exported(
+                run or source, out, valid, balance=how.balance(), note=ctx.progress.note
             ) as files,
         ):
             trained = in_own_loop(
