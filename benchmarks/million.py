@@ -22,7 +22,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
@@ -216,7 +218,8 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--kill-after", type=int, metavar="CALLS", help="end with SIGKILL")
     args = parser.parse_args()
-    data = written(args.rows, args.cache)
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # its memory is not the run's
+        data = pool.submit(written, args.rows, args.cache).result()
     out = args.out or Path(tempfile.mkdtemp(prefix="million-", dir=args.cache)) / "run"
     try:
         steps = run(

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from clear_pipeline.durable import write_atomically
 from clear_pipeline.errors import DamagedRunError
+from clear_pipeline.parquet_rows import parquet_batches
 from clear_pipeline.repeats import Repeats
 from clear_pipeline.schema import ROWS, Fate, is_working
 from clear_pipeline.stages.confidence import final_confidence
@@ -216,8 +217,8 @@ def write_ledger(
         with pq.ParquetWriter(temporary, first.schema, compression="zstd") as writer:
             for group in _regrouped(chain((first,), parts)):
                 writer.write_table(group)
-        with pq.ParquetFile(temporary) as written:
-            counts.update(assert_fates(written.iter_batches(columns=["id", "fate"]), input_rows))
+        written = parquet_batches(temporary, ["id", "fate"], rows=ROWS_PER_GROUP)
+        counts.update(assert_fates(written, input_rows))
 
     write_atomically(path, write)
     return counts

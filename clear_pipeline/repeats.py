@@ -23,7 +23,10 @@ class Repeats:
     def found(self) -> NDArray[np.int64]:
         """Which texts were seen before: their numbers among all, from 0, in order."""
         hashes = np.concatenate([np.empty(0, np.int64), *self._hashes])
-        order = np.argsort(hashes, kind="stable")
+        ordered = np.sort(hashes)
+        twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+        texts = np.flatnonzero(np.isin(hashes, twice))
+        order = texts[np.argsort(hashes[texts], kind="stable")]
         same = hashes[order[1:]] == hashes[order[:-1]]
         return np.sort(order[1:][same])
 

@@ -24,6 +24,7 @@ from clear_pipeline.llm.settings import BudgetSettings
 from clear_pipeline.llm.spend import with_spend
 from clear_pipeline.llm.spend_file import read_spend
 from clear_pipeline.manifest import Manifest
+from clear_pipeline.parquet_rows import parquet_batches
 from clear_pipeline.schema import Example, Fate, Message, examples
 from clear_pipeline.stages.base import Shard
 from clear_pipeline.store import BATCHES, LEDGER, QUARANTINE, ROWS_FOLDER, SPEND, Store
@@ -107,8 +108,8 @@ class Run:
     def ledger_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The ledger in parts, one in memory at a time; see `ledger`."""
         wanted, path = self._known(columns), self.path / LEDGER
-        with _explained(path), pq.ParquetFile(path) as file:
-            yield from file.iter_batches(columns=wanted, batch_size=ROWS_PER_GROUP)
+        with _explained(path):
+            yield from parquet_batches(path, wanted, rows=ROWS_PER_GROUP)
 
     def _known(self, columns: Sequence[str] | None) -> list[str] | None:
         """The columns as a list; None for all.

@@ -14,8 +14,8 @@ from clear_pipeline.report.data import (
     ReportData,
     ShownRow,
     StageSettings,
-    histogram,
 )
+from clear_pipeline.report.histogram import histogram
 from clear_pipeline.schema import Fate
 
 HOSTILE: Final = (

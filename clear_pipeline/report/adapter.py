@@ -18,27 +18,33 @@ from clear_pipeline.llm.meter import Totals
 from clear_pipeline.report.calibration import calibration_of, shown
 from clear_pipeline.report.cascade import cascade_lines
 from clear_pipeline.report.data import (
-    Histogram,
     InputFile,
     ModelUse,
-    Part,
-    PartTokens,
     Reason,
     ReportData,
     ShownRow,
     StageSettings,
     fair_shares,
-    histogram,
 )
 from clear_pipeline.report.next_commands import next_commands
 from clear_pipeline.report.opinion import opinion_line
-from clear_pipeline.report.threshold import compared_column, threshold_of
-from clear_pipeline.report.words import PARTS, SCORE_PARTS, USAGE_COLUMNS, reason_kind
+from clear_pipeline.report.scores import (
+    distribution,
+    least_confident,
+    threshold_of,
+    tokens_of,
+)
+from clear_pipeline.report.threshold import compared_column
+from clear_pipeline.report.words import PARTS, SCORE_PARTS, reason_kind
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
 
 MAX_ROWS: Final = 2_000
 """Rows that a report lists at most."""
+_SHOWN: Final = frozenset(
+    ("id", "fate", "reason", "confidence", "candidate", "response_diff", "duplicate_of", *PARTS)
+)
+"""Columns of the ledger that are shown of a listed row."""
 
 
 def report_data(run: Run) -> ReportData:
@@ -49,6 +55,7 @@ def report_data(run: Run) -> ReportData:
     """
     fates = fate_counts(run)
     compared = compared_column(run)
+    confidences = distribution(run, compared)
     here = run.path.name  # the report may be handed on: it does not tell where the run lies
     calibration = calibration_of(run)
     return ReportData(
@@ -57,11 +64,11 @@ def report_data(run: Run) -> ReportData:
         fates=fates,
         rows=_shown_rows(run),
         removed=sum(rows for fate, rows in fates.items() if fate is not Fate.KEPT),
-        confidences=score_histogram(run.ledger(["fate", compared]), compared),
+        confidences=None if confidences is None else confidences.histogram,
         compared=compared,
-        threshold=threshold_of(run.ledger(["threshold"])),
+        threshold=threshold_of(run),
         calibration=None if calibration is None else shown(calibration),
-        parts=tuple(_parts(run)),
+        parts=tuple(filter(None, (distribution(run, part) for part in SCORE_PARTS))),
         reasons=_reasons(run),
         files=_files(run),
         skipped=tuple((file.path, file.reason) for file in run.manifest.skipped),
@@ -79,16 +86,6 @@ def fate_counts(run: Run) -> dict[Fate, int]:
     return {fate: run.manifest.fates.get(fate, 0) for fate in Fate}
 
 
-def score_histogram(ledger: pa.Table, column: str) -> Histogram | None:
-    """Distribution of a score column by fate; None where no row has a value."""
-    if column not in ledger.column_names:
-        return None
-    there = ledger.filter(pc.is_valid(ledger[column]))
-    return histogram(
-        {fate: there.filter(pc.equal(there["fate"], fate))[column].to_numpy() for fate in Fate}
-    )
-
-
 def notes_of(run: Run) -> tuple[str, ...]:
     """What load and the stages of the latest chain had to say, in order."""
     return tuple(note for stage in _chain(run) for note in stage.notes)
@@ -99,15 +96,6 @@ def _chain(run: Run) -> Iterator[Any]:
         record = run.manifest.stage(kind)
         if record is not None:
             yield record
-
-
-def _parts(run: Run) -> Iterator[Part]:
-    there = run.ledger_columns()
-    for name in (part for part in SCORE_PARTS if part in there):
-        ledger = run.ledger(["fate", name])
-        drawn = score_histogram(ledger, name)
-        if drawn is not None:
-            yield Part(name=name, histogram=drawn, mean=pc.mean(ledger[name]).as_py())
 
 
 def _reasons(run: Run) -> tuple[Reason, ...]:
@@ -157,32 +145,6 @@ def _models(run: Run) -> Iterator[ModelUse]:
             endpoint=record.endpoint,
             usage=usage_lines(sum(found, Totals())) if found else {},
         )
-
-
-def tokens_of(run: Run) -> Iterator[PartTokens]:
-    """Tokens by part of the score, one column in memory at a time.
-
-    Raises:
-        UsageError: The run has no ledger yet.
-    """
-    there = run.ledger_columns()
-    for column in USAGE_COLUMNS:
-        if column in there:
-            yield from part_tokens(run.ledger([column]))
-
-
-def part_tokens(ledger: pa.Table) -> tuple[PartTokens, ...]:
-    """Tokens by part of the score, from the columns of `USAGE_COLUMNS` that are there."""
-    found = []
-    for column, part in USAGE_COLUMNS.items():
-        asked = ledger[column].drop_null() if column in ledger.column_names else ()
-        if len(asked):
-            sums = [
-                pc.sum(pc.struct_field(asked, kind)).as_py()
-                for kind in ("prompt", "cached", "completion")
-            ]
-            found.append(PartTokens(part, len(asked), *sums))
-    return tuple(found)
 
 
 def usage_lines(totals: Totals) -> dict[str, str]:
@@ -244,27 +206,19 @@ def raw_texts(run: Run, ids: Collection[str]) -> dict[str, str]:
 
 
 def _chosen(run: Run) -> list[dict[str, Any]]:
-    ledger = run.ledger(["fate", "confidence"])
-    fates = [pc.equal(ledger["fate"], fate).to_numpy() for fate in Fate]
-    confidences = ledger["confidence"].to_numpy()  # a missing one is NaN, which sorts last
-    removed = {
-        fate: np.flatnonzero(mask)
-        for fate, mask in zip(Fate, fates, strict=True)
-        if fate is not Fate.KEPT
-    }
-    shares = fair_shares({fate: rows.size for fate, rows in removed.items()}, MAX_ROWS)
-    taken = [
-        rows[np.argsort(confidences[rows], kind="stable")[: shares[fate]]]
-        for fate, rows in removed.items()
-    ]
-    return _lines(run, np.sort(np.concatenate(taken)))
+    found = least_confident(run.ledger_batches(["fate", "confidence"]), MAX_ROWS)
+    del found[Fate.KEPT]
+    shares = fair_shares({fate: count for fate, (count, _) in found.items()}, MAX_ROWS)
+    taken = [number for fate, (_, rows) in found.items() for number in rows[: shares[fate]]]
+    return _lines(run, np.array(sorted(taken), np.int64))
 
 
 def _lines(run: Run, numbers: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """The ledger lines of these numbers, which ascend."""
+    """The ledger lines of these numbers, which ascend, with what is shown of them."""
+    shown = [name for name in run.ledger_columns() if name in _SHOWN]
     lines: list[dict[str, Any]] = []
     start = 0
-    for batch in run.ledger_batches():
+    for batch in run.ledger_batches(shown):
         here = numbers[np.searchsorted(numbers, start) :]
         here = here[: np.searchsorted(here, start + batch.num_rows)]
         lines += batch.take(pa.array(here - start)).to_pylist()

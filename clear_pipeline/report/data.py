@@ -5,19 +5,13 @@ Nothing here reads a file, so a report can be made and tested without a run.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clear_pipeline.report.calibration import CalibrationShown
+from clear_pipeline.report.histogram import Histogram
 from clear_pipeline.report.words import EXPORTED, FATES
 from clear_pipeline.schema import Fate
-
-BINS = 40
-"""Bars of a histogram, over the range that the values need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,64 +54,6 @@ def funnel(fates: Mapping[Fate, int]) -> tuple[Step, ...]:
         if left or fate is Fate.FILTERED:
             steps.append(Step(label, fate, left, remaining))
     return tuple(steps)
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Counts per bin, stacked by fate.
-
-    Attributes:
-        low: Left edge of the first bin, in [0, 1).
-        high: Right edge of the last bin, in (0, 1].
-        counts: One tuple of equal length per fate, in order of `Fate`.
-    """
-
-    low: float
-    high: float
-    counts: Mapping[Fate, tuple[int, ...]]
-
-    @property
-    def bins(self) -> int:
-        """How many bars stand side by side."""
-        return len(next(iter(self.counts.values()), ()))
-
-    @property
-    def edges(self) -> tuple[float, ...]:
-        """`bins + 1` edges from low to high."""
-        step = (self.high - self.low) / max(self.bins, 1)
-        return tuple(self.low + step * i for i in range(self.bins + 1))
-
-    @property
-    def tallest(self) -> int:
-        """Rows in the fullest bin."""
-        return max((sum(column) for column in zip(*self.counts.values(), strict=True)), default=0)
-
-
-def histogram(
-    values: Mapping[Fate, Sequence[float] | NDArray[np.float64]], *, bins: int = BINS
-) -> Histogram | None:
-    """Count scores in equal bins over the smallest range, in steps of 0.05, that holds them all.
-
-    Args:
-        values: Scores in [0, 1] by fate.
-        bins: How many, >= 1.
-
-    Returns:
-        None where there is no value.
-    """
-    groups = {fate: np.asarray(values.get(fate, ()), np.float64) for fate in Fate}
-    there = [group for group in groups.values() if group.size]
-    if not there:
-        return None
-    least, most = (float(end) for end in (min(map(np.min, there)), max(map(np.max, there))))
-    low = min(math.floor(least * 20 + 1e-9), 19) / 20
-    high = max(math.ceil(most * 20 - 1e-9) / 20, low + 0.05)
-    counts = {}
-    for fate, group in groups.items():
-        if group.size:
-            bars = np.minimum(((group - low) / (high - low) * bins).astype(np.int64), bins - 1)
-            counts[fate] = tuple(np.bincount(bars, minlength=bins).tolist())
-    return Histogram(low=low, high=high, counts=counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +164,16 @@ class PartTokens:
         totals = (self.prompt, self.cached, self.completion)
         each = (f"{tokens / self.rows:,.1f}" for tokens in totals)
         return (f"{self.rows:,}", *(f"{tokens:,}" for tokens in totals), *each)
+
+    def __add__(self, other: PartTokens) -> PartTokens:
+        """Of the rows of both, for the same part."""
+        return PartTokens(
+            self.part,
+            self.rows + other.rows,
+            self.prompt + other.prompt,
+            self.cached + other.cached,
+            self.completion + other.completion,
+        )
 
 
 TOKEN_HEADS = ("part", "rows", "prompt", "cached", "completion", "prompt/row", "cached/row",

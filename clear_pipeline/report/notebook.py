@@ -14,12 +14,13 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from clear_pipeline.errors import NoSurvivorsError, UsageError
-from clear_pipeline.report.adapter import fate_counts, score_histogram
+from clear_pipeline.report.adapter import fate_counts
 from clear_pipeline.report.cascade import COLUMNS as CASCADE_COLUMNS
 from clear_pipeline.report.cascade import RANKED, threshold_warning
 from clear_pipeline.report.html import environment
 from clear_pipeline.report.plots import funnel_figure, histogram_figure
-from clear_pipeline.report.threshold import compared_column, keep_of, threshold_of
+from clear_pipeline.report.scores import distribution, threshold_of
+from clear_pipeline.report.threshold import compared_column, keep_of
 from clear_pipeline.report.words import PARTS
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
@@ -80,14 +81,13 @@ def histogram(run: Run, column: str = "confidence", *, threshold: float | None =
     Raises:
         UsageError: The run has no such score.
     """
-    ledger = run.ledger(list(dict.fromkeys(("fate", "threshold", column))))
-    drawn = score_histogram(ledger, column)
-    if drawn is None:
+    found = distribution(run, column)
+    if found is None:
         raise UsageError(f"{run.path}: no row has a {column}; run it with the score stage")
     if threshold is None and column == compared_column(run):
-        threshold = threshold_of(ledger)
+        threshold = threshold_of(run)
     title = PARTS[column].label if column in PARTS else column.capitalize()
-    return histogram_figure(drawn, title=title, threshold=threshold)
+    return histogram_figure(found.histogram, title=title, threshold=threshold)
 
 
 def move_threshold(
@@ -145,7 +145,7 @@ def margin(run: Run, threshold: float | None = None, *, rows: int = 10) -> pd.Da
     """
     ranked = _ranked(run, keep_of(run))
     if threshold is None:
-        threshold = threshold_of(run.ledger(["threshold"]))
+        threshold = threshold_of(run)
     if threshold is None:
         raise UsageError(f"{run.path}: no filter ran; give a threshold")
     frame = _nearest(pd.DataFrame(ranked)[["id", "fate", "confidence"]], threshold).head(rows)

@@ -25,10 +25,13 @@ def opinion_line(run: Run, *, where: str | None = None) -> str | None:
     """
     if "second_opinion" not in run.manifest.chain:
         return None
-    found = run.ledger(["disagreement"])["disagreement"].drop_null()
-    large = pc.sum(pc.greater(found, LARGE)).as_py() or 0
+    seen = large = 0
+    for batch in run.ledger_batches(["disagreement"]):
+        found = batch["disagreement"].drop_null()
+        seen += len(found)
+        large += pc.sum(pc.greater(found, LARGE)).as_py() or 0
     command = f"clear-pipeline rows {shlex.quote(where or str(run.path))} --sort disagreement"
     return (
-        f"second opinion: of {len(found):,} rows that the scorer is sure of, {large:,} are "
+        f"second opinion: of {seen:,} rows that the scorer is sure of, {large:,} are "
         f"doubted by the second model (disagreement above {LARGE:g}); read them: {command}"
     )

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import plotly.graph_objects as go
 
-from clear_pipeline.report.data import Histogram, funnel
+from clear_pipeline.report.data import funnel
+from clear_pipeline.report.histogram import Histogram
 from clear_pipeline.report.words import COLOURS, EXPORTED
 from clear_pipeline.schema import Fate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import NamedTuple
 
-from clear_pipeline.report.data import Histogram
+from clear_pipeline.report.histogram import Histogram
 from clear_pipeline.schema import Fate
 
 MOST_LINES = 5

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from clear_pipeline.run import Run
 from clear_pipeline.stages.filter import AboveMedian, Filter, Keep, ledger_column
 
@@ -20,9 +17,3 @@ def keep_of(run: Run) -> Keep:
 def compared_column(run: Run) -> str:
     """The ledger column that `threshold` was compared with, where a filter ran."""
     return ledger_column(keep_of(run))
-
-
-def threshold_of(ledger: pa.Table) -> float | None:
-    """The filter's threshold, None where no filter ran."""
-    threshold: float | None = pc.max(ledger["threshold"]).as_py()
-    return threshold

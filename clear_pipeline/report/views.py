@@ -20,13 +20,13 @@ from clear_pipeline.report.adapter import (
     fate_counts,
     notes_of,
     raw_texts,
-    tokens_of,
     usage_lines,
 )
 from clear_pipeline.report.cascade import cascade_table, cascade_use, moved_warning
 from clear_pipeline.report.data import TOKEN_HEADS
 from clear_pipeline.report.next_commands import from_here, next_commands
 from clear_pipeline.report.opinion import opinion_line
+from clear_pipeline.report.scores import tokens_of
 from clear_pipeline.report.text import number, one_line, visible
 from clear_pipeline.report.words import FATES
 from clear_pipeline.run import Run

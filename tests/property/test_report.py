@@ -8,8 +8,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clear_pipeline.report.data import BINS, fair_shares, funnel, histogram
+from clear_pipeline.report.data import fair_shares, funnel
 from clear_pipeline.report.diff import Segment, word_diff
+from clear_pipeline.report.histogram import BINS, counted, histogram
 from clear_pipeline.report.svg import Frame, bars, x_at, y_ticks
 from clear_pipeline.report.text import cut, one_line, visible
 from clear_pipeline.report.words import EXPORTED
@@ -87,6 +88,18 @@ def test_histogram_counts_every_value_once(scores: dict[Fate, list[float]]) -> N
     assert max(values) - 1e-9 <= drawn.high <= 1
     assert drawn.bins == BINS
     assert drawn.edges[0] == drawn.low
+
+
+@given(SCORES, SCORES)
+def test_histograms_of_parts_add_up(
+    one: dict[Fate, list[float]], other: dict[Fate, list[float]]
+) -> None:
+    """Counted in two parts between the same edges, scores give the bars of all of them."""
+    both = {fate: [*one.get(fate, ()), *other.get(fate, ())] for fate in Fate}
+    whole = histogram(both)
+    if whole is not None:
+        ends = (whole.low, whole.high)
+        assert counted(one, ends) + counted(other, ends) == whole
 
 
 @given(SCORES, st.floats(0, 1))

@@ -45,7 +45,7 @@ LAYERS = [
     {"llm"},
     {"manifest", "remote", "yaml_source"},
     {"journal"},
-    {"durable", "own_loop", "repeats"},
+    {"durable", "own_loop", "parquet_rows", "repeats"},
     {"settings"},
     {"schema"},
     {"errors"},

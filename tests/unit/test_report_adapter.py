@@ -14,8 +14,9 @@ from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.meter import Totals
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import ReportData, report_data, report_html, write_report
-from clear_pipeline.report.adapter import MAX_ROWS, part_tokens, usage_lines
+from clear_pipeline.report.adapter import MAX_ROWS, usage_lines
 from clear_pipeline.report.data import PartTokens
+from clear_pipeline.report.scores import part_tokens
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Fate
 from clear_pipeline.stages.usage import USAGE
@@ -115,13 +116,11 @@ def test_unfinished_run_has_no_report(run: Run, tmp_path: Path) -> None:
         report_data(Run(tmp_path))
 
 
-def test_tokens_are_told_by_part_of_the_score() -> None:
-    """Totals, and per row for which the part was asked; parts that were not are absent."""
+def test_tokens_are_totals_and_per_row() -> None:
+    """Per row for which the part was asked: 40 tokens of two rows, and one row was not asked."""
     usages = [{"calls": 2, "prompt": 30, "cached": 20, "completion": 1}, None,
               {"calls": 1, "prompt": 10, "cached": 0, "completion": 2}]  # fmt: skip
-    nulls = pa.nulls(3, USAGE)
-    ledger = pa.table({"reflection_usage": pa.array(usages, USAGE), "likelihood_usage": nulls})
-    (part,) = part_tokens(ledger)
+    part = part_tokens("reflection", pa.array(usages, USAGE))
     assert part == PartTokens("reflection", rows=2, prompt=40, cached=20, completion=3)
     assert part.cells == ("2", "40", "20", "3", "20.0", "10.0", "1.5")
 

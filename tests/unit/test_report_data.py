@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clear_pipeline.report.data import Histogram, Step, fair_shares, funnel, histogram
+from clear_pipeline.report.data import Step, fair_shares, funnel
+from clear_pipeline.report.histogram import Histogram, histogram
 from clear_pipeline.report.svg import Bar, Frame, Tick, bars, x_at, x_ticks, y_ticks
 from clear_pipeline.schema import Fate
 

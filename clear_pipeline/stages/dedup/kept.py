@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from clear_pipeline.durable import file_sha256, write_atomically
 from clear_pipeline.errors import UsageError
+from clear_pipeline.parquet_rows import parquet_batches
 from clear_pipeline.stages.dedup.characters import Unit
 from clear_pipeline.stages.dedup.corpus import Looked
 from clear_pipeline.stages.dedup.spill import packed, unpacked
@@ -87,9 +88,7 @@ class KeptIndex:
 
     def rows(self) -> Iterator[Looked]:
         """Its rows, some at a time."""
-        with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(_BATCH):
-                yield _looked(batch)
+        return map(_looked, parquet_batches(self.path, rows=_BATCH))
 
 
 def write_index(path: Path, rows: Iterable[Looked], unit: Unit) -> int:

@@ -16,10 +16,11 @@ from clear_pipeline.cli import app
 from clear_pipeline.errors import UsageError
 from clear_pipeline.evaluate import Labels, evaluate_scores, read_labels
 from clear_pipeline.report import report_data, report_html
-from clear_pipeline.report.adapter import score_histogram
 from clear_pipeline.report.explain import explanation, explanation_json
+from clear_pipeline.report.histogram import histogram as bars
 from clear_pipeline.report.notebook import histogram, margin, move_threshold
 from clear_pipeline.run import Run
+from clear_pipeline.schema import Fate
 from marked_rows import config, is_bad, row_ids, write
 
 FATES = ("kept", "filtered")
@@ -128,7 +129,8 @@ def test_the_report_draws_the_threshold_on_its_own_scale(precise: Run) -> None:
     rows = precise.ledger(fate="kept")
     assert data.compared == "p_good_low"
     assert data.threshold == min(rows["p_good_low"].to_pylist())
-    assert data.confidences == score_histogram(precise.ledger(), "p_good_low")
+    bounds = {Fate(fate): precise.ledger(fate=fate)["p_good_low"].to_pylist() for fate in FATES}
+    assert data.confidences == bars(bounds)
     assert all({"p_bad", "p_good_low"} <= set(row.parts) for row in data.rows)
     assert "Rows by P(good) at least" in report_html(data)
 
