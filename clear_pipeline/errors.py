@@ -15,6 +15,7 @@ Each message names what happened, where, and what to do about it::
     │   ├── NoSurvivorsError  a filter would keep nothing
     │   ├── DamagedRunError   a file of the run directory does not match its checksum
     │   ├── RunLockedError    another process works on this run
+    │   ├── UntrainableError  a training came to no model with its settings
     │   ├── RemoteError       a file elsewhere cannot be fetched or written
     │   ├── UnwritableError   a full disk, a file or directory that may not be written
     │   └── WeightsError      model weights could not be fetched or verified
@@ -101,6 +102,10 @@ class DamagedRunError(RunFailedError):
 
 class RunLockedError(RunFailedError):
     """Another process works on this run directory."""
+
+
+class UntrainableError(RunFailedError):
+    """A training came to no model with its settings: its loss became no number at once."""
 
 
 class RemoteError(RunFailedError):

@@ -23,6 +23,7 @@ from clear_pipeline.cli.groups import grouped
 from clear_pipeline.cli.price import PriceOptions
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.cli.resumable import resumable
+from clear_pipeline.cli.search import SearchOptions, show_search
 from clear_pipeline.errors import BatchPendingError, UsageError
 from clear_pipeline.finetune import (
     TRAINERS,
@@ -119,6 +120,7 @@ def finetune(
     ],
     *,
     how: TrainerOptions,
+    searched: SearchOptions,
     valid: Annotated[
         Path | None, typer.Option(help="Validation rows; default: those that the run held out.")
     ] = None,
@@ -135,6 +137,7 @@ def finetune(
         _cancel(made, ctx)
         return
     run = open_run(source) if source.is_dir() else None
+    plan = searched.plan(made)
     try:
         with (
             resumable(),
@@ -142,18 +145,24 @@ def finetune(
                 run or source, out, valid, balance=how.balance(), note=ctx.progress.note
             ) as files,
         ):
-            trained = in_own_loop(
-                fine_tune(made, files.data, ctx, before=consent.agree, settled=files.settle)
-            )
+            report = None
+            if plan is not None:
+                made, report = plan.run(files.data, ctx)
+                if not as_json:
+                    show_search(report)
+            work = fine_tune(made, files.data, ctx, before=consent.agree, settled=files.settle)
+            trained = in_own_loop(work)
     except BatchPendingError as waiting:
         errors.print(Text(str(waiting)))
         next_command(this_command())
         raise typer.Exit(waiting.exit_code) from None
     if as_json:
-        print_json(trained.model_dump(mode="json"))
+        found = {} if report is None else {"search": report.model_dump(mode="json")}
+        print_json({**trained.model_dump(mode="json"), **found})
         return
     output.print(_table(trained))
-    output.print(Text(f"{out}: trained.json, curve.svg"), soft_wrap=True)
+    left = "trained.json, curve.svg" + ("" if report is None else ", search.json, search.svg")
+    output.print(Text(f"{out}: {left}"), soft_wrap=True)
     next_command(_next(run, trained))
 
 

@@ -7,9 +7,10 @@ that it remembers between two calls lies in the folder that it is given.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import Field
 
@@ -172,6 +173,63 @@ class Trainer(Protocol):
         Raises:
             RunFailedError: It cannot go on; the same call may go on later.
             BatchPendingError: Others compute; the same call asks again whether they are done.
+        """
+        ...
+
+
+class Measured(Settings):
+    """A training that was measured, and whose model nobody keeps; it can be written to a file."""
+
+    curve: tuple[Point, ...]
+    """In the order of steps; at least one after the first step has a validation loss."""
+    ended: str = ""
+    """Why, in words."""
+
+    @property
+    def measurements(self) -> tuple[tuple[int, float], ...]:
+        """Steps and validation losses, those of the untrained model left out."""
+        known = [(p.step, p.valid_loss) for p in self.curve if p.step]
+        return tuple((step, loss) for step, loss in known if loss is not None)
+
+    @property
+    def best(self) -> tuple[int, float]:
+        """The first step with the lowest validation loss, and that loss."""
+        return min(self.measurements, key=lambda each: each[1])
+
+    @property
+    def last(self) -> tuple[int, float]:
+        """The step that was measured last, and its validation loss."""
+        return self.measurements[-1]
+
+
+@runtime_checkable
+class SearchableTrainer(Trainer, Protocol):
+    """A trainer whose trainings cost nothing but time, so that a search may try many settings."""
+
+    unsearchable: ClassVar[Mapping[str, str]]
+    """Settings that no search may vary, and why."""
+
+    def space(self) -> Mapping[str, JSON]:
+        """What a search varies unless it is told, as a config would have it under `space`."""
+        ...
+
+    def in_effect(self) -> Mapping[str, Any]:
+        """The settings, and for those that say "as usual" what that is."""
+        ...
+
+    async def measure(
+        self, data: TrainingData, ctx: TrainingContext, *, early_stop: bool
+    ) -> Measured:
+        """As `train`, on files with validation rows, but no model is written.
+
+        Args:
+            data: With validation rows.
+            ctx: Where; a measurement that was cut short there goes on.
+            early_stop: As the settings say; False = all epochs, whatever the losses.
+
+        Raises:
+            UsageError: No row can be measured on, or the settings do not fit the model.
+            UntrainableError: These settings come to no model.
         """
         ...
 

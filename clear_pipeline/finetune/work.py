@@ -48,6 +48,16 @@ def check(trainer: Trainer, data: TrainingData, ctx: TrainingContext) -> None:
         raise UsageError("\n  ".join(["these rows cannot be trained on:", *errors]))
 
 
+def require_no_run(folder: Path) -> None:
+    """Make sure that a training may be put into a folder.
+
+    Raises:
+        UsageError: It is a run directory.
+    """
+    if Manifest.read(folder) is not None:
+        raise UsageError(f"{folder}: is a run directory; give the training another --out")
+
+
 def _unasked(_price: Price) -> None:
     """Whatever it costs."""
 
@@ -82,8 +92,7 @@ async def fine_tune(
         RunLockedError: Another process works on this training.
         BatchPendingError: As `Trainer.train`.
     """
-    if Manifest.read(ctx.folder) is not None:
-        raise UsageError(f"{ctx.folder}: is a run directory; give the training another --out")
+    require_no_run(ctx.folder)
     claim = Claim.of(trainer, data)
     if (done := _done(claim, trainer, ctx)) is not None:
         return _warned(done, ctx)

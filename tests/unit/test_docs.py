@@ -20,6 +20,8 @@ from clear_pipeline.export import EXPORT_FORMATS, ExportSettings
 from clear_pipeline.finetune import TRAINERS, Balance, Mix, Source
 from clear_pipeline.finetune.lora import Lora
 from clear_pipeline.finetune.openai_jobs import OpenAIJobs
+from clear_pipeline.finetune.search import SearchSettings
+from clear_pipeline.finetune.search.space import Range
 from clear_pipeline.formats import FORMATS
 from clear_pipeline.llm.batch.settings import BatchSettings
 from clear_pipeline.llm.settings import BudgetSettings, ModelSettings, Prices
@@ -46,7 +48,7 @@ SETTINGS: list[type[BaseModel]] = [
     Config, BatchSettings, BudgetSettings, ModelSettings, Prices, LoadSettings, Embed, Dedup, Score,
     Calibrate, Decontaminate, Filter, Rectify, ExportSettings, cascade.Cascade,
     second_opinion.SecondOpinion, EngineSettings, Lora, OpenAIJobs,
-    Balance, Mix, Source,
+    Balance, Mix, Source, SearchSettings, Range,
     Arm, EvaluationSettings, JudgeSettings,
 ]  # fmt: skip
 

@@ -100,6 +100,6 @@ def test_a_command_starts_without_the_heavy_libraries() -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {
         "scipy.stats", "sklearn", "pandas", "plotly", "openai", "datasketch", "xllamacpp", "ray",
-        "torch", "transformers", "peft", "gguf",
+        "torch", "transformers", "peft", "gguf", "optuna",
     }  # fmt: skip
     assert not heavy & set(told.stdout.split())

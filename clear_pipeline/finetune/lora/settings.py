@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,6 +13,7 @@ from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import MissingExtraError, UsageError
 from clear_pipeline.finetune.base import (
     Finding,
+    Measured,
     Price,
     Standing,
     Trained,
@@ -37,6 +39,12 @@ class Lora(Settings):
 
     name: ClassVar[str] = "lora"
     version: ClassVar[int] = 2
+    unsearchable: ClassVar[Mapping[str, str]] = {
+        "base": "losses of models with other tokens do not compare",
+        "max_tokens": "it decides which rows the loss is measured on",
+        "seed": "the best of several seeds is luck",
+        "weights": "the loss is measured before the model is written",
+    }
 
     kind: Literal["lora"] = "lora"
     base: str = DEFAULT_MODEL
@@ -127,6 +135,29 @@ class Lora(Settings):
         from clear_pipeline.finetune.lora.train import train
 
         return train(self, data, ctx)
+
+    def space(self) -> Mapping[str, JSON]:
+        """As `SearchableTrainer.space`: the rate within a factor of ten, and what goes with it."""
+        rate: JSON = {"low": self.peak_rate / 10, "high": self.peak_rate * 10, "log": True}
+        width: Mapping[str, JSON] = (
+            {"rank": [8, 16, 32]} if self.method in ("lora", "adapters") else {}
+        )
+        epochs: JSON = {"low": 1, "high": 5}
+        return {"learning_rate": rate, "batch_size": [4, 8, 16], **width, "epochs": epochs}
+
+    def in_effect(self) -> Mapping[str, Any]:
+        """As `SearchableTrainer.in_effect`."""
+        return {**self.model_dump(mode="json"), "learning_rate": self.peak_rate}
+
+    async def measure(
+        self, data: TrainingData, ctx: TrainingContext, *, early_stop: bool
+    ) -> Measured:
+        """As `SearchableTrainer.measure`; it computes to its end without a pause."""
+        require_libraries()
+        from clear_pipeline.finetune.lora.measure import measure
+
+        settings = self if early_stop else self.model_copy(update={"patience": None})
+        return measure(settings, data, ctx)
 
 
 def base_identity(base: str) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import TrainerState, set_seed
+from transformers import PreTrainedModel, TrainerState, set_seed
 
-from clear_pipeline.errors import RunFailedError
+from clear_pipeline.errors import UntrainableError
 from clear_pipeline.finetune.base import Point, Trained, TrainingContext, TrainingData
 from clear_pipeline.finetune.general import GeneralCheck, answers_command
 from clear_pipeline.finetune.lora.checkpoints import (
@@ -39,18 +39,62 @@ class _Outcome:
     state: TrainerState
 
 
-@quiet()
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A training in memory.
+
+    Attributes:
+        model: A plain model with the weights of the best step.
+        curve: In the order of steps.
+        summary: Figures for people, by their names.
+        general: What became of general rows; None where there are none.
+    """
+
+    model: PreTrainedModel
+    curve: tuple[Point, ...]
+    summary: dict[str, str | int | float | None]
+    general: GeneralCheck | None
+
+
 def train(settings: Lora, data: TrainingData, ctx: TrainingContext) -> Trained:
     """As `Trainer.train`.
 
     Raises:
-        RunFailedError: The loss became no number before the first checkpoint.
+        UntrainableError: The loss became no number before the first checkpoint.
         UsageError: The model cannot be trained so, or not be written back.
     """
-    ready = prepared(settings, data, ctx.progress)
-    base = model_of(ready.weights)
-    if not ready.weights.is_dir():
-        require_faithful(base, ready.weights)
+    with quiet():
+        ready = prepared(settings, data, ctx.progress)
+        base = model_of(ready.weights)
+        if not ready.weights.is_dir():
+            require_faithful(base, ready.weights)
+    fitted = fit(base, settings, ready, ctx)
+    with quiet():
+        route = written(fitted.model, ready, ctx.folder, settings.weights)
+    summary = dict(fitted.summary)
+    if route.base_url is not None:
+        summary["served by"] = shlex.join(["vllm", "serve", route.model])
+    if data.general is not None:
+        summary["answers to general rows"] = answers_command(
+            data.general, settings.base, route.model, route.base_url
+        )
+    return Trained(model=route, curve=fitted.curve, summary=summary, general=fitted.general)
+
+
+@quiet()
+def fit(base: PreTrainedModel, settings: Lora, ready: Prepared, ctx: TrainingContext) -> Fitted:
+    """Train a model that is in memory, without writing it; checkpoints go to the folder.
+
+    Args:
+        base: Becomes the trained model: who needs it as it was hands over a copy.
+        settings: Of the trainer.
+        ready: The rows.
+        ctx: A training that was cut short there goes on.
+
+    Raises:
+        UntrainableError: The loss became no number before the first checkpoint.
+        UsageError: The model cannot be trained so.
+    """
     set_seed(settings.seed)
     model = trainable(base, settings)
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
@@ -67,15 +111,8 @@ def train(settings: Lora, data: TrainingData, ctx: TrainingContext) -> Trained:
     outcome = _looped(loop, settings, ready, ctx)
     load_weights(model, outcome.checkpoint)
     checked = _checked(general, loop.row_losses(ready.general), ready)
-    route = written(plain(model), ready, ctx.folder, settings.weights)
-    summary = _summary(ready, outcome, trained)
-    if route.base_url is not None:
-        summary["served by"] = shlex.join(["vllm", "serve", route.model])
-    if data.general is not None:
-        summary["answers to general rows"] = answers_command(
-            data.general, settings.base, route.model, route.base_url
-        )
-    return Trained(model=route, curve=_curve(outcome, checked), summary=summary, general=checked)
+    curve, summary = _curve(outcome, checked), _summary(ready, outcome, trained)
+    return Fitted(plain(model), curve, summary, checked)
 
 
 def _checked(
@@ -100,7 +137,7 @@ def _looped(loop: Loop, settings: Lora, ready: Prepared, ctx: TrainingContext) -
             ctx.progress.finish()
         last = newest(folder)
     if last is None:
-        raise RunFailedError(
+        raise UntrainableError(
             f"{reason}, before the first checkpoint: nothing is kept. Lower learning_rate (it is "
             f"{settings.peak_rate:g}), or raise warmup (it is {settings.warmup:g})"
         )
