@@ -35,6 +35,9 @@ class Counting(Settings):
     kind: Literal["counting"] = "counting"
     epochs: int = 1
 
+    def base_model(self) -> ModelSettings | None:
+        return None
+
     def preflight(self, data: TrainingData, ctx: TrainingContext) -> tuple[Finding, ...]:
         return tuple(row for row in training_rows(data.train) if isinstance(row, Finding))
 

@@ -40,6 +40,9 @@ class Measuring(Settings):
     seed: int = 0
     broken: bool = False
 
+    def base_model(self) -> ModelSettings | None:
+        return None
+
     def preflight(self, data: TrainingData, ctx: TrainingContext) -> tuple[Finding, ...]:
         return ()
 

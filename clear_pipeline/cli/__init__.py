@@ -16,6 +16,7 @@ from clear_pipeline.cli.estimate import estimate
 from clear_pipeline.cli.evaluate import evaluate_app
 from clear_pipeline.cli.finetune import finetune
 from clear_pipeline.cli.inspect import register as register_inspect
+from clear_pipeline.cli.loop import loop
 from clear_pipeline.cli.model import model_app
 from clear_pipeline.cli.probe import probe
 from clear_pipeline.cli.run import run
@@ -52,6 +53,7 @@ app.command()(estimate)
 app.command()(probe)
 app.command()(calibrate)
 app.command()(finetune)
+app.command()(loop)
 register_inspect(app)
 app.add_typer(batch_app, name="batch")
 app.add_typer(model_app, name="model")

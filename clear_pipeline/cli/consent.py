@@ -37,18 +37,19 @@ def introduce_models(
 ) -> None:
     """`introduce` for models that are no roles of a run."""
     if not yes:
-        _refuse_unattended(models, budget, work=work)
-    _show(models)
+        refuse_models_unattended(models, budget, work=work)
+    show_models_of(models)
     if not yes:
-        _ask(models, budget, work=work)
+        ask_models(models, budget, work=work)
 
 
 def show_models(config: Config) -> None:
     """Say which models serve and what they cannot do."""
-    _show(_models(config))
+    show_models_of(_models(config))
 
 
-def _show(models: Sequence[ModelSettings]) -> None:
+def show_models_of(models: Sequence[ModelSettings]) -> None:
+    """`show_models` for models that are no roles of a run."""
     for settings in models:
         entry = embedded_model(settings)
         if entry is None:
@@ -68,12 +69,13 @@ def refuse_unattended(config: Config, *, work: str) -> None:
     Raises:
         UsageError: The work is priced and there is no terminal.
     """
-    _refuse_unattended(_models(config), config.budget, work=work)
+    refuse_models_unattended(_models(config), config.budget, work=work)
 
 
-def _refuse_unattended(
+def refuse_models_unattended(
     models: Sequence[ModelSettings], budget: BudgetSettings, *, work: str
 ) -> None:
+    """`refuse_unattended` for models that are no roles of a run."""
     where = _priced(models)
     if where and not sys.stdin.isatty():
         price = f"; its price: {_estimate_command()}" if work == "run" else ""
@@ -95,11 +97,12 @@ def ask(config: Config, *, work: str) -> None:
     Raises:
         UsageError: There is nobody to ask.
     """
-    _ask(_models(config), config.budget, work=work)
+    ask_models(_models(config), config.budget, work=work)
 
 
-def _ask(models: Sequence[ModelSettings], budget: BudgetSettings, *, work: str) -> None:
-    _refuse_unattended(models, budget, work=work)
+def ask_models(models: Sequence[ModelSettings], budget: BudgetSettings, *, work: str) -> None:
+    """`ask` for models that are no roles of a run."""
+    refuse_models_unattended(models, budget, work=work)
     if where := _priced(models):
         typer.confirm(f"This {work} costs money{_cap(budget)}: {where}. Start it?", abort=True)
 

@@ -95,15 +95,21 @@ class ChainOptions(SourceOptions):
         Raises:
             UsageError: They contradict each other, or say what no config can be.
         """
-        return build_config(
-            self.config,
-            flags=self.flags() | sections,
-            stages=self._stages(),
-            preset=self.preset,
-            calibration=self.calibration,
-            decontaminate=self.decontaminate or (),
-            assignments=self.assignments,
-        )
+        return build_config(self.config, assignments=self.assignments, **self.chain(**sections))
+
+    def chain(self, **sections: Any) -> dict[str, Any]:  # noqa: ANN401  # sections of a config
+        """The same as arguments of `build_config`, without its file and its assignments.
+
+        Raises:
+            UsageError: They contradict each other.
+        """
+        return {
+            "flags": self.flags() | sections,
+            "stages": self._stages(),
+            "preset": self.preset,
+            "calibration": self.calibration,
+            "decontaminate": self.decontaminate or (),
+        }
 
     def _stages(self) -> list[str] | None:
         """The names between the commas; None if the option is not given."""

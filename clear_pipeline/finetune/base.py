@@ -147,6 +147,18 @@ class Trainer(Protocol):
         """As `Settings.identity`."""
         ...
 
+    def base_model(self) -> ModelSettings | None:
+        """How the model that is trained is asked, as it is; nothing leaves the machine.
+
+        Returns:
+            None where a server would have to be started for it.
+
+        Raises:
+            UsageError: As `preflight`, as far as no file is needed to see it.
+            MissingExtraError: A library is not installed.
+        """
+        ...
+
     def preflight(self, data: TrainingData, ctx: TrainingContext) -> tuple[Finding, ...]:
         """What is wrong with the files, in their order; nothing leaves the machine.
 

@@ -26,6 +26,7 @@ from clear_pipeline.formats import FORMATS
 from clear_pipeline.llm.batch.settings import BatchSettings
 from clear_pipeline.llm.settings import BudgetSettings, ModelSettings, Prices
 from clear_pipeline.load import LoadSettings
+from clear_pipeline.loop import LoopSettings
 from clear_pipeline.schema import Fate
 from clear_pipeline.stages import cascade, second_opinion
 from clear_pipeline.stages.calibrate import Calibrate
@@ -47,7 +48,7 @@ TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 SETTINGS: list[type[BaseModel]] = [
     Config, BatchSettings, BudgetSettings, ModelSettings, Prices, LoadSettings, Embed, Dedup, Score,
     Calibrate, Decontaminate, Filter, Rectify, ExportSettings, cascade.Cascade,
-    second_opinion.SecondOpinion, EngineSettings, Lora, OpenAIJobs,
+    second_opinion.SecondOpinion, EngineSettings, Lora, OpenAIJobs, LoopSettings,
     Balance, Mix, Source, SearchSettings, Range,
     Arm, EvaluationSettings, JudgeSettings,
 ]  # fmt: skip

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "clear_pipeline"
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"loop"},
     {"probe"},
     {"training_data"},
     {"marking", "finetune"},

@@ -23,6 +23,7 @@ from clear_pipeline.finetune.base import (
 from clear_pipeline.finetune.lora.checkpoints import CHECKPOINTS, newest
 from clear_pipeline.journal import digest
 from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
+from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import JSON
 from clear_pipeline.settings import Settings
 
@@ -108,6 +109,14 @@ class Lora(Settings):
     def identity(self) -> dict[str, JSON]:
         """The settings, with the content of the weights in place of their path."""
         return {**self.model_dump(mode="json"), "base": base_identity(self.base)}
+
+    def base_model(self) -> ModelSettings | None:
+        """As `Trainer.base_model`: a model of the catalogue, or that of a GGUF file."""
+        require_libraries()
+        if self.base in CATALOG:
+            return ModelSettings(model=self.base)
+        path = Path(self.base).resolve()
+        return ModelSettings(model=str(path)) if path.is_file() else None
 
     def preflight(self, data: TrainingData, ctx: TrainingContext) -> tuple[Finding, ...]:
         """As `Trainer.preflight`; the weights are fetched if they are not on this machine yet."""

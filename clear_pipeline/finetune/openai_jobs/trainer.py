@@ -89,6 +89,16 @@ class OpenAIJobs(Settings):
         """What the platform is asked for: neither prices, limits, keys nor waiting times."""
         return {"base": None if self.base is None else self.base.identity, **self._asked()}
 
+    def base_model(self) -> ModelSettings:
+        """As `Trainer.base_model`: `base`, whose key is there.
+
+        Raises:
+            UsageError: No model is given, or its key is not there.
+        """
+        model = self._base()
+        read_key(model)
+        return model
+
     def preflight(self, data: TrainingData, ctx: TrainingContext) -> tuple[Finding, ...]:
         """What the platform would refuse, and what it would take but nobody wants.
 

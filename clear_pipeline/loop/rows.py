@@ -1,0 +1,129 @@
+"""Rows between rounds: those held out for good, and those that the next round begins with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from itertools import repeat
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import pyarrow as pa
+
+from clear_pipeline.durable import write_atomically
+from clear_pipeline.errors import RunFailedError, UsageError
+from clear_pipeline.formats import FORMATS
+from clear_pipeline.ledger import fates
+from clear_pipeline.loop.settings import LoopSettings
+from clear_pipeline.row_files import JsonLines
+from clear_pipeline.run import Run
+from clear_pipeline.schema import Example, Fate, Message, examples
+from clear_pipeline.stages.base import alive_rows
+
+LeftOut: TypeAlias = Callable[[pa.Table], Sequence[bool]]
+"""Tells of each row of a shard whether it is left out."""
+
+_GO_ON: Final = (Fate.KEPT, Fate.RECTIFIED, Fate.FILTERED, Fate.UNSCORED)
+"""Fates of the rows of the next round. What cannot be read, stands twice or is contaminated has
+nothing to come back for."""
+
+
+def held_out(settings: LoopSettings) -> LeftOut:
+    """Which rows are test rows: drawn from those that the filter keeps, each by what it teaches.
+
+    Another row cannot move the draw.
+    """
+    return partial(_held_out, share=settings.hold_out, seed=settings.seed)
+
+
+def _held_out(table: pa.Table, *, share: float, seed: int) -> list[bool]:
+    drawn = (_share(content, seed) < share for content in table["content_hash"].to_pylist())
+    kept = table["keep"].to_pylist()
+    return [
+        lives and keep is True and taken
+        for lives, keep, taken in zip(alive_rows(table), kept, drawn, strict=True)
+    ]
+
+
+def _share(content: str, seed: int) -> float:
+    """A number in [0, 1); other than that by which an export draws its validation rows."""
+    digest = hashlib.sha256(f"test:{seed}:{content}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def write_test(run: Run, path: Path, settings: LoopSettings) -> int:
+    """Write the test rows of the first round, with the responses that they came with.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        UsageError: None was drawn; nothing is written.
+    """
+    is_test = held_out(settings)
+
+    def rows() -> Iterator[Example]:
+        for shard in run.shards():
+            marks = is_test(shard.table)
+            yield from (row for row, mark in zip(examples(shard.table), marks, strict=True) if mark)
+
+    if not (written := _write(path, rows())):
+        path.unlink()
+        raise UsageError(
+            f"loop: none of the rows that the filter keeps was drawn as a test row (loop.hold_out "
+            f"is {settings.hold_out:g}); raise it, or give held-out rows with --test FILE"
+        )
+    return written
+
+
+def write_rows(run: Run, path: Path, left_out: LeftOut | None) -> int:
+    """Write the rows that the next round begins with, each with its newest response.
+
+    Args:
+        run: Of the round before.
+        path: The file.
+        left_out: Test rows among them.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        RunFailedError: The run has not finished.
+    """
+    if not run.manifest.finished:
+        raise RunFailedError(f"{run.path}: not finished; the same command goes on")
+
+    def rows() -> Iterator[Example]:
+        for shard in run.shards():
+            table = shard.table
+            away = repeat(False) if left_out is None else left_out(table)
+            new = _new_targets(table)
+            rows = zip(examples(table), fates(table)[0], new, away, strict=False)
+            for example, fate, target, gone in rows:
+                if fate in _GO_ON and not gone:
+                    rectified = target if fate is Fate.RECTIFIED else None
+                    yield example if rectified is None else replace(example, target=rectified)
+
+    return _write(path, rows())
+
+
+def _new_targets(table: pa.Table) -> list[Message | None]:
+    return [None if t is None else Message(**t) for t in table["new_target"].to_pylist()]
+
+
+def _write(path: Path, rows: Iterator[Example]) -> int:
+    """As OpenAI chat rows; a row without an id of its own has its place in DATA as one."""
+    written = 0
+
+    def write(temporary: Path) -> None:
+        nonlocal written
+        with closing(JsonLines(temporary)) as file:
+            for row in rows:
+                file.write({"id": row.id, **FORMATS["openai"].write(row, own_columns=False)})
+                written += 1
+
+    write_atomically(path, write)
+    return written
