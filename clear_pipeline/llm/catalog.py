@@ -11,6 +11,7 @@ from typing import Final
 
 from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import UsageError
+from clear_pipeline.journal import digest
 from clear_pipeline.llm.settings import ModelSettings
 
 
@@ -24,7 +25,7 @@ class WheelMember:
 
 @dataclass(frozen=True, slots=True)
 class CatalogModel:
-    """One GGUF file that is known by its checksum.
+    """One GGUF file, or a directory of a model, that is known by its checksum.
 
     Attributes:
         name: What `--model` and `model pull` take.
@@ -38,7 +39,8 @@ class CatalogModel:
         default_preset: Preset of the score stage that suits it.
         can_judge: Whether its verdicts are better than chance; if not, a run without stages of
             its own leaves rectify out.
-        path: Where the file is, of a model of the user's own; None = in the cache, once fetched.
+        path: Where the file or directory is, of a model of the user's own; None = in the cache,
+            once fetched.
     """
 
     name: str
@@ -57,6 +59,11 @@ class CatalogModel:
     def identity(self) -> str:
         """What stands for the model in cache keys and fingerprints: its weights."""
         return f"weights:{self.sha256}"
+
+    @property
+    def directory(self) -> Path | None:
+        """Where its files are, if it is no GGUF file."""
+        return self.path if self.path is not None and self.path.is_dir() else None
 
     @property
     def file_name(self) -> str:
@@ -102,32 +109,74 @@ def embedded_model(settings: ModelSettings) -> CatalogModel | None:
 
 
 def model_named(name: str) -> CatalogModel | None:
-    """The model of the catalogue, or of a GGUF file by its path; None for any other name.
+    """The model of the catalogue, of a GGUF file or of a directory by its path; None for others.
 
     Raises:
-        UsageError: There is no such file.
+        UsageError: There is no such GGUF file.
     """
-    if name in CATALOG or not name.lower().endswith(".gguf"):
-        return CATALOG.get(name)
     path = Path(name)
-    if not path.is_file():
-        raise UsageError(f"model {name}: no such file")
-    stat = path.stat()
-    return _own_file(path, stat.st_size, stat.st_mtime_ns)
+    if name in CATALOG:
+        return CATALOG[name]
+    if name.lower().endswith(".gguf"):
+        if not path.is_file():
+            raise UsageError(f"model {name}: no such file")
+        stat = path.stat()
+        return _own_file(path, stat.st_size, stat.st_mtime_ns)
+    if is_model_directory(path):
+        stats = [(file, file.stat()) for file in _files(path)]
+        return _own_directory(path, tuple((f.name, s.st_size, s.st_mtime_ns) for f, s in stats))
+    return None
+
+
+def is_model_directory(path: Path) -> bool:
+    """Whether it is a directory of a model, such as `transformers` writes."""
+    return (path / "config.json").is_file()
+
+
+def directory_digest(path: Path) -> str:
+    """What stands for the files of a directory: their names and contents."""
+    return digest([[file.name, file_sha256(file)] for file in _files(path)])
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(each for each in path.iterdir() if each.is_file())
 
 
 @lru_cache
 def _own_file(path: Path, size: int, _changed: int) -> CatalogModel:
     """Of a file as it is now: its checksum takes a while, and is asked for often."""
+    return _own(
+        path,
+        size,
+        file_sha256(path),
+        limits="What it sees was not measured: clear-pipeline probe DATA --model FILE tells.",
+    )
+
+
+@lru_cache
+def _own_directory(path: Path, files: tuple[tuple[str, int, int], ...]) -> CatalogModel:
+    """Of a directory as it is now."""
+    return _own(
+        path,
+        sum(size for _, size, _ in files),
+        directory_digest(path),
+        limits=(
+            "What it sees was not measured: clear-pipeline probe DATA --model DIR tells. torch "
+            "serves it, a question at a time; a server such as vLLM is faster."
+        ),
+    )
+
+
+def _own(path: Path, size: int, sha256: str, *, limits: str) -> CatalogModel:
     return CatalogModel(
         name=str(path),
         licence="",
         size=size,
-        sha256=file_sha256(path),
+        sha256=sha256,
         hub_url="",
         wheel=None,
         good_for="what it was trained for",
-        limits="What it sees was not measured: clear-pipeline probe DATA --model FILE tells.",
+        limits=limits,
         default_preset="fast",
         can_judge=True,
         path=path,

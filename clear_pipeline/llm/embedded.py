@@ -1,4 +1,4 @@
-"""A small model inside this process: llama.cpp through `xllamacpp`, asked over loopback.
+"""A model inside this process: llama.cpp through `xllamacpp`, or torch, asked over loopback.
 
 It is the same client, cache and limits as for any other endpoint; only its start differs.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -23,37 +23,50 @@ from clear_pipeline.llm.wire import Body
 SLOTS: Final = 4
 """Requests computed at once."""
 
-CAPABILITIES: Final = Capabilities(grammar=True, logprobs=True, slots=SLOTS, llguidance=True)
-"""Of every embedded model."""
+_LLAMA_CPP: Final = Capabilities(grammar=True, logprobs=True, slots=SLOTS, llguidance=True)
+_TORCH: Final = Capabilities(logprobs=True, slots=1, schema=False, prompt_logprobs=True)
 
 CONTEXT: Final = 4096
 """Tokens of prompt and answer that one request may have. A longer one fails as `context`."""
 
 
 class EmbeddedChat:
-    """A catalogue model served by this process; made by `start`. Its identity is its weights."""
+    """A model served by this process; made by `start`. Its identity is its weights."""
 
-    def __init__(self, client: OpenAIChat, server: Any) -> None:  # noqa: ANN401 -- xllamacpp is untyped
+    def __init__(
+        self,
+        client: OpenAIChat,
+        server: Any,  # noqa: ANN401 -- xllamacpp is untyped
+        known: Capabilities,
+    ) -> None:
         self._client = client
         self._server = server
+        self._known = known
 
     @classmethod
     async def start(
         cls, settings: ModelSettings, model: CatalogModel, *, account: Account, note: Note
     ) -> Self:
-        """Fetch the weights if need be and start the server.
+        """Fetch the weights if need be and start the server: torch for a directory.
 
         Raises:
-            MissingExtraError: xllamacpp is not installed.
+            MissingExtraError: xllamacpp, or torch, is not installed.
+            UsageError: A directory cannot be read as a model.
             WeightsError: The weights could not be had.
         """
-        _require_xllamacpp()
-        path = await asyncio.to_thread(obtain, model, note=note)
-        server = await asyncio.to_thread(serve, path, model.name)
+        if model.directory is None:
+            _require_xllamacpp()
+            path = await asyncio.to_thread(obtain, model, note=note)
+            server = await asyncio.to_thread(serve, path, model.name)
+        else:
+            _require_torch()
+            from clear_pipeline.llm.torch_server import TorchServer
+
+            server = await asyncio.to_thread(TorchServer, model.directory, model.name)
         local = settings.model_copy(update={"base_url": f"{server.listening_address}/v1"})
         client = OpenAIChat(local, account=account, identity=model.identity)
         await client.probe()
-        return cls(client, server)
+        return cls(client, server, capabilities_of(model))
 
     @property
     def identity(self) -> str:
@@ -62,8 +75,8 @@ class EmbeddedChat:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Grammars, llguidance's as well, log-probabilities and `SLOTS`."""
-        return replace(self._client.capabilities, llguidance=True)
+        """As `capabilities_of` the model."""
+        return self._known
 
     async def complete(self, request: ChatRequest) -> Completion:
         """As `OpenAIChat.complete`."""
@@ -76,7 +89,14 @@ class EmbeddedChat:
     async def close(self) -> None:
         """Stop the server and free its memory."""
         await self._client.close()
+        if (stop := getattr(self._server, "close", None)) is not None:
+            await asyncio.to_thread(stop)
         self._server = None
+
+
+def capabilities_of(model: CatalogModel) -> Capabilities:
+    """What a model can be asked in this process, before it is started."""
+    return _LLAMA_CPP if model.directory is None else _TORCH
 
 
 def _require_xllamacpp() -> None:
@@ -87,6 +107,14 @@ def _require_xllamacpp() -> None:
             "the embedded model needs the extra `local`: pip install 'clear-pipeline[local]'; "
             "or name a server with --base-url"
         ) from error
+
+
+def _require_torch() -> None:
+    if any(find_spec(name) is None for name in ("torch", "transformers")):
+        raise MissingExtraError(
+            "a model in a directory needs the extra `train`: pip install 'clear-pipeline[train]'; "
+            "or name a server with --base-url"
+        )
 
 
 def serve(weights: Path, name: str) -> Any:  # noqa: ANN401 -- xllamacpp is untyped

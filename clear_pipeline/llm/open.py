@@ -35,11 +35,11 @@ async def known_capabilities(settings: ModelSettings) -> Capabilities:
     Raises:
         UnreachableError: No server answers at `base_url`.
     """
-    from clear_pipeline.llm.embedded import CAPABILITIES
+    from clear_pipeline.llm.embedded import capabilities_of
     from clear_pipeline.llm.openai_chat import OpenAIChat
 
-    if embedded_model(settings) is not None:
-        return CAPABILITIES
+    if (model := embedded_model(settings)) is not None:
+        return capabilities_of(model)
     if settings.is_openai:
         return Dialect(settings).capabilities
     client = OpenAIChat(settings, account=_uncapped().account(settings.model, None, Meter()))
@@ -76,7 +76,7 @@ async def open_model(
         UnreachableError: No server answers at `base_url`.
         UsageError: The key that the endpoint needs is not in the environment, or embeddings are
             wanted of the embedded model, or a cap in dollars of a model whose price is not known.
-        MissingExtraError: The embedded model needs the extra `local`.
+        MissingExtraError: The embedded model needs the extra `local`, or `train`.
         WeightsError: The embedded model's weights could not be had.
         DamagedRunError: `cache_path` is no cache.
     """

@@ -88,12 +88,13 @@ def test_a_file_of_weights_is_an_arm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ["arm", "judge"])
-def test_a_directory_needs_a_server(tmp_path: Path, role: str) -> None:
-    """Its path is no name that OpenAI knows; how it is served, and named then, is told."""
+def test_a_directory_without_a_model(tmp_path: Path, role: str) -> None:
+    """Its path is no name that OpenAI knows; a server that knows it has an address."""
     model: dict[str, Any] = {"model": str(tmp_path)}
     arms = [{"name": "a", "model": model}] if role == "arm" else [arm("a")]
     judge = {"model": model} if role == "judge" else None
-    with pytest.raises(ConfigError, match=f"vllm serve {tmp_path}; then say where.*--base-url"):
+    told = f"{tmp_path} is a directory that holds no model.*--base-url"
+    with pytest.raises(ConfigError, match=told):
         read_settings(None, arms=arms, judge=judge)
     model["base_url"] = URL
     assert read_settings(None, arms=arms, judge=judge).arms

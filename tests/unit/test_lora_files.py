@@ -19,7 +19,7 @@ from tiny_llama import tiny_llama  # noqa: E402
 
 
 def test_a_directory_becomes_a_directory(tmp_path: Path) -> None:
-    """A model of safetensors is read from and written to a directory, and named for a server."""
+    """A model of safetensors is read from and written to a directory, and named by it."""
     tiny = tiny_llama(tmp_path / "tiny.gguf")
     base = tmp_path / "base"
     tiny.save_pretrained(base)
@@ -29,10 +29,8 @@ def test_a_directory_becomes_a_directory(tmp_path: Path) -> None:
     done = trained(tmp_path, base=str(base), method="adapters", weights="f32")
     assert done.curve == from_file.curve
     assert done.model.model == str(tmp_path / "out" / "model")
-    assert done.model.base_url == "http://127.0.0.1:8000/v1"
-    assert done.model.revision is not None
-    assert done.model.revision.startswith("w")  # twelve digits would be a number in YAML
-    assert done.summary["served by"] == f"vllm serve {tmp_path / 'out' / 'model'}"
+    assert done.model.base_url is None  # torch serves it in this process
+    assert done.summary["faster server"] == f"vllm serve {tmp_path / 'out' / 'model'}"
     one, other = (
         model_of(path).state_dict()
         for path in (Path(done.model.model), tmp_path / "of the file" / "model.gguf")
@@ -42,9 +40,11 @@ def test_a_directory_becomes_a_directory(tmp_path: Path) -> None:
 
 
 def test_no_such_model(tmp_path: Path) -> None:
-    """The error says what a base may be, and how one of the hub is fetched."""
-    with pytest.raises(UsageError, match="hf download NAME"):
-        settings(tmp_path, base="org/name").identity()
+    """The error says what a base may be; what could be a path here is not looked up on a hub."""
+    with pytest.raises(UsageError, match=r"no name of the Hugging Face Hub \(ORG/NAME\)"):
+        settings(tmp_path, base="no-such-model").identity()
+    with pytest.raises(UsageError, match="is no GGUF file"):
+        settings(tmp_path, base=str(tmp_path / "model")).identity()
 
 
 def test_q8_0_in_a_directory(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ Arms whose names differ only after `@` are one group, trained or drawn from seve
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -16,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from clear_pipeline.config_chain import merged
 from clear_pipeline.config_errors import explained
 from clear_pipeline.errors import ConfigError, UsageError
+from clear_pipeline.llm.catalog import is_model_directory
 from clear_pipeline.llm.open import model_identity
 from clear_pipeline.llm.settings import BudgetSettings, ModelSettings, Prices
 from clear_pipeline.load import LoadSettings
@@ -89,11 +89,11 @@ class JudgeSettings(Settings):
 
 def _require_server(model: ModelSettings, name: str) -> None:
     """What lies in a directory here is not what OpenAI would be asked for by that name."""
-    if model.base_url is None and Path(model.model).is_dir():
-        serve = shlex.join(["vllm", "serve", model.model])
+    path = Path(model.model)
+    if model.base_url is None and path.is_dir() and not is_model_directory(path):
         raise ValueError(
-            f"{name}: {model.model} is a directory, which a server has to serve: {serve}; then say "
-            "where, as in --base-url http://127.0.0.1:8000/v1 (base_url in a file)"
+            f"{name}: {model.model} is a directory that holds no model (no config.json); where a "
+            "server knows it by that name, say where: --base-url URL (base_url in a file)"
         )
 
 

@@ -11,10 +11,10 @@ from transformers import PreTrainedModel
 from clear_pipeline.errors import UsageError
 from clear_pipeline.finetune.base import Measured, TrainingContext, TrainingData
 from clear_pipeline.finetune.lora.prepare import prepared
-from clear_pipeline.finetune.lora.quiet import quiet
 from clear_pipeline.finetune.lora.settings import Lora
 from clear_pipeline.finetune.lora.source import model_of
 from clear_pipeline.finetune.lora.train import fit
+from clear_pipeline.llm.quiet import quiet
 
 
 def measure(settings: Lora, data: TrainingData, ctx: TrainingContext) -> Measured:

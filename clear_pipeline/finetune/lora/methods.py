@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from clear_pipeline.errors import UsageError
 from clear_pipeline.finetune.lora.checkpoints import Checkpoint
-from clear_pipeline.finetune.lora.quiet import quiet
 from clear_pipeline.finetune.lora.settings import Lora
+from clear_pipeline.llm.quiet import quiet
 
 _LAYER: Final = re.compile(r"\.layers\.(\d+)\.")
 _BLOCK: Final = 32

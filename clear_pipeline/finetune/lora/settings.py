@@ -21,8 +21,13 @@ from clear_pipeline.finetune.base import (
     TrainingData,
 )
 from clear_pipeline.finetune.lora.checkpoints import CHECKPOINTS, newest
-from clear_pipeline.journal import digest
-from clear_pipeline.llm.catalog import CATALOG, DEFAULT_MODEL
+from clear_pipeline.finetune.lora.hub import HubModel
+from clear_pipeline.llm.catalog import (
+    CATALOG,
+    DEFAULT_MODEL,
+    directory_digest,
+    is_model_directory,
+)
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import JSON
 from clear_pipeline.settings import Settings
@@ -49,7 +54,8 @@ class Lora(Settings):
 
     kind: Literal["lora"] = "lora"
     base: str = DEFAULT_MODEL
-    """A model of the catalogue, the path of a GGUF file, or that of a directory of safetensors."""
+    """A model of the catalogue, the path of a GGUF file, that of a directory of safetensors, or a
+    name of the Hugging Face Hub, as ORG/NAME or ORG/NAME@REVISION."""
     method: Literal["lora", "partial", "adapters", "full"] = "lora"
     """`lora`: low-rank matrices beside all linear layers (Hu et al. 2021). `adapters`: a gated
     bottleneck beside each feed-forward layer (He et al. 2022). `partial`: all weights of the top
@@ -173,21 +179,23 @@ def base_identity(base: str) -> str:
     """What stands for the weights, however they are called.
 
     Raises:
-        UsageError: It is neither in the catalogue nor on this machine.
+        UsageError: It is neither in the catalogue nor on this machine, nor on the hub.
+        WeightsError: It may be on the hub, which cannot be asked.
     """
     if base in CATALOG:
         return CATALOG[base].identity
     path = Path(base)
     if path.is_file():
         return f"weights:{file_sha256(path)}"
-    if not (path / "config.json").is_file():
+    if (model := HubModel.named(base)) is not None:
+        require_libraries()
+        return f"hub:{model.name}@{model.commit}"
+    if not is_model_directory(path):
         raise UsageError(
-            f"base: {base} is no GGUF file, no directory of a model (with config.json), and not in "
-            f"the catalogue ({', '.join(CATALOG)}). A model of the Hugging Face Hub is fetched by: "
-            "hf download NAME --local-dir DIR"
+            f"base: {base} is no GGUF file, no directory of a model (with config.json), not in the "
+            f"catalogue ({', '.join(CATALOG)}), and no name of the Hugging Face Hub (ORG/NAME)"
         )
-    files = sorted(each for each in path.iterdir() if each.is_file())
-    return f"directory:{digest([[each.name, file_sha256(each)] for each in files])}"
+    return f"directory:{directory_digest(path)}"
 
 
 def require_libraries() -> None:

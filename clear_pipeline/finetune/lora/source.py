@@ -17,20 +17,26 @@ from transformers import (
 )
 
 from clear_pipeline.errors import UsageError
-from clear_pipeline.finetune.lora.quiet import silent
+from clear_pipeline.finetune.lora.hub import HubModel
 from clear_pipeline.llm.catalog import CATALOG
 from clear_pipeline.llm.pull import obtain
+from clear_pipeline.llm.quiet import silent
 
 Note = Callable[[str], None]
 
 
 def weights_of(base: str, *, note: Note) -> Path:
-    """The file or directory; a model of the catalogue is fetched if need be.
+    """The file or directory; a model of the catalogue or of the hub is fetched if need be.
 
     Raises:
+        UsageError: As `HubModel.folder`.
         WeightsError: It could not be had.
     """
-    return obtain(CATALOG[base], note=note) if base in CATALOG else Path(base)
+    if base in CATALOG:
+        return obtain(CATALOG[base], note=note)
+    if (model := HubModel.named(base)) is not None:
+        return model.folder(note)
+    return Path(base)
 
 
 @lru_cache(maxsize=1)

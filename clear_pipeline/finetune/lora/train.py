@@ -23,10 +23,11 @@ from clear_pipeline.finetune.lora.gguf_file import require_faithful
 from clear_pipeline.finetune.lora.loop import DivergedError, Loop
 from clear_pipeline.finetune.lora.methods import by_depth, load_weights, plain, trainable
 from clear_pipeline.finetune.lora.prepare import Prepared, prepared
-from clear_pipeline.finetune.lora.quiet import quiet
 from clear_pipeline.finetune.lora.settings import Lora
 from clear_pipeline.finetune.lora.source import model_of
 from clear_pipeline.finetune.lora.written import written
+from clear_pipeline.llm.catalog import CATALOG
+from clear_pipeline.llm.quiet import quiet
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,14 @@ def train(settings: Lora, data: TrainingData, ctx: TrainingContext) -> Trained:
     with quiet():
         route = written(fitted.model, ready, ctx.folder, settings.weights)
     summary = dict(fitted.summary)
-    if route.base_url is not None:
-        summary["served by"] = shlex.join(["vllm", "serve", route.model])
+    if ready.weights.is_dir():
+        summary["faster server"] = shlex.join(["vllm", "serve", route.model])
     if data.general is not None:
         summary["answers to general rows"] = answers_command(
-            data.general, settings.base, route.model, route.base_url
+            data.general,
+            settings.base if settings.base in CATALOG else str(ready.weights),
+            route.model,
+            route.base_url,
         )
     return Trained(model=route, curve=fitted.curve, summary=summary, general=fitted.general)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from transformers import PreTrainedModel
 
-from clear_pipeline.durable import file_sha256, sync_directory, writing
+from clear_pipeline.durable import sync_directory, writing
 from clear_pipeline.errors import UsageError
 from clear_pipeline.finetune.lora.checkpoints import CHECKPOINTS
 from clear_pipeline.finetune.lora.gguf_file import Precision, write_gguf
@@ -17,8 +17,6 @@ from clear_pipeline.llm.settings import ModelSettings
 
 GGUF: Final = "model.gguf"
 DIRECTORY: Final = "model"
-SERVER: Final = "http://127.0.0.1:8000/v1"
-"""Where a model in a directory is asked: where vLLM serves one by default."""
 
 
 def require_place(folder: Path, source: Path, precision: Precision) -> None:
@@ -48,11 +46,7 @@ def written(
         return ModelSettings(model=str(path))
     path = (folder / DIRECTORY).resolve()
     _write_directory(model, ready, path, precision)
-    weights = max(path.glob("*.safetensors"), key=lambda each: each.stat().st_size)
-    # The name is a path: what was trained there before is another model. The letter in front keeps
-    # YAML from reading a number.
-    revision = f"w{file_sha256(weights)[:12]}"
-    return ModelSettings(model=str(path), base_url=SERVER, revision=revision)
+    return ModelSettings(model=str(path))
 
 
 def _write_directory(

@@ -1,0 +1,146 @@
+"""A model in torch behind the API that every other endpoint has, on loopback, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from clear_pipeline.llm.torch_model import Answer, Sample, TokenScore, TorchModel
+from clear_pipeline.llm.torch_question import Question, RefusedError
+
+_MOST_BYTES: Final = 64 << 20
+"""Of a request."""
+
+
+class TorchServer:
+    """Answers `/v1/chat/completions` of one model at a free port of 127.0.0.1 until it is closed.
+
+    One question is computed after the other. It ends with the process, and wants no key.
+
+    Args:
+        weights: Directory of the model.
+        name: As it is served.
+
+    Attributes:
+        listening_address: Where, without a path.
+
+    Raises:
+        UsageError: As `TorchModel`.
+    """
+
+    def __init__(self, weights: Path, name: str) -> None:
+        self._model = TorchModel(weights)
+        self._name = name
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="torch")
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self.listening_address = ""
+        self._thread = threading.Thread(target=self._serve, daemon=True, name="torch server")
+        self._thread.start()
+        self._started.wait()
+
+    def close(self) -> None:
+        """Stop; what is being computed ends at its next token."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._worker.shutdown()
+
+    def _serve(self) -> None:
+        app = web.Application(client_max_size=_MOST_BYTES)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        self._loop.run_until_complete(runner.setup())
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        self._loop.run_until_complete(site.start())
+        host, port = runner.addresses[0][:2]
+        self.listening_address = f"http://{host}:{port}"
+        self._started.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
+        self._loop.close()
+
+    async def _models(self, _request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": self._name}]})
+
+    async def _chat(self, request: web.Request) -> web.Response:
+        try:
+            question = Question.model_validate(await request.json())
+        except ValidationError as error:
+            found = error.errors()[0]
+            place = ".".join(str(part) for part in found["loc"])
+            return _refused(f"{place} {found['msg']}".strip())
+        except ValueError:
+            return _refused("the body is no JSON")
+        cancelled = threading.Event()
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(
+                self._worker, self._model.answer, question, cancelled.is_set
+            )
+        except RefusedError as error:
+            return _refused(str(error))
+        finally:
+            cancelled.set()
+        return web.json_response(_reply(question, answer, self._name))
+
+
+def _refused(why: str) -> web.Response:
+    error = {"message": why, "type": "invalid_request_error"}
+    return web.json_response({"error": error}, status=400)
+
+
+def _reply(question: Question, answer: Answer, name: str) -> dict[str, Any]:
+    completion = sum(sample.computed for sample in answer.samples)
+    reply: dict[str, Any] = {
+        "id": "chatcmpl-torch",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": name,
+        "choices": [
+            _choice(number, sample, told=question.logprobs)
+            for number, sample in enumerate(answer.samples)
+        ],
+        "usage": {
+            "prompt_tokens": answer.prompt_tokens,
+            "completion_tokens": completion,
+            "total_tokens": answer.prompt_tokens + completion,
+        },
+    }
+    if answer.prompt is not None:
+        reply["prompt_logprobs"] = [None, *map(_scored, answer.prompt)]
+    return reply
+
+
+def _choice(number: int, sample: Sample, *, told: bool) -> dict[str, Any]:
+    return {
+        "index": number,
+        "message": {"role": "assistant", "content": sample.text},
+        "finish_reason": sample.finish_reason,
+        "logprobs": {"content": _tokens(sample.tokens)} if told else None,
+    }
+
+
+def _tokens(tokens: Sequence[TokenScore]) -> list[dict[str, Any]]:
+    return [
+        {
+            **_token(token.text, token.logprob),
+            "top_logprobs": [_token(text, logprob) for text, logprob in token.top],
+        }
+        for token in tokens
+    ]
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode("utf-8", "replace"))}
+
+
+def _scored(token: TokenScore) -> Mapping[str, Any]:
+    return {str(token.id): {"logprob": token.logprob, "decoded_token": token.text}}
