@@ -151,7 +151,7 @@ class Trainer(Protocol):
         """How the model that is trained is asked, as it is; nothing leaves the machine.
 
         Returns:
-            None where a server would have to be started for it.
+            None where it may not be on this machine, and no server has it.
 
         Raises:
             UsageError: As `preflight`, as far as no file is needed to see it.

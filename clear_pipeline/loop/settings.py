@@ -130,7 +130,7 @@ class LoopConfig:
         """Look, before anything is spent, whether trained models can be asked as is wanted.
 
         Args:
-            base: The model that is trained, as it is asked; None = a server is needed for it.
+            base: The model that is trained, as it is asked; None = it may not be here yet.
 
         Raises:
             ConfigError: There is a cap in dollars and the price of their answers is not known, or

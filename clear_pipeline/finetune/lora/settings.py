@@ -117,12 +117,13 @@ class Lora(Settings):
         return {**self.model_dump(mode="json"), "base": base_identity(self.base)}
 
     def base_model(self) -> ModelSettings | None:
-        """As `Trainer.base_model`: a model of the catalogue, or that of a GGUF file."""
+        """As `Trainer.base_model`: one of the catalogue, of a GGUF file or of a directory."""
         require_libraries()
         if self.base in CATALOG:
             return ModelSettings(model=self.base)
         path = Path(self.base).resolve()
-        return ModelSettings(model=str(path)) if path.is_file() else None
+        is_here = path.is_file() or is_model_directory(path)
+        return ModelSettings(model=str(path)) if is_here else None
 
     def preflight(self, data: TrainingData, ctx: TrainingContext) -> tuple[Finding, ...]:
         """As `Trainer.preflight`; the weights are fetched if they are not on this machine yet."""
