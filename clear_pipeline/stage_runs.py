@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
 
 from clear_pipeline.config import EMBEDDER
+from clear_pipeline.engine.base import ShardTask
 from clear_pipeline.errors import (
     BudgetExceededError,
     PendingError,
     RunFailedError,
 )
 from clear_pipeline.foresight import Foresight
-from clear_pipeline.manifest import StageRecord
+from clear_pipeline.manifest import Part, StageRecord
 from clear_pipeline.resume import (
     StageInputs,
     damaged_parts,
@@ -108,6 +110,7 @@ class _Computed:
         record: Of what it comes to.
         old: The record of an earlier run, whose parts may still hold.
         work: Of the run.
+        expected: By shard, the fingerprint of what is computed of it.
     """
 
     stage: Stage
@@ -115,6 +118,7 @@ class _Computed:
     record: StageRecord
     old: StageRecord | None
     work: Work
+    expected: dict[str, str] = field(default_factory=dict)
 
     async def annotate(self, foresight: Foresight) -> None:
         """Keep the parts that still hold, compute the others, enter each in the manifest."""
@@ -132,14 +136,7 @@ class _Computed:
 
     async def _annotate(self, states: Sequence[JSON] | None, foresight: Foresight) -> None:
         stage, work, record = self.stage, self.work, self.record
-        expected = {
-            task.key: part_fingerprint(stage, record.models, self.inputs, task)
-            for task in self.inputs.tasks(states)
-        }
-        todo = {key for key, fingerprint in expected.items() if not self._keep(key, fingerprint)}
-
-        def done(key: str, columns: Any) -> None:  # noqa: ANN401  # pyarrow has no types
-            self._enter(key, columns, expected[key])
+        todo = self._todo(states)
 
         rows = sum(self.inputs.parts[key][0][1].rows for key in todo)
         progress = _Noted(work, record.notes, foresight if stage.roles() else None)
@@ -151,28 +148,46 @@ class _Computed:
             records=self.inputs.records,
         )
         work.progress.start(stage.name, rows)
-        tasks = (task for task in self.inputs.tasks(states) if task.key in todo)
         try:
-            await work.engine.annotate(stage, tasks, ctx, done)
+            await work.engine.annotate(stage, self._due(states, todo), ctx, self)
         except BudgetExceededError as error:
             raise self._stopped(error, rows - progress.rows) from None
         finally:
             work.progress.finish()
-        if states is None and self.old is not None and len(todo) < len(expected):
+        if states is None and self.old is not None and len(todo) < len(self.inputs.keys):
             record.notes += [note for note in self.old.notes if note not in record.notes]
 
-    def _keep(self, key: str, fingerprint: str) -> bool:
-        """Take over the part of the earlier run, if it still holds."""
-        part = reusable(self.old, key, fingerprint, self.work.store)
-        if part is not None:
-            self.record.parts[key] = part
-        return part is not None
+    def _todo(self, states: Sequence[JSON] | None) -> set[str]:
+        """The shards to compute; parts of the earlier run that still hold are taken over."""
+        todo = set(self.inputs.keys)
+        if self.old is not None:
+            for task in self.inputs.tasks(states):
+                part = reusable(self.old, task.key, self._fingerprint(task), self.work.store)
+                if part is not None:
+                    self.record.parts[task.key] = part
+                    todo.remove(task.key)
+        return todo
 
-    def _enter(self, key: str, columns: Any, fingerprint: str) -> None:  # noqa: ANN401
-        """Write a part, and enter it."""
+    def _due(self, states: Sequence[JSON] | None, todo: set[str]) -> Iterator[ShardTask]:
+        """The tasks of these shards, with what their parts will be known by."""
+        for task in self.inputs.tasks(states):
+            if task.key in todo:
+                self.expected[task.key] = self._fingerprint(task)
+                yield task
+
+    def _fingerprint(self, task: ShardTask) -> str:
+        return part_fingerprint(self.stage, self.record.models, self.inputs, task)
+
+    def write(self, key: str, columns: pa.Table) -> Part:
+        """See `engine.base.Parts`."""
+        failed, fingerprint = transient_failures(columns), self.expected[key]
+        return self.work.store.write(
+            self.stage.name, key, columns, fingerprint=fingerprint, failed=failed
+        )
+
+    def enter(self, key: str, part: Part) -> None:
+        """See `engine.base.Parts`."""
         stage, work = self.stage.name, self.work
-        failed = transient_failures(columns)
-        part = work.store.write(stage, key, columns, fingerprint=fingerprint, failed=failed)
         self.record.parts[key] = part
         work.enter(self.record, key)
         work.log.event("shard", stage=stage, key=key, rows=part.rows, failed=part.failed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,9 +22,6 @@ from clear_pipeline.stages.base import (
 )
 from clear_pipeline.store import Store
 
-Done = Callable[[str, pa.Table], None]
-"""Called once per finished shard with its key and its columns (`id` first)."""
-
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
@@ -39,6 +36,22 @@ class ShardTask:
     key: str
     parts: tuple[tuple[str, Part], ...]
     state: JSON = None
+
+
+class Parts(Protocol):
+    """Where the columns of finished shards go."""
+
+    def write(self, key: str, columns: pa.Table) -> Part:
+        """Write a shard's columns, `id` first; in any thread of the run's process.
+
+        Raises:
+            UnwritableError: The disk is full, or the directory may not be written.
+        """
+        ...
+
+    def enter(self, key: str, part: Part) -> None:
+        """Enter what was written as finished; in the thread of the run."""
+        ...
 
 
 class Engine(Protocol):
@@ -57,9 +70,9 @@ class Engine(Protocol):
         ...
 
     async def annotate(
-        self, stage: Stage, tasks: Iterable[ShardTask], ctx: Context, done: Done
+        self, stage: Stage, tasks: Iterable[ShardTask], ctx: Context, parts: Parts
     ) -> None:
-        """`stage.annotate` of every shard; `done` is called for each as soon as it is ready.
+        """`stage.annotate` of every shard; each is written and entered as soon as it is ready.
 
         A task is taken when it is due, so that the states need not all be there at once.
 

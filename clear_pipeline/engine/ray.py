@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
-from clear_pipeline.engine.base import Done, ShardTask
+from clear_pipeline.engine.base import Parts, ShardTask
 from clear_pipeline.engine.cluster import as_here
 from clear_pipeline.engine.relay import Question, Relay, Reply, Report, replied
 from clear_pipeline.engine.shards import StoredShards
@@ -62,9 +62,9 @@ class RayEngine:
             shutil.rmtree(self._store.scratch, ignore_errors=True)
 
     async def annotate(
-        self, stage: Stage, tasks: Iterable[ShardTask], ctx: Context, done: Done
+        self, stage: Stage, tasks: Iterable[ShardTask], ctx: Context, parts: Parts
     ) -> None:
-        """Annotate every shard and hand its columns to `done`.
+        """Annotate every shard; this process writes its columns.
 
         Rows in flight are shared out among the shards that are computed at the same time.
 
@@ -97,7 +97,7 @@ class RayEngine:
                     with independent.part():
                         columns, report = await _annotated(stage, given, task, ctx, relay)
                         hearing.hear(task.key, report)
-                        done(task.key, columns)
+                        parts.enter(task.key, parts.write(task.key, columns))
 
             try:
                 async with asyncio.TaskGroup() as group:

@@ -81,15 +81,18 @@ class StoredShards:
     ) -> Iterator[R]:
         """See `Shards`."""
         values = zip(*given, strict=True) if given else repeat(())
-        results = self._ahead(
-            partial(_looked_at, self._store, look, columns), zip(self._tasks, values, strict=False)
+        results = ahead(
+            self._workers,
+            partial(_looked_at, self._store, look, columns),
+            zip(self._tasks, values, strict=False),
         )
         rows = [task.parts[0][1].rows for task in self._tasks]
         yield from self._told(results, rows, sum(rows), step)
 
     def spread(self, work: Callable[[T], R], items: Iterable[T], *, step: str = "") -> Iterator[R]:
         """See `Shards`."""
-        yield from self._told(self._ahead(work, items), repeat(0), 0, step)  # items are no rows
+        results = ahead(self._workers, work, items)
+        yield from self._told(results, repeat(0), 0, step)  # items are no rows
 
     def _told(
         self, results: Iterator[R], rows: Iterable[int], total: int, step: str
@@ -103,17 +106,18 @@ class StoredShards:
         finally:
             self._progress.finish()
 
-    def _ahead(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Results in order, computed by the workers, a few before they are taken."""
-        start = self._workers.starter(work)
-        waiting: deque[Callable[[], R]] = deque()
-        rest = iter(items)
-        while True:
-            room = self._workers.most - len(waiting)
-            waiting.extend(start(item) for item in islice(rest, room))
-            if not waiting:
-                return
-            yield waiting.popleft()()
+
+def ahead(workers: Workers, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Results in order, computed by the workers, a few before they are taken."""
+    start = workers.starter(work)
+    waiting: deque[Callable[[], R]] = deque()
+    rest = iter(items)
+    while True:
+        room = workers.most - len(waiting)
+        waiting.extend(start(item) for item in islice(rest, room))
+        if not waiting:
+            return
+        yield waiting.popleft()()
 
 
 def _looked_at(

@@ -1,4 +1,4 @@
-"""The work on one shard in another process, and what it tells the process of the run."""
+"""The work on one shard in another thread or process, and what it tells the run."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -148,6 +149,8 @@ class Stage(Protocol):
     ) -> pa.Table:
         """Compute the columns of `adds()` for every row of `shard`, in order.
 
+        Of a stage without roles, several shards are computed at once, in threads.
+
         Args:
             shard: The rows, with the columns of earlier stages.
             alive: Per row, whether it may still reach the export.
@@ -276,7 +279,8 @@ def alive_rows(table: pa.Table) -> list[bool]:
     if status in table.column_names:
         scored = pc.fill_null(pc.equal(table[status], "scored"), fill_value=False)
         mask = pc.and_(mask, scored)
-    return [bool(v) for v in mask.to_pylist()]
+    alive: list[bool] = np.asarray(mask).tolist()
+    return alive
 
 
 async def map_rows(

@@ -23,8 +23,9 @@ from clear_pipeline.stages.dedup.candidates import (
 )
 from clear_pipeline.stages.dedup.clusters import Pairs, keepers
 from clear_pipeline.stages.dedup.common import common_shingles
+from clear_pipeline.stages.dedup.corpus import Words
 from clear_pipeline.stages.dedup.shingles import hash_of, jaccard, members, shingle, without
-from clear_pipeline.stages.dedup.spill import SpilledTokens
+from clear_pipeline.stages.dedup.spill import Spilled, SpilledTokens
 from clear_pipeline.stages.dedup.words import Tokens, concatenate, in_blocks, mix, tokenize
 
 
@@ -78,6 +79,16 @@ def test_tokens_of_parts_are_those_of_the_whole() -> None:
     assert np.flatnonzero(whole.starts).tolist() == [0, 1, 3, 4, 7, 10, 11, 12, 13]
 
 
+def test_equal_texts_have_equal_words() -> None:
+    """Each different text is cut once, and every row has the words that it has alone."""
+    texts = ["One. Two three!", "a\nb", "One. Two three!", "", "a b", "", "a\nb"]
+    words, whole = Words.of(texts, "word"), tokenize(texts)
+    for name in ("hashes", "starts", "offsets"):
+        assert np.array_equal(getattr(words.tokens, name), getattr(whole, name))
+    assert np.array_equal(words.whole, whole.whole())
+    assert words.whole[1] == words.whole[4]  # a line end ends a sentence and is no word
+
+
 def test_blocks_are_as_large_as_they_may_be() -> None:
     """At most 5 together and three items, but for one item that alone has more."""
     sizes = np.array([2, 3, 1, 9, 0, 0, 0, 5], np.int64)
@@ -122,6 +133,24 @@ def test_the_hash_of_a_word_is_a_sum_over_its_characters(letter: str, length: in
     expected = mix(np.array([summed % 2**64], np.uint64)) & np.uint64(2**63 - 1)
     hashes = tokenize([f"A {word} b", word, "\u0142 x"]).hashes
     assert hashes[1] == hashes[3] == expected[0]
+
+
+def test_little_is_written_together_and_read_at_once(tmp_path: Path) -> None:
+    """Numbers are there as soon as they are appended, in the file only when they are many."""
+    path = tmp_path / "numbers"
+    column: Spilled[np.int32] = Spilled(path, np.int32)
+    for number in range(100):
+        column.append(np.array([number, -number]))
+    assert not path.exists()
+    assert len(column) == 200
+    assert column.take(np.array([199, 2])).tolist() == [-99, 1]
+    column.append(np.arange(5))
+    assert column.read(198).tolist() == [99, -99, 0, 1, 2, 3, 4]
+    for _ in range(20):
+        column.append(np.zeros(1000))
+    assert path.stat().st_size >= 205 * 4 + (1 << 16)
+    column.drop()
+    assert not path.exists()
 
 
 def test_spilled_tokens_come_back_in_any_order(tmp_path: Path) -> None:

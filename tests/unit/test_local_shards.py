@@ -1,16 +1,20 @@
-"""What an engine tells of sweeps and of work that reads no shard, and what it reads for them."""
+"""What the local engine computes at once, what it tells of it, and what it reads for it."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
+import pytest
 
 from clear_pipeline.engine.base import ShardTask, annotated
-from clear_pipeline.engine.local import LocalEngine
+from clear_pipeline.engine.local import LocalEngine, cores
+from clear_pipeline.errors import RunFailedError
+from clear_pipeline.manifest import Part
 from clear_pipeline.schema import JSON, ROWS, rows_table
 from clear_pipeline.stages.base import Context, Settings, Shard, SilentProgress
 from clear_pipeline.stages.held import HeldShards
@@ -113,3 +117,103 @@ def test_a_stage_that_reads_few_columns_is_given_these(tmp_path: Path) -> None:
         "id": "a.jsonl:1",
         "given": "['duplicate_of', 'id', 'response'] [True, False]",
     }
+
+
+class Asks(Named):
+    """Asks nobody, but might."""
+
+    def roles(self) -> tuple[str, ...]:
+        return ("scorer",)
+
+
+class Refuses(Named):
+    """Stops at a row that says `bad`."""
+
+    async def annotate(
+        self, shard: Shard, alive: Sequence[bool], state: JSON, ctx: Context
+    ) -> pa.Table:
+        if shard.table["response"][0].as_py() == "bad":
+            raise RunFailedError("a bad row")
+        return await super().annotate(shard, alive, state, ctx)
+
+
+class Meets(Named):
+    """Its shards wait for each other, two and two, and say so."""
+
+    meeting: ClassVar[threading.Barrier] = threading.Barrier(2, timeout=60)
+
+    async def annotate(
+        self, shard: Shard, alive: Sequence[bool], state: JSON, ctx: Context
+    ) -> pa.Table:
+        self.meeting.wait()
+        ctx.progress.note("they met")
+        ctx.progress.advance(shard.rows)
+        return await super().annotate(shard, alive, state, ctx)
+
+
+class Entered:
+    """Parts in a store, and which were entered by which thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.keys: list[str] = []
+        self.threads: set[threading.Thread] = set()
+
+    def write(self, key: str, columns: pa.Table) -> Part:
+        return self._store.write("named", key, columns, fingerprint="f")
+
+    def enter(self, key: str, part: Part) -> None:
+        assert part.rows == 1
+        self.keys.append(key)
+        self.threads.add(threading.current_thread())
+
+
+class Sum(SilentProgress):
+    """Counts rows."""
+
+    rows = 0
+
+    def advance(self, rows: int = 1) -> None:
+        self.rows += rows
+
+
+def of_one_row(store: Store, *responses: str) -> list[ShardTask]:
+    """Shards of one row each."""
+    tables = {f"key-{n}": rows_table(rows([("Hi", text)])) for n, text in enumerate(responses)}
+    return [
+        ShardTask(key, (("rows", store.write("rows", key, table, fingerprint="f")),))
+        for key, table in tables.items()
+    ]
+
+
+@pytest.mark.skipif(cores() < 2, reason="with one processor nothing is computed at once")
+def test_shards_of_a_stage_that_asks_no_model_are_computed_at_once(tmp_path: Path) -> None:
+    """Two meet, then two; all are entered in order by the run's thread; the note stands once."""
+    store, progress = Store(tmp_path), Sum()
+    entered = Entered(store)
+    tasks = of_one_row(store, "a", "b", "c", "d")
+    asyncio.run(LocalEngine(store).annotate(Meets(), tasks, Context(progress=progress), entered))
+    assert entered.keys == ["key-0", "key-1", "key-2", "key-3"]
+    assert entered.threads == {threading.current_thread()}
+    assert (progress.rows, progress.notes) == (4, ["they met"])
+
+
+def test_an_error_in_one_shard_stops_the_others(tmp_path: Path) -> None:
+    """What was finished before it in order is entered, what comes after it is not."""
+    store = Store(tmp_path)
+    entered = Entered(store)
+    tasks = of_one_row(store, "a", "b", "bad", "d", "e", "f")
+    with pytest.raises(RunFailedError, match="a bad row"):
+        asyncio.run(LocalEngine(store).annotate(Refuses(), tasks, Context(), entered))
+    assert entered.keys == ["key-0", "key-1"]
+
+
+def test_columns_are_the_same_whether_or_not_a_stage_might_ask(tmp_path: Path) -> None:
+    """One shard after the other, or in threads: the same bytes under the same names."""
+    digests = []
+    for number, stage in enumerate((Named(), Asks())):
+        store = Store(tmp_path / str(number))
+        tasks = of_one_row(store, "a", "b", "c")
+        asyncio.run(LocalEngine(store).annotate(stage, tasks, Context(), Entered(store)))
+        digests.append([store.path("named", task.key).read_bytes() for task in tasks])
+    assert digests[0] == digests[1]

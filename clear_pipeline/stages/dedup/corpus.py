@@ -24,6 +24,31 @@ COMPARED: Final = (*TEXTS, "unscorable", "content_hash", "file", "line")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """The words of some texts.
+
+    Attributes:
+        tokens: All of them.
+        whole: Of each text, see `Tokens.whole`.
+    """
+
+    tokens: Tokens
+    whole: U64
+
+    @classmethod
+    def of(cls, texts: Sequence[str], unit: Unit) -> Words:
+        """Cut texts, of which equal ones are cut once."""
+        distinct = dict.fromkeys(texts)
+        tokens = tokenize(list(distinct), unit=unit)
+        whole = tokens.whole()
+        if len(distinct) == len(texts):
+            return cls(tokens, whole)
+        place_of = {text: place for place, text in enumerate(distinct)}
+        places = np.fromiter(map(place_of.__getitem__, texts), np.int64, len(texts))
+        return cls(tokens.take(places), whole[places])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Looked:
     """The alive rows of one shard, in numbers.
 
@@ -42,8 +67,8 @@ class Looked:
     lines: I64
     content: U64
     characters: I64
-    prompts: Tokens
-    responses: Tokens
+    prompts: Words
+    responses: Words
 
 
 def look(shard: Shard, alive: Sequence[bool], *, unit: Unit) -> Looked:
@@ -62,8 +87,8 @@ def look(shard: Shard, alive: Sequence[bool], *, unit: Unit) -> Looked:
         lines=table["line"].to_numpy(),
         content=np.frombuffer(bytes.fromhex("".join(hashes)), np.uint64).reshape(-1, 2),
         characters=np.array(sizes, np.int64),
-        prompts=tokenize(prompts, unit=unit),
-        responses=tokenize(responses, unit=unit),
+        prompts=Words.of(prompts, unit),
+        responses=Words.of(responses, unit),
     )
 
 
@@ -131,10 +156,10 @@ class Corpus:
         for half, column in enumerate(self._content):
             column.append(looked.content[:, half])
         self._characters.append(looked.characters.astype(np.int32))
-        self._prompt_words.append(looked.prompts.whole())
-        self._response_words.append(looked.responses.whole())
-        self.prompts.append(looked.prompts)
-        self.responses.append(looked.responses)
+        self._prompt_words.append(looked.prompts.whole)
+        self._response_words.append(looked.responses.whole)
+        self.prompts.append(looked.prompts.tokens)
+        self.responses.append(looked.responses.tokens)
 
     def _code(self, name: str) -> int:
         if name not in self._codes:

@@ -121,7 +121,8 @@ class States(Sequence[JSON]):
         clustered = self._clustered[rows].tolist()
         keepers = self._corpus.ids(found.keeper[rows])
         conflict = found.conflict[rows]
-        first = self._corpus.ids(np.maximum(conflict, 0))
+        in_conflict = conflict >= 0
+        first = iter(self._corpus.ids(conflict[in_conflict]))
         exact, similarity = found.exact[rows].tolist(), found.similarity[rows].tolist()
         return {
             "rows": self._corpus.positions(start, stop)[rows - start].tolist(),
@@ -131,9 +132,7 @@ class States(Sequence[JSON]):
             ],
             "cluster": [k if c else None for c, k in zip(clustered, keepers, strict=True)],
             "similarity": [None if s else v for s, v in zip(stays, similarity, strict=True)],
-            "conflict": [
-                f if c >= 0 else None for c, f in zip(conflict.tolist(), first, strict=True)
-            ],
+            "conflict": [next(first) if differs else None for differs in in_conflict.tolist()],
         }
 
 

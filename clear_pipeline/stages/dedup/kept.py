@@ -18,9 +18,9 @@ from clear_pipeline.durable import file_sha256, write_atomically
 from clear_pipeline.errors import UsageError
 from clear_pipeline.parquet_rows import parquet_batches
 from clear_pipeline.stages.dedup.characters import Unit
-from clear_pipeline.stages.dedup.corpus import Looked
+from clear_pipeline.stages.dedup.corpus import Looked, Words
 from clear_pipeline.stages.dedup.spill import packed, unpacked
-from clear_pipeline.stages.dedup.words import U64, VERSION, Tokens, bounds
+from clear_pipeline.stages.dedup.words import U64, VERSION, bounds
 
 T = TypeVar("T", bound=np.generic)
 
@@ -125,7 +125,10 @@ def _not_one(path: Path, why: str) -> str:
 def _table(looked: Looked) -> pa.Table:
     words = {
         name: pa.ListArray.from_arrays(tokens.offsets.astype(np.int32), packed(tokens))
-        for name, tokens in (("prompt", looked.prompts), ("response", looked.responses))
+        for name, tokens in (
+            ("prompt", looked.prompts.tokens),
+            ("response", looked.responses.tokens),
+        )
     }
     return pa.table(
         {
@@ -148,8 +151,8 @@ def _looked(batch: pa.RecordBatch) -> Looked:
         lines=batch["line"].to_numpy(),
         content=np.stack(content, axis=1),
         characters=batch["characters"].to_numpy(),
-        prompts=_tokens(batch["prompt"]),
-        responses=_tokens(batch["response"]),
+        prompts=_words(batch["prompt"]),
+        responses=_words(batch["response"]),
     )
 
 
@@ -158,6 +161,7 @@ def _numbers(batch: pa.RecordBatch, name: str) -> U64:
     return numbers
 
 
-def _tokens(lists: pa.ListArray) -> Tokens:
+def _words(lists: pa.ListArray) -> Words:
     lengths = np.diff(lists.offsets.to_numpy()).astype(np.int64)
-    return unpacked(lists.flatten().to_numpy(), bounds(lengths))
+    tokens = unpacked(lists.flatten().to_numpy(), bounds(lengths))
+    return Words(tokens, tokens.whole())

@@ -14,6 +14,8 @@ from clear_pipeline.stages.dedup.words import I64, U64, Tokens, bounds, expand
 
 T = TypeVar("T", bound=np.generic)
 
+_TOGETHER = 1 << 16
+"""Bytes of one column that are written together."""
 _START = np.uint64(1 << 63)
 """In a spilled word: it is the first of a sentence."""
 
@@ -31,6 +33,8 @@ class Spilled(Generic[T]):
         self._path = path
         self._dtype = np.dtype(dtype)
         self._length = 0
+        self._waiting: list[NDArray[T]] = []
+        self._bytes = 0
 
     def __len__(self) -> int:
         return self._length
@@ -41,12 +45,23 @@ class Spilled(Generic[T]):
         Raises:
             UnwritableError: The disk is full.
         """
-        with writing(self._path), self._path.open("ab") as file:
-            file.write(np.ascontiguousarray(values, self._dtype).data)
+        self._waiting.append(np.array(values, self._dtype))
+        self._bytes += self._waiting[-1].nbytes
         self._length += len(values)
+        if self._bytes >= _TOGETHER:
+            self._write()
+
+    def _write(self) -> None:
+        """Bring the file up to date: it is opened seldom, as a shard has little for it."""
+        if self._waiting:
+            with writing(self._path), self._path.open("ab") as file:
+                file.writelines(values.data for values in self._waiting)
+            self._waiting.clear()
+            self._bytes = 0
 
     def read(self, start: int = 0, stop: int | None = None) -> NDArray[T]:
         """The numbers `start:stop`, all by default, in memory."""
+        self._write()
         count = (self._length if stop is None else stop) - start
         if count == 0:
             return np.zeros(0, self._dtype)
@@ -59,6 +74,7 @@ class Spilled(Generic[T]):
         """The numbers at these places."""
         if len(indices) == 0:
             return np.zeros(0, self._dtype)
+        self._write()
         # Mapped for this once: pages that a map has touched count as memory of the process.
         with (
             self._path.open("rb") as file,
@@ -69,6 +85,7 @@ class Spilled(Generic[T]):
 
     def drop(self) -> None:
         """Give the disk space back; nothing may follow."""
+        self._waiting.clear()
         self._path.unlink(missing_ok=True)
 
 
