@@ -130,6 +130,7 @@ def _spilled(rows: Iterable[tuple[F16, I64]], path: Path) -> tuple[int, I64, I64
             hashlib.blake2b(vector.data, digest_size=16, key=name.tobytes()).digest()
             for vector, name in zip(plain, group, strict=True)
         )
+    numbers.flush()
     content = pa.array(digests, pa.binary(16)).dictionary_encode().indices
     return size, content.to_numpy().astype(np.int64), np.concatenate(groups)
 

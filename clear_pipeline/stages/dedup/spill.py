@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmap import ACCESS_READ, mmap
+import mmap
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -15,7 +15,10 @@ from clear_pipeline.stages.dedup.words import I64, U64, Tokens, bounds, expand
 T = TypeVar("T", bound=np.generic)
 
 _TOGETHER = 1 << 16
-"""Bytes of one column that are written together."""
+"""Bytes of one column that are written together: a file is opened seldom, for a shard has little
+for it."""
+_TAKEN = 1 << 12
+"""Numbers that are taken from a map before it lets go of its pages."""
 _START = np.uint64(1 << 63)
 """In a spilled word: it is the first of a sentence."""
 
@@ -39,6 +42,11 @@ class Spilled(Generic[T]):
     def __len__(self) -> int:
         return self._length
 
+    def __getstate__(self) -> dict[str, object]:
+        """A copy in another process reads the file."""
+        self.flush()
+        return self.__dict__
+
     def append(self, values: NDArray[T]) -> None:
         """Add numbers at the end.
 
@@ -49,10 +57,14 @@ class Spilled(Generic[T]):
         self._bytes += self._waiting[-1].nbytes
         self._length += len(values)
         if self._bytes >= _TOGETHER:
-            self._write()
+            self.flush()
 
-    def _write(self) -> None:
-        """Bring the file up to date: it is opened seldom, as a shard has little for it."""
+    def flush(self) -> None:
+        """Bring the file up to date, for others that read it.
+
+        Raises:
+            UnwritableError: The disk is full.
+        """
         if self._waiting:
             with writing(self._path), self._path.open("ab") as file:
                 file.writelines(values.data for values in self._waiting)
@@ -61,7 +73,7 @@ class Spilled(Generic[T]):
 
     def read(self, start: int = 0, stop: int | None = None) -> NDArray[T]:
         """The numbers `start:stop`, all by default, in memory."""
-        self._write()
+        self.flush()
         count = (self._length if stop is None else stop) - start
         if count == 0:
             return np.zeros(0, self._dtype)
@@ -74,13 +86,20 @@ class Spilled(Generic[T]):
         """The numbers at these places."""
         if len(indices) == 0:
             return np.zeros(0, self._dtype)
-        self._write()
-        # Mapped for this once: pages that a map has touched count as memory of the process.
+        self.flush()
+        found = np.empty(len(indices), self._dtype)
         with (
             self._path.open("rb") as file,
-            mmap(file.fileno(), 0, access=ACCESS_READ) as mapped,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
         ):
-            found: NDArray[T] = np.frombuffer(mapped, self._dtype)[indices]
+            numbers: NDArray[T] = np.frombuffer(mapped, self._dtype)
+            for start in range(0, len(indices), _TAKEN):
+                part = slice(start, start + _TAKEN)
+                found[part] = numbers[indices[part]]
+                # Pages that a map has touched and their neighbours count as its memory.
+                if hasattr(mmap, "MADV_DONTNEED"):
+                    mapped.madvise(mmap.MADV_DONTNEED)
+            del numbers  # the map cannot be closed before it
         return found
 
     def drop(self) -> None:
