@@ -105,7 +105,7 @@ class RunLockedError(RunFailedError):
 
 
 class UntrainableError(RunFailedError):
-    """A training came to no model with its settings: its loss became no number at once."""
+    """A training came to no model with its settings: no loss, or too little memory."""
 
 
 class RemoteError(RunFailedError):

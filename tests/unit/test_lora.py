@@ -13,7 +13,11 @@ torch = pytest.importorskip("torch", reason="the extra `train` is not installed"
 from safetensors.torch import load_file  # noqa: E402
 from transformers import TrainingArguments  # noqa: E402
 
-from clear_pipeline.errors import RunFailedError, UsageError  # noqa: E402
+from clear_pipeline.errors import (  # noqa: E402
+    RunFailedError,
+    UntrainableError,
+    UsageError,
+)
 from clear_pipeline.finetune import Finding, TrainingData, fine_tune  # noqa: E402
 from clear_pipeline.finetune.lora.loop import on_one_device  # noqa: E402
 from clear_pipeline.finetune.lora.methods import (  # noqa: E402
@@ -220,3 +224,18 @@ def test_preflight(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert "tokens, more than max_tokens=100: left out" in found[0].reason
     assert found[1] == Finding(data.train, None, "9 usable rows; a training needs at least 10")
+
+
+class Exhausted(SilentProgress):
+    """As torch, where a step takes more memory than the GPU has."""
+
+    def advance(self, rows: int = 1) -> None:
+        raise torch.OutOfMemoryError
+
+
+def test_too_little_memory(tmp_path: Path) -> None:
+    """The error names the setting; a search goes on with other ones."""
+    with pytest.raises(UntrainableError, match="too little memory for batch_size=4: lower it"):
+        asyncio.run(
+            fine_tune(settings(tmp_path), training_data(tmp_path), context(tmp_path, Exhausted()))
+        )

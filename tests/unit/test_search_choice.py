@@ -88,7 +88,7 @@ def test_the_choice_in_words() -> None:
     assert "Of 2 other finished trials 1 cannot be told from it." in said
     assert "(rate 0.1, rank 8) are trial 1; its loss is 0.2000" in said
     assert "the search found nothing that is surely better." in said
-    assert "What made trials good, by PED-ANOVA: rate 90%, rank 10%." in said
+    assert "What the losses depend on, by functional ANOVA: rate 90%, rank 10%." in said
     assert "rank lies at the edge of the space" in said
     assert "lowest after 60% of the steps that it made, and 0.0500 higher at the last" in said
 

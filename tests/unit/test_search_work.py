@@ -17,7 +17,15 @@ from clear_pipeline.errors import (
     UsageError,
 )
 from clear_pipeline.finetune import TrainingContext, TrainingData, fine_tune
-from clear_pipeline.finetune.search import SearchReport, read_search, search, with_values
+from clear_pipeline.finetune.search import (
+    Axis,
+    SearchReport,
+    Trial,
+    read_search,
+    search,
+    with_values,
+)
+from clear_pipeline.finetune.search.sampler import importance
 from clear_pipeline.stages.base import Progress, SilentProgress
 from measuring_trainer import Measuring, calls, rows
 
@@ -217,3 +225,25 @@ def test_without_optuna(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     with pytest.raises(MissingExtraError, match=r"pip install 'clear-pipeline\[train\]'"):
         searched(tmp_path, RATES)
     assert not (tmp_path / "out").exists()
+
+
+def test_importance() -> None:
+    """Losses that hang on one of two settings; nothing is said where none differs, or of few."""
+    axes = (Axis("rate", (1, 2, 3)), Axis("width", (1, 2)))
+    trials = [
+        Trial(
+            number=n,
+            settings={"rate": n % 3 + 1, "width": n % 2 + 1},
+            state="finished",
+            losses=(float(n % 3),),
+        )
+        for n in range(12)
+    ]
+    found = importance(axes, trials)
+    assert next(iter(found)) == "rate"
+    assert found["rate"] > 0.9
+    assert sum(found.values()) == pytest.approx(1)
+    assert importance(axes, trials[:9]) == {}
+    assert importance(axes[:1], trials) == {}
+    equal = [trial.model_copy(update={"losses": (1.0,)}) for trial in trials]
+    assert importance(axes, equal) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from clear_pipeline.llm.quiet import quiet
 
 def measure(settings: Lora, data: TrainingData, ctx: TrainingContext) -> Measured:
     """As `SearchableTrainer.measure`, with early stopping as the settings have it."""
+    gc.collect()  # the model of the measurement before, which lies in cycles
     with quiet():
         ready = prepared(settings, data, ctx.progress)
         if not ready.valid:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel, TrainerState, set_seed
 
 from clear_pipeline.errors import UntrainableError
@@ -61,7 +62,8 @@ def train(settings: Lora, data: TrainingData, ctx: TrainingContext) -> Trained:
     """As `Trainer.train`.
 
     Raises:
-        UntrainableError: The loss became no number before the first checkpoint.
+        UntrainableError: The loss became no number before the first checkpoint, or the GPU's memory
+            does not do.
         UsageError: The model cannot be trained so, or not be written back.
     """
     with quiet():
@@ -96,7 +98,8 @@ def fit(base: PreTrainedModel, settings: Lora, ready: Prepared, ctx: TrainingCon
         ctx: A training that was cut short there goes on.
 
     Raises:
-        UntrainableError: The loss became no number before the first checkpoint.
+        UntrainableError: The loss became no number before the first checkpoint, or the GPU's memory
+            does not do.
         UsageError: The model cannot be trained so.
     """
     set_seed(settings.seed)
@@ -137,6 +140,11 @@ def _looped(loop: Loop, settings: Lora, ready: Prepared, ctx: TrainingContext) -
             loop.train(resume_from_checkpoint=str(last.path) if last else None)
         except DivergedError as error:
             reason = f"the loss was no number any more at step {error.step}"
+        except torch.OutOfMemoryError as error:
+            raise UntrainableError(
+                f"the GPU has too little memory for batch_size={settings.batch_size}: lower it, "
+                "and raise accumulate by as much"
+            ) from error
         finally:
             ctx.progress.finish()
         last = newest(folder)

@@ -57,7 +57,7 @@ def _sentences(report: SearchReport, axes: Sequence[Axis]) -> Iterator[str]:
     yield _given(report)
     if report.importance:
         shares = [f"{name} {share:.0%}" for name, share in report.importance.items()]
-        yield f"What made trials good, by PED-ANOVA: {', '.join(shares)}."
+        yield f"What the losses depend on, by functional ANOVA: {', '.join(shares)}."
     yield from _edges(report, axes)
     yield from _overfitting(report)
     if report.folds == 1:

@@ -74,7 +74,7 @@ class SearchReport(Settings):
     given_trial: int | None
     """The trial of these; None if the space does not hold them."""
     importance: dict[str, float]
-    """By setting, its share in what made trials good; empty where the trials are too few."""
+    """By setting, its share in how far losses differ; empty where the trials are too few."""
     words: tuple[str, ...] = ()
     """The choice explained, a sentence a line."""
 
