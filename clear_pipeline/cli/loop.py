@@ -97,7 +97,8 @@ def loop(
     models = plan.asked(plan.trainer.base_model())
     agreed = _Agreed(models, plan.config.budget, yes=yes)
     agreed.refuse_unattended()
-    show_models_of(models)
+    show_models_of(plan.asked(None))
+    errors.print(Text(f"trainer: {plan.trainer.name}"))
     consent = Consent(agreed.begin, agreed.calls, PriceOptions(yes=yes).agree)
     made = Loop(plan, progress=TerminalProgress(errors), consent=consent)
     try:

@@ -14,10 +14,10 @@ from clear_pipeline.report.html import environment
 from clear_pipeline.report.svg import Frame, Tick
 from clear_pipeline.report.words import COLOURS
 
-_WIDTH: Final = 1020
-_LEFT, _RIGHT, _TOP, _BOTTOM = 110, 560, 92, 34
+_WIDTH: Final = 1060
+_LEFT, _RIGHT, _TOP, _BOTTOM = 110, 600, 92, 34
 _LANE: Final = 34
-_BAR_LEFT, _BAR_WIDTH = 800, 190
+_BAR_LEFT, _BAR_WIDTH = 836, 200
 """Of the rows of a round."""
 
 
@@ -65,6 +65,8 @@ def picture(record: LoopRecord) -> str:
             title=f"{LABELS[record.metric]} on {record.test_rows:,} held-out rows, by round",
             frame=frame,
             bars=_BAR_LEFT,
+            fates=[fate for fate in COLOURS if any(done.rows.get(fate) for done in record.rounds)],
+            colours=COLOURS,
             lanes=lanes,
             ticks=[Tick(_x(share, frame), f"{share:g}") for share in (0, 0.25, 0.5, 0.75, 1)],
         )

@@ -108,6 +108,19 @@ def test_identity_is_what_decides_results() -> None:
         assert plan(other).identity() != plan().identity()
 
 
+def test_general_rows_belong_to_the_trainings(tmp_path: Path) -> None:
+    """They stand under `trainer`, are no setting of it, and make another loop."""
+    path = tmp_path / "loop.yaml"
+    path.write_text("trainer: {epochs: 2, mix: {data: general.jsonl, share: 0.2}}\n")
+    made = build_loop(path, flags=SCORER)
+    assert made.trainer == Lora(epochs=2)
+    assert made.balance.mix is not None
+    assert made.balance.mix.share == 0.2
+    assert made.identity() != plan("trainer.epochs=2").identity()
+    typed = plan("trainer.epochs=2", "trainer.mix.data=general.jsonl", "trainer.mix.share=0.2")
+    assert typed.balance == made.balance
+
+
 def test_a_cap_in_dollars_needs_the_price_of_trained_models() -> None:
     """Of one at somebody else's endpoint, before anything is spent; one's own model is free."""
     price = "{input: 1, output: 2}"

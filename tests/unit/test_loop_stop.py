@@ -113,10 +113,12 @@ def test_what_is_shown() -> None:
 def test_picture() -> None:
     """A mean of 0.5 is in the middle of its axis; of 10 rows 5 take half the bar."""
     drawn = picture(record(round_(1, 0.5, 0.2)))
-    # the axis is from x 110 to 460, the bar from 800 over 190
+    # the axis is from x 110 to 460, the bar from 836 over 200
     assert 'cx="285.0"' in drawn
-    assert '<rect x="800.0" y="136.0" width="95.0"' in drawn
+    assert '<rect x="836.0" y="136.0" width="100.0"' in drawn
     assert "+0.200 [+0.100, +0.300]" in drawn
+    assert ">rectified</tspan>" in drawn
+    assert ">unscored</tspan>" not in drawn
 
 
 def test_the_record_is_read_back(tmp_path: Path) -> None:
