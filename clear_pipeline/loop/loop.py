@@ -27,7 +27,7 @@ from clear_pipeline.loop.progress import RoundProgress
 from clear_pipeline.loop.record import LoopRecord, read_loop
 from clear_pipeline.loop.round import RUN, Consent, Round
 from clear_pipeline.loop.settings import LoopConfig
-from clear_pipeline.loop.spend import spent_beside
+from clear_pipeline.loop.spend import AGREED, spent_beside
 from clear_pipeline.loop.stop import ended
 from clear_pipeline.manifest import MANIFEST, Manifest
 from clear_pipeline.model_pool import Shared
@@ -37,7 +37,7 @@ from clear_pipeline.stages.base import Progress, SilentProgress
 from clear_pipeline.store import CACHE, Store
 
 PICTURE: Final = "loop.svg"
-_OURS: Final = (".", CACHE, "round-", "loop.", "test.jsonl")
+_OURS: Final = (".", CACHE, "round-", "loop.", "test.jsonl", AGREED)
 """Beginnings of names; a dot begins that of a lock, and of what a killed process was writing."""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clear_pipeline.config import Config
 from clear_pipeline.estimate import Estimate
-from clear_pipeline.finetune import Price, read_trained
+from clear_pipeline.finetune import Price, TrainingContext, read_trained
 from clear_pipeline.finetune.price import hold
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.loop.measure import BASE, TUNED, Lineup, Measured, arm_of, measure
@@ -16,7 +16,7 @@ from clear_pipeline.loop.progress import RoundProgress
 from clear_pipeline.loop.record import LoopRecord, Reference, RoundRecord
 from clear_pipeline.loop.rows import LeftOut, held_out, write_rows, write_test
 from clear_pipeline.loop.settings import LoopConfig
-from clear_pipeline.loop.spend import as_spent, spent_beside, spent_in
+from clear_pipeline.loop.spend import agreed_to, as_spent, spent_beside, spent_in
 from clear_pipeline.loop.training import Tuned, train
 from clear_pipeline.model_pool import Shared
 from clear_pipeline.pipeline import Pipeline
@@ -192,6 +192,9 @@ class Round:
             spent = spent_beside(self._loop, folder).spent
             hold(price, cap=self._plan.config.budget.max_usd, spent=spent.usd)
             self._consent.training(price)
+            if price.usd:
+                ctx = TrainingContext(folder, self._progress)
+                agreed_to(folder, price.usd, again=self._plan.trainer.standing(ctx) == "left")
 
         return train(
             self._plan,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.finetune import read_trained
 from clear_pipeline.llm.batch.record import read_totals
 from clear_pipeline.llm.meter import Totals
@@ -15,6 +17,26 @@ from clear_pipeline.store import BATCHES, SPEND
 
 PRICE: Final = "usd"
 """Under which name a training that was paid for tells its price in its figures."""
+
+
+AGREED: Final = "trainings.json"
+"""The prices that trainings were begun at: a list of folders and dollars, in order."""
+
+
+def agreed_to(folder: Path, usd: float, *, again: bool) -> None:
+    """Enter the price of a training before it is begun; on return it survives a power cut.
+
+    Args:
+        folder: Of the training, in the folder of a round.
+        usd: Its price.
+        again: Whether one was begun there before, and may have been billed.
+    """
+    path = folder.parent.parent / AGREED
+    name = _named(folder)
+    entries = _agreed(path)
+    if not again:
+        entries = [entry for entry in entries if entry[0] != name]
+    write_text_atomically(path, json.dumps([*entries, (name, usd)], indent=1) + "\n")
 
 
 def spent_in(round_: Path) -> Totals:
@@ -53,7 +75,25 @@ def _asked(folder: Path) -> Totals:
 
 
 def _trained(folder: Path) -> Totals:
-    """The price of the training in a folder, if it is over."""
+    """The price of the trainings in a folder.
+
+    The last one counts as it was billed, if that is known. Any other, such as one that failed,
+    counts at the price at which it was begun, since nobody knows what was billed.
+    """
     done = read_trained(folder)
-    price = None if done is None else done.summary.get(PRICE)
-    return Totals() if price is None else Totals(usd=float(price))
+    billed = None if done is None else done.summary.get(PRICE)
+    *before, last = [usd for name, usd in _agreed(folder.parent.parent / AGREED)
+                     if name == _named(folder)] or [0.0]  # fmt: skip
+    usd = sum(before) + (last if billed is None else float(billed))
+    return Totals(usd=usd) if usd else Totals()
+
+
+def _agreed(path: Path) -> list[tuple[str, float]]:
+    if not path.is_file():
+        return []
+    return [(name, usd) for name, usd in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _named(folder: Path) -> str:
+    """A training in the folder of its loop."""
+    return f"{folder.parent.name}/{folder.name}"

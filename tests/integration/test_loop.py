@@ -232,9 +232,13 @@ def test_a_cap_holds_over_the_whole_loop(servers: Servers, data: Path, tmp_path:
 
 
 def test_a_failed_job_is_told_and_begun_anew(servers: Servers, data: Path, tmp_path: Path) -> None:
-    """The platform's reason is shown with exit code 1; the same command trains and goes on."""
+    """The platform's reason is shown with exit code 1; the same command trains and goes on.
+
+    The two that came to nothing count at their prices, the others as billed: 1,200 tokens, $1.20.
+    """
     servers.platform.course = ("running", "failed")
-    typed = words(servers, data, tmp_path / "loop")
+    priced = ("--set", "trainer.price_per_mtok=1000", "--yes")
+    typed = words(servers, data, tmp_path / "loop", *priced)
     failed = cli(typed)
     assert failed.returncode == 1
     assert "has failed: " in failed.stderr
@@ -249,6 +253,10 @@ def test_a_failed_job_is_told_and_begun_anew(servers: Servers, data: Path, tmp_p
     servers.platform.course = ("succeeded",)
     finished = cli(typed)
     assert finished.returncode == 0, finished.stderr
+    prices = [usd for name, usd in json.loads((tmp_path / "loop" / "trainings.json").read_text())]
+    assert len(prices) == 4
+    spent = record(tmp_path / "loop")["rounds"][0]["spent"]["usd"]
+    assert spent == pytest.approx(prices[0] + prices[1] + 2 * 1.2)
     assert servers.repeats() == 0
 
 

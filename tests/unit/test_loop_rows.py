@@ -19,7 +19,7 @@ from clear_pipeline.llm.spend import Reservation
 from clear_pipeline.llm.spend_file import SpendFile
 from clear_pipeline.loop import LoopSettings
 from clear_pipeline.loop.rows import held_out, write_rows, write_test
-from clear_pipeline.loop.spend import as_spent, spent_beside, spent_in
+from clear_pipeline.loop.spend import agreed_to, as_spent, spent_beside, spent_in
 from clear_pipeline.schema import Example, Message, rows_table
 from loop_runs import finished_run
 
@@ -119,6 +119,25 @@ def test_what_a_loop_has_spent(tmp_path: Path) -> None:
     beside = as_spent(spent_beside(tmp_path, second / "run"))
     assert beside.model_dump() == {"calls": 2, "tokens": 3000, "usd": 3.5}
     assert as_spent(spent_beside(tmp_path, first / "run")).calls == 2
+
+
+def test_a_training_counts_at_its_price_until_its_bill_is_known(tmp_path: Path) -> None:
+    """Of three jobs in one folder the first is never created, the second fails, the third is paid.
+
+    The first leaves nothing, the second stays at its price of 3, the third costs 1.5 and not 4.
+    """
+    round_ = tmp_path / "round-1"
+    tuned = round_ / "tuned"
+    tuned.mkdir(parents=True)
+    agreed_to(tuned, 2.0, again=False)
+    agreed_to(tuned, 3.0, again=False)
+    assert as_spent(spent_in(round_)).usd == 3.0
+    agreed_to(tuned, 4.0, again=True)
+    assert as_spent(spent_in(round_)).usd == 7.0
+    tuned.rmdir()
+    train(tuned, 1.5)
+    assert as_spent(spent_in(round_)).usd == 4.5
+    assert as_spent(spent_beside(tmp_path, round_ / "run")).usd == 4.5
 
 
 def test_a_training_under_a_cap() -> None:
