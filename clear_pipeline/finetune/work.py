@@ -142,7 +142,7 @@ def _with_general(trained: Trained, data: TrainingData) -> Trained:
             "general rows": found.rows,
             "general loss before": found.before,
             "general loss": found.after,
-            "its change [95 %]": found.shown(),
+            "general loss change [95 %]": found.shown(),
         }
     return trained.model_copy(update={"summary": trained.summary | added})
 

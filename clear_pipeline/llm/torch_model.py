@@ -112,6 +112,16 @@ class TorchModel:
         samples = self._samples(question, ids, room, is_cancelled)
         return Answer(samples, len(ids), scored)
 
+    def count(self, asked: str | Question) -> int:
+        """Tokens of a text alone, or of a question's prompt as the chat template writes it.
+
+        Raises:
+            RefusedError: The template has no place for a turn.
+        """
+        if isinstance(asked, Question):
+            return len(self._prompt(asked))
+        return len(self._tokenizer(asked, add_special_tokens=False)["input_ids"])
+
     def _prompt(self, question: Question) -> list[int]:
         try:
             text = self._tokenizer.apply_chat_template(

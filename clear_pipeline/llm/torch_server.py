@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from pydantic import ValidationError
 
 from clear_pipeline.llm.torch_model import Answer, Sample, TokenScore, TorchModel
 from clear_pipeline.llm.torch_question import Question, RefusedError
+
+T = TypeVar("T")
 
 _MOST_BYTES: Final = 64 << 20
 """Of a request."""
@@ -56,6 +59,7 @@ class TorchServer:
     def _serve(self) -> None:
         app = web.Application(client_max_size=_MOST_BYTES)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/tokenize", self._tokenize)
         app.router.add_post("/v1/chat/completions", self._chat)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
@@ -71,30 +75,53 @@ class TorchServer:
     async def _models(self, _request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": self._name}]})
 
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        """How many tokens a prompt or a text has, as vLLM tells it."""
+        body = await _json(request)
+        asked = body.get("prompt")
+        if not isinstance(asked, str):
+            asked = _question(body)
+        return web.json_response({"count": await self._computed(self._model.count, asked)})
+
     async def _chat(self, request: web.Request) -> web.Response:
-        try:
-            question = Question.model_validate(await request.json())
-        except ValidationError as error:
-            found = error.errors()[0]
-            place = ".".join(str(part) for part in found["loc"])
-            return _refused(f"{place} {found['msg']}".strip())
-        except ValueError:
-            return _refused("the body is no JSON")
+        question = _question(await _json(request))
         cancelled = threading.Event()
         try:
-            answer = await asyncio.get_running_loop().run_in_executor(
-                self._worker, self._model.answer, question, cancelled.is_set
-            )
-        except RefusedError as error:
-            return _refused(str(error))
+            answer = await self._computed(self._model.answer, question, cancelled.is_set)
         finally:
             cancelled.set()
         return web.json_response(_reply(question, answer, self._name))
 
+    async def _computed(self, work: Callable[..., T], *given: object) -> T:
+        """What comes of work that is done in the one thread that computes."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._worker, work, *given)
+        except RefusedError as error:
+            raise _refused(str(error)) from error
 
-def _refused(why: str) -> web.Response:
+
+async def _json(request: web.Request) -> dict[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError as error:
+        raise _refused("the body is no JSON") from error
+    if not isinstance(body, dict):
+        raise _refused("the body is no JSON object")
+    return body
+
+
+def _question(body: Mapping[str, Any]) -> Question:
+    try:
+        return Question.model_validate(body)
+    except ValidationError as error:
+        found = error.errors()[0]
+        place = ".".join(str(part) for part in found["loc"])
+        raise _refused(f"{place} {found['msg']}".strip()) from error
+
+
+def _refused(why: str) -> web.HTTPBadRequest:
     error = {"message": why, "type": "invalid_request_error"}
-    return web.json_response({"error": error}, status=400)
+    return web.HTTPBadRequest(text=json.dumps({"error": error}), content_type="application/json")
 
 
 def _reply(question: Question, answer: Answer, name: str) -> dict[str, Any]:

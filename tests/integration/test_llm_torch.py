@@ -19,9 +19,11 @@ from clear_pipeline.config import build_config  # noqa: E402
 from clear_pipeline.errors import CallError  # noqa: E402
 from clear_pipeline.finetune.lora.source import model_of, tokenizer_of  # noqa: E402
 from clear_pipeline.llm.base import ChatModel, ChatRequest, Completion  # noqa: E402
+from clear_pipeline.llm.cache import Cached  # noqa: E402
 from clear_pipeline.llm.meter import Meter  # noqa: E402
 from clear_pipeline.llm.open import known_capabilities, model_identity, open_model  # noqa: E402
 from clear_pipeline.llm.settings import ModelSettings  # noqa: E402
+from clear_pipeline.llm.tokens import counter_for  # noqa: E402
 from clear_pipeline.llm.torch_server import TorchServer  # noqa: E402
 from clear_pipeline.pipeline import Pipeline  # noqa: E402
 from clear_pipeline.prompts.forced import length_request, scored_request  # noqa: E402
@@ -167,6 +169,21 @@ def test_a_given_answer_is_scored(base: Path) -> None:
     assert [token.logprob for token in choice.tokens] == pytest.approx(told, abs=1e-3)
 
 
+def test_tokens_are_counted(base: Path) -> None:
+    """By the server itself: a prompt as it is asked, a text alone."""
+
+    async def counted(model: ChatModel) -> tuple[int, int, int]:
+        assert isinstance(model, Cached)
+        counter = await counter_for("tiny", model.client, llama_cpp=False)
+        assert counter.how == "by the server"
+        told = (await model.complete(request())).usage.prompt
+        return await counter.prompt(request()), told, await counter.text("red")
+
+    prompt, told, text = asked(base, counted)
+    assert prompt == told
+    assert text == len(tokenizer_of(base)("red", add_special_tokens=False)["input_ids"])
+
+
 def test_a_prompt_that_is_too_long(base: Path) -> None:
     """It fails as it would anywhere, as `context`."""
     long = request(messages=(Message("user", "x" * 5000),))
@@ -209,11 +226,13 @@ def test_the_server_by_itself(base: Path) -> None:
             ({"response_format": {"type": "json_object"}}, "response_format is not supported"),
             ({"messages": []}, "messages"),
             ({"temperature": "hot"}, "temperature"),
+            ({"messages": [{"role": "user", "content": "x" * 5000}]}, "context length of 4096"),
         ):
             refused = client.post(chat, json={**asked_, **wrong})
             assert refused.status_code == 400
             assert told in refused.json()["error"]["message"]
-        assert client.post(chat, content=b"{").status_code == 400
+        for broken in (b"{", b"[]"):
+            assert client.post(chat, content=broken).status_code == 400
         server.close()
         with pytest.raises(httpx2.ConnectError):
             client.get(f"{root}/v1/models")

@@ -39,6 +39,18 @@ def test_a_directory_becomes_a_directory(tmp_path: Path) -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_how_the_base_is_asked(tmp_path: Path) -> None:
+    """A file and a directory by their paths; a name of the hub not before it is here."""
+    made = settings(tmp_path)
+    base = tmp_path / "base"
+    tiny_llama(tmp_path / "tiny.gguf").save_pretrained(base)
+    for path in (Path(made.base), base):
+        route = made.model_copy(update={"base": str(path)}).base_model()
+        assert route is not None
+        assert (route.model, route.base_url) == (str(path), None)
+    assert made.model_copy(update={"base": "org/name"}).base_model() is None
+
+
 def test_no_such_model(tmp_path: Path) -> None:
     """The error says what a base may be; what could be a path here is not looked up on a hub."""
     with pytest.raises(UsageError, match=r"no name of the Hugging Face Hub \(ORG/NAME\)"):
