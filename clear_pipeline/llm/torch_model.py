@@ -19,6 +19,8 @@ from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.quiet import silent
 from clear_pipeline.llm.torch_question import Question, RefusedError, for_template
 
+_HERE: Final = {"local_files_only": True, "trust_remote_code": False}
+"""Nothing is fetched, and nobody is asked whether code may be run."""
 _PROBE: Final = "0123456789"
 """A turn that no template has in it."""
 
@@ -74,12 +76,12 @@ class TorchModel:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         with silent():
             try:
-                self._tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True)
+                self._tokenizer = AutoTokenizer.from_pretrained(weights, **_HERE)
                 self._model = AutoModelForCausalLM.from_pretrained(
                     weights,
-                    local_files_only=True,
                     use_safetensors=True,
                     dtype="float32" if device == "cpu" else "auto",
+                    **_HERE,
                 ).to(device)
             except Exception as error:
                 raise UsageError(f"{weights}: cannot be read as a model: {error}") from error

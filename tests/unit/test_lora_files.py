@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from clear_pipeline.errors import UnwritableError, UsageError  # noqa: E402
 from clear_pipeline.finetune.lora.prepare import Prepared  # noqa: E402
 from clear_pipeline.finetune.lora.source import model_of, tokenizer_of  # noqa: E402
 from clear_pipeline.finetune.lora.written import written  # noqa: E402
+from clear_pipeline.llm.torch_model import TorchModel  # noqa: E402
 from lora_rows import settings, trained  # noqa: E402
 from tiny_llama import tiny_llama  # noqa: E402
 
@@ -57,6 +60,27 @@ def test_no_such_model(tmp_path: Path) -> None:
         settings(tmp_path, base="no-such-model").identity()
     with pytest.raises(UsageError, match="is no GGUF file"):
         settings(tmp_path, base=str(tmp_path / "model")).identity()
+
+
+@pytest.mark.parametrize("read", [model_of, tokenizer_of, TorchModel])
+def test_code_beside_the_weights_is_not_run(
+    tmp_path: Path, read: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the configuration asks for, and whatever would be said to a question."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    tiny_llama(tmp_path / "tiny.gguf").save_pretrained(tmp_path / "base")
+    tokenizer_of(tmp_path / "tiny.gguf").save_pretrained(tmp_path / "base")
+    tokenizer_of.cache_clear()
+    for name, made in (("config.json", "AutoConfig"), ("tokenizer_config.json", "AutoTokenizer")):
+        path = tmp_path / "base" / name
+        told = json.loads(path.read_bytes())
+        told |= {"model_type": "odd", "tokenizer_class": "Odd", "auto_map": {made: "odd.Odd"}}
+        path.write_text(json.dumps(told))
+    run = tmp_path / "was-run"
+    (tmp_path / "base" / "odd.py").write_text(f"open({str(run)!r}, 'w')\nclass Odd: pass\n")
+    with pytest.raises(UsageError):
+        read(tmp_path / "base")
+    assert not run.exists()
 
 
 def test_q8_0_in_a_directory(tmp_path: Path) -> None:

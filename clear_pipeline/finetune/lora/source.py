@@ -104,7 +104,11 @@ def require_layers(weights: Path, top: int | None) -> None:
 
 
 def _place(weights: Path) -> dict[str, Any]:
-    """Where the library reads them: from this machine alone."""
+    """Where the library reads them: from this machine alone, and no code that lies beside them."""
     if weights.is_dir():
-        return {"pretrained_model_name_or_path": weights, "local_files_only": True}
+        return {
+            "pretrained_model_name_or_path": weights,
+            "local_files_only": True,
+            "trust_remote_code": False,  # else the library asks, whoever sits there
+        }
     return {"pretrained_model_name_or_path": weights.parent, "gguf_file": weights.name}
