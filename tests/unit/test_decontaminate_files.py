@@ -73,7 +73,7 @@ def test_a_row_of_a_known_format_is_read_as_its_turns(
     [
         ("b.json", json.dumps([{"task": "one"}, {"task": "two"}])),
         ("b.json", json.dumps({"data": [{"task": "one"}, {"task": "two"}]})),
-        ("b.jsonl.gz", gzip.compress(b'{"task": "one"}\n{"task": "two"}\n')),
+        ("b.jsonl.gz", gzip.compress(b'{"task": "one"}\n{"task": "two"}\n', mtime=0)),
         ("b.csv", "task;n\none;1\ntwo;2\n"),
         ("b.tsv", "task\tn\none\t1\ntwo\t2\n"),
         ("b.csv", "task\none\ntwo\n"),

@@ -23,7 +23,7 @@ JSONL = "\n".join(json.dumps(mark) for mark in MARKS)
         ("a.jsonl", JSONL.encode(), 3),
         ("a.json", json.dumps(MARKS).encode(), 3),
         ("a.csv", b"id,label\nx,good\ny,Bad\nz,\n", 4),
-        ("a.jsonl.gz", gzip.compress(JSONL.encode()), 3),
+        ("a.jsonl.gz", gzip.compress(JSONL.encode(), mtime=0), 3),
     ],
 )
 def test_labels_are_read_from_every_container(

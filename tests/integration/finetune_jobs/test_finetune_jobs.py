@@ -149,7 +149,11 @@ def test_a_platform_without_events(training: Training, server: JobsServer) -> No
     assert server.asked["GET /v1/fine_tuning/jobs/ID/events"] == 1
 
 
-@pytest.mark.parametrize("fault", [status(503), status(429), dropped, page], ids=str)
+@pytest.mark.parametrize(
+    "fault",
+    [status(503), status(429), dropped, page],
+    ids=["unavailable", "too many requests", "dropped", "a page"],
+)
 def test_faults_on_every_path(training: Training, server: JobsServer, fault: Reply) -> None:
     """Each call may fail once: it is made again, and nothing is done twice."""
     server.first_fault = fault
