@@ -1,0 +1,121 @@
+"""The small model of `benchmarks/clear_small.py`: read once, trained by `lora`, asked in batches."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from clear_pipeline.finetune.base import TrainingContext
+from clear_pipeline.finetune.lora import Lora
+from clear_pipeline.finetune.lora.labels import Encoded, encode
+from clear_pipeline.finetune.lora.prepare import Prepared
+from clear_pipeline.finetune.lora.source import model_of, tokenizer_of
+from clear_pipeline.finetune.lora.train import fit
+from clear_pipeline.finetune.rows import TrainingRow
+from clear_pipeline.formats.base import Parsed
+from clear_pipeline.llm.base import Choice
+from clear_pipeline.schema import Example, Message
+from clear_pipeline.stages.base import SilentProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A trained model, and how its training went."""
+
+    model: PreTrainedModel
+    steps: int
+    best_step: int
+
+
+class SmallModel:
+    """A model in memory, of which every training gets a copy.
+
+    Args:
+        weights: GGUF file or directory.
+        settings: Of every training; its seed is that of the arm.
+        rows_at_once: How many rows are answered in a batch.
+    """
+
+    def __init__(self, weights: Path, settings: Lora, *, rows_at_once: int) -> None:
+        self._weights = weights
+        self._settings = settings
+        self._rows_at_once = rows_at_once
+        self._tokenizer = tokenizer_of(weights)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        if self._device == "cuda":
+            torch.set_float32_matmul_precision("high")
+        self.base = model_of(weights).to(self._device)
+
+    def trained(self, rows: Sequence[Example], *, valid: Sequence[Example], seed: int) -> Learnt:
+        """A copy of the model that was trained on rows.
+
+        Raises:
+            RunFailedError: The loss became no number before the first checkpoint.
+        """
+        ready = Prepared(self._weights, self._tokenizer, self._all(rows), self._all(valid), ())
+        settings = self._settings.model_copy(update={"seed": seed})
+        with tempfile.TemporaryDirectory(prefix="clear-small-") as folder:
+            ctx = TrainingContext(Path(folder), SilentProgress())
+            fitted = fit(copy.deepcopy(self.base), settings, ready, ctx)
+        steps, best = (int(fitted.summary[name] or 0) for name in ("steps", "weights of step"))
+        return Learnt(fitted.model, steps, best)
+
+    def _all(self, rows: Sequence[Example]) -> list[Encoded]:
+        return [encode(_training_row(row), self._tokenizer) for row in rows]
+
+    def answers(
+        self, model: PreTrainedModel, prompts: Sequence[Sequence[Message]], *, max_tokens: int
+    ) -> list[Choice]:
+        """What a model says, the most likely token at each place, in the order of the prompts."""
+        texts = [self._rendered(turns) for turns in prompts]
+        order = sorted(range(len(texts)), key=lambda n: len(texts[n]))
+        found: dict[int, Choice] = {}
+        model.eval()
+        for start in range(0, len(order), self._rows_at_once):
+            numbers = order[start : start + self._rows_at_once]
+            said = self._generated(model, [texts[n] for n in numbers], max_tokens)
+            found.update(zip(numbers, said, strict=True))
+        return [found[n] for n in range(len(texts))]
+
+    def _rendered(self, turns: Sequence[Message]) -> str:
+        chat = [{"role": turn.role, "content": turn.text} for turn in turns]
+        text = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        return str(text)
+
+    def _generated(
+        self, model: PreTrainedModel, texts: Sequence[str], max_tokens: int
+    ) -> list[Choice]:
+        batch = self._tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        ).to(self._device)
+        end, pad = self._tokenizer.eos_token_id, self._tokenizer.pad_token_id
+        with torch.inference_mode():
+            made = model.generate(
+                **batch,
+                max_new_tokens=max_tokens,
+                do_sample=False,
+                use_cache=True,
+                eos_token_id=end,
+                pad_token_id=pad,
+            )
+        width = batch["input_ids"].shape[1]
+        return [self._choice(ids, end) for ids in made[:, width:].tolist()]
+
+    def _choice(self, ids: Sequence[int], end: int) -> Choice:
+        whole = end in ids
+        text = self._tokenizer.decode(ids[: ids.index(end)] if whole else ids)
+        return Choice(str(text), "stop" if whole else "length")
+
+
+def _training_row(row: Example) -> TrainingRow:
+    return TrainingRow(row.line, {}, Parsed(messages=row.messages, target=row.target))
