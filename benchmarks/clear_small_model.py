@@ -1,4 +1,4 @@
-"""The small model of `benchmarks/clear_small.py`: read once, trained by `lora`, asked in batches."""
+"""The model of `benchmarks/clear_small.py`: read once, trained by `lora`, asked in batches."""
 
 from __future__ import annotations
 

@@ -23,7 +23,6 @@ KINDS: Final[tuple[Kind, ...]] = ("other row", "other value", "cut off")
 """Of noise, equally frequent: the answer of another row; one field with another plausible value,
 where there is one that of the sentence; JSON that ends too early."""
 
-_POOL_SEED: Final = 1
 _ADJECTIVES: Final = (
     "oak", "steel", "blue", "folding", "small", "heavy", "glass", "red", "wooden", "cotton",
     "silver", "round", "spare", "plastic", "leather", "green",
@@ -109,7 +108,7 @@ class Task:
 
 def _number(rng: random.Random) -> tuple[int, str]:
     """A number, and how it stands in a sentence."""
-    if rng.random() < 0.6:  # noqa: PLR2004 -- the share of words
+    if rng.random() < 0.6:
         value = rng.choice(sorted(_WORDS)[1:])
         return value, _WORDS[value]
     value = rng.randint(13, 99)
@@ -145,8 +144,8 @@ def _time(rng: random.Random) -> tuple[str, str]:
     """A time of day between 9:00 and 21:45 as HH:MM, and how it stands in a sentence."""
     hour, minute = rng.randint(9, 21), rng.choice((0, 15, 30, 45))
     twelve = (hour - 1) % 12 + 1
-    part = "morning" if hour < 12 else "afternoon" if hour < 18 else "evening"  # noqa: PLR2004
-    half = "am" if hour < 12 else "pm"  # noqa: PLR2004
+    part = "morning" if hour < 12 else "afternoon" if hour < 18 else "evening"
+    half = "am" if hour < 12 else "pm"
     after = _HOURS[twelve % 12]
     said = {
         0: f"{_HOURS[twelve - 1]} o'clock", 15: f"a quarter past {_HOURS[twelve - 1]}",
@@ -190,9 +189,14 @@ TASKS: Final[Mapping[str, Task]] = {
 
 
 @lru_cache
-def rows_of(task: str, train: int, test: int) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """The rows to train on and those to test on; no sentence stands in both, or twice."""
-    rng = random.Random(f"{task} {_POOL_SEED}")
+def rows_of(
+    task: str, train: int, test: int, *, pool: str = "report"
+) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """The rows to train on and those to test on; no sentence stands in both, or twice.
+
+    Settings are chosen on rows of another `pool` than those that are reported.
+    """
+    rng = random.Random(f"{pool} {task}")
     drawn: dict[str, tuple[Answer, Answer]] = {}
     while len(drawn) < train + test:
         sentence, answer, taken = TASKS[task].draw(rng)

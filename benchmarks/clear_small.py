@@ -1,0 +1,134 @@
+r"""Does curation help? The experiment of Chen & Mueller 2024 in small, on two generated tasks.
+
+    python benchmarks/serve.py JUDGE.gguf --port 8099 --slots 4
+    python -m benchmarks.clear_small tune --model-file SMALL.gguf --out DIR
+    python -m benchmarks.clear_small measure --model-file SMALL.gguf --out DIR \
+        --base-url http://127.0.0.1:8099/v1 --model NAME --seeds 1 2 3
+    python -m benchmarks.clear_small report DIR
+
+A small model is trained on 400 rows of which 20, 40 or 60 % have a wrong answer, and on what
+curation makes of them, and answers 1,000 rows that it never saw. `measure` notes every arm as soon
+as it is done; the same command goes on where it was stopped, and several workers share a folder
+(`--worker 1/6` to `--worker 6/6`). `score` asks for the confidences alone, so that no worker waits.
+`tune` chooses learning rate and epochs on other rows without noise; `measure` takes what it chose.
+"""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import closing
+from pathlib import Path
+
+from benchmarks.clear_small_judge import Endpoint, scores_of
+from benchmarks.clear_small_report import write_report
+from benchmarks.clear_small_tasks import TASKS, rows_of
+from clear_pipeline.finetune.lora import Lora
+from clear_pipeline.stages.score import Score
+
+
+def _measure(args: argparse.Namespace) -> None:
+    from benchmarks.clear_small_model import SmallModel
+    from benchmarks.clear_small_run import Sizes, Worker, say
+    from benchmarks.clear_small_tune import chosen
+
+    settings = chosen(args.out, _lora(args))
+    number, workers = args.worker
+    say(f"worker {number} of {workers}: {settings.learning_rate:g}, {settings.epochs} epochs")
+    model = SmallModel(args.model_file, settings, rows_at_once=args.rows_at_once)
+    say(f"worker {number}: model read")
+    worker = Worker(
+        model,
+        _endpoint(args),
+        Score(preset=args.preset),
+        sizes=Sizes(args.train_rows, args.test_rows, tuple(args.noise)),
+        settings=settings.model_dump(mode="json", exclude={"base", "seed"}),
+        folder=args.out,
+        number=number,
+    )
+    with closing(worker):
+        worker.run(args.seeds, workers=workers, oracle=args.oracle)
+
+
+def _score(args: argparse.Namespace) -> None:
+    for task in TASKS:
+        rows, _ = rows_of(task, args.train_rows, args.test_rows)
+        scores_of(task, rows, Score(preset=args.preset), _endpoint(args), args.out)
+        print(f"{task}: scored", flush=True)
+
+
+def _tune(args: argparse.Namespace) -> None:
+    from benchmarks.clear_small_tune import tune
+
+    tune(args.model_file, _lora(args), args.out, worker=args.worker, rows_at_once=args.rows_at_once,
+         rates=args.rates, epochs=args.epochs_tried, rows=args.train_rows // 2)  # fmt: skip
+
+
+def _report(args: argparse.Namespace) -> None:
+    print(write_report(args.out, args.picture))
+
+
+def _endpoint(args: argparse.Namespace) -> Endpoint:
+    return Endpoint(args.base_url, args.model, args.in_flight)
+
+
+def _lora(args: argparse.Namespace) -> Lora:
+    return Lora(
+        base=str(args.model_file),
+        learning_rate=args.learning_rate,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        checks_per_epoch=1,
+        max_tokens=256,
+    )
+
+
+def _share(text: str) -> tuple[int, int]:
+    number, _, workers = text.partition("/")
+    if not 1 <= int(number) <= int(workers):
+        raise argparse.ArgumentTypeError(f"{text}: as in 1/6")
+    return int(number), int(workers)
+
+
+def _arguments(given: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    measure, score, tune, report = (
+        commands.add_parser(name) for name in ("measure", "score", "tune", "report")
+    )
+    for command, run in ((measure, _measure), (score, _score), (tune, _tune), (report, _report)):
+        command.set_defaults(run=run)
+    for command in (measure, score, tune):
+        command.add_argument("--out", type=Path, required=True, help="folder of the results")
+        command.add_argument("--train-rows", type=int, default=400, help="per task")
+        command.add_argument("--test-rows", type=int, default=1000, help="per task")
+    for command in (measure, score):
+        command.add_argument("--base-url", required=True, help="of the model that judges")
+        command.add_argument("--model", required=True, help="its name at that server")
+        command.add_argument("--in-flight", type=int, default=32, help="rows at once")
+        command.add_argument("--preset", default="fast", help="of the confidence")
+    for command in (measure, tune):
+        command.add_argument("--model-file", type=Path, required=True, help="GGUF to train")
+        command.add_argument("--worker", type=_share, default=(1, 1), help="which of how many: 1/6")
+        command.add_argument("--batch-size", type=int, default=32)
+        command.add_argument("--learning-rate", type=float, default=1e-3, help="without `tune`")
+        command.add_argument("--epochs", type=int, default=6, help="without `tune`")
+        command.add_argument("--rows-at-once", type=int, default=250, help="that are answered")
+    measure.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    measure.add_argument("--noise", type=int, nargs="+", default=[20, 40, 60], help="percent")
+    measure.add_argument("--oracle", action="store_true", help="also train on the clean rows alone")
+    tune.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3])
+    tune.add_argument("--epochs-tried", type=int, nargs="+", default=[4, 8])
+    report.add_argument("out", type=Path)
+    report.add_argument("--picture", type=Path, help="SVG to write")
+    return parser.parse_args(given)
+
+
+def main(given: list[str] | None = None) -> None:
+    """Run a command."""
+    args = _arguments(given)
+    args.out.mkdir(parents=True, exist_ok=True)
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()

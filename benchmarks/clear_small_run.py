@@ -1,0 +1,251 @@
+"""The work of `benchmarks/clear_small.py`: one worker computes arm after arm, and notes each."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Final
+
+from transformers import PreTrainedModel
+
+from benchmarks.clear_small_arms import (
+    ARMS,
+    CORRECT,
+    FEW,
+    FILTER,
+    FULL,
+    ORACLE,
+    RANDOM,
+    RATING,
+    STOPPED,
+    ZERO,
+    ArmResult,
+    TrainingSet,
+    Unit,
+    as_hex,
+    read_arms,
+    repair_counts,
+    units,
+    wrong_rows,
+)
+from benchmarks.clear_small_judge import Endpoint, Scores, repaired, scores_of
+from benchmarks.clear_small_model import Learnt, SmallModel
+from benchmarks.clear_small_tasks import TASKS, Row, Task, noisy_rows, rows_of
+from benchmarks.results_file import ResultsFile
+from clear_pipeline.evaluate.models.metrics import measure
+from clear_pipeline.prompts.few_shot import few_shot_messages
+from clear_pipeline.schema import Example
+from clear_pipeline.stages.score import Score
+
+MAX_TOKENS: Final = 48
+"""Of an answer; the longest true one has 32."""
+SHOTS: Final = 4
+_BEGAN: Final = time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of everything: rows to train on and to test on per task, and the noise levels."""
+
+    train: int = 400
+    test: int = 1000
+    percents: tuple[int, ...] = (20, 40, 60)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Answers of a model to the test rows, measured."""
+
+    right: list[bool]
+    fields: float
+    valid: float
+    seconds: float
+
+
+class Worker:
+    """Computes a share of the units, each arm of them once.
+
+    Args:
+        model: Trained and asked.
+        endpoint: Scores and judges.
+        stage: Makes the confidence.
+        sizes: Of all sets.
+        settings: Of the training, for the results.
+        folder: Of the results.
+        number: Of this worker, from 1.
+    """
+
+    def __init__(
+        self,
+        model: SmallModel,
+        endpoint: Endpoint,
+        stage: Score,
+        *,
+        sizes: Sizes,
+        settings: Mapping[str, object],
+        folder: Path,
+        number: int = 1,
+    ) -> None:
+        self._model = model
+        self._endpoint = endpoint
+        self._stage = stage
+        self._sizes = sizes
+        self._settings = {**settings, **asdict(sizes), "percents": list(sizes.percents)}
+        self._folder = folder
+        self._number = number
+        self._done = set(read_arms(folder))
+        self._file = ResultsFile(folder / f"arms-{number}.jsonl")
+
+    def close(self) -> None:
+        """Close the results."""
+        self._file.close()
+
+    def run(self, seeds: Sequence[int], *, workers: int, oracle: bool = False) -> None:
+        """All arms of this worker's share; a seed is complete before the next one begins."""
+        arms = (*ARMS, *((ORACLE,) if oracle else ()))
+        work = [(unit, arms) for unit in units(seeds, list(TASKS), self._sizes.percents)]
+        first = len(TASKS) * len(self._sizes.percents)
+        work[first:first] = [(Unit(0, task, 0), (ZERO,)) for task in TASKS]
+        for unit, wanted in work[self._number - 1 :: workers]:
+            missing = [
+                a for a in wanted if (unit.seed, unit.task, unit.percent, a) not in self._done
+            ]
+            if missing:
+                self._unit(unit, missing)
+
+    def _unit(self, unit: Unit, arms: Sequence[str]) -> None:
+        train, test = rows_of(unit.task, self._sizes.train, self._sizes.test)
+        wrong = noisy_rows(train, percent=unit.percent, seed=unit.seed)
+        given = TrainingSet(TASKS[unit.task], train, wrong, unit.seed)
+        clean = {row.id: row.clean for row in train}
+        filtered: list[Learnt] = []
+        for arm in arms:
+            began = time.monotonic()
+            if arm == CORRECT and not filtered:  # a stop came between the two arms
+                filtered.append(self._trained(FILTER, self._rows(FILTER, given), given))
+            rows, repairs = self._rows(arm, given), dict[str, int]()
+            if arm == CORRECT:
+                rows, repairs = self._corrected(rows, filtered[0], given)
+            learnt = self._trained(arm, rows, given) if rows else None
+            if arm == FILTER and learnt is not None:
+                filtered.append(learnt)
+            train_s = time.monotonic() - began
+            found = self._answered(learnt, given, test, given.shots(SHOTS) if arm == FEW else [])
+            result = ArmResult(
+                seed=unit.seed,
+                task=unit.task,
+                percent=unit.percent,
+                arm=arm,
+                settings=self._settings,
+                rows=len(rows),
+                noisy=wrong_rows(rows, clean),
+                steps=0 if learnt is None else learnt.best_step,
+                right=as_hex(found.right),
+                fields=found.fields,
+                valid=found.valid,
+                train_s=round(train_s, 2),
+                predict_s=round(found.seconds, 2),
+                repairs=repairs,
+            )
+            self._file.add(result)
+            self._tell(result, sum(found.right) / len(found.right))
+
+    def _rows(self, arm: str, given: TrainingSet) -> list[Example]:
+        """What an arm is trained on; of auto-correct, the half that the filter keeps."""
+        everything = list(range(len(given.rows)))
+        if arm in (FULL, STOPPED):
+            numbers = everything
+        elif arm == RANDOM:
+            numbers = given.random_half()
+        elif arm in (FILTER, CORRECT):
+            numbers = given.best_half(given.observed(self._scores(given).confidence))
+        elif arm == RATING:
+            numbers = given.best_half(given.observed(self._scores(given).rating), draw=True)
+        elif arm == ORACLE:
+            numbers = [n for n in everything if n not in given.wrong]
+        else:
+            numbers = []
+        return given.examples(numbers)
+
+    def _scores(self, given: TrainingSet) -> Scores:
+        return scores_of(given.task.name, given.rows, self._stage, self._endpoint, self._folder)
+
+    def _trained(self, arm: str, rows: Sequence[Example], given: TrainingSet) -> Learnt:
+        held = given.validation() if arm == STOPPED else set()
+        names = {given.rows[number].id for number in held}
+        return self._model.trained(
+            [row for row in rows if row.id not in names],
+            valid=[row for row in rows if row.id in names],
+            seed=given.seed,
+        )
+
+    def _corrected(
+        self, kept: list[Example], filtered: Learnt, given: TrainingSet
+    ) -> tuple[list[Example], dict[str, int]]:
+        """The kept rows and those of the others whose candidate was preferred."""
+        names = {row.id for row in kept}
+        low = [row for row in given.examples(range(len(given.rows))) if row.id not in names]
+        prompts = [row.messages for row in low]
+        said = self._model.answers(filtered.model, prompts, max_tokens=MAX_TOKENS)
+        cache = self._folder / f"verdicts-{self._number}.sqlite"
+        repairs = repaired(low, said, self._endpoint, cache)
+        new = [
+            given.task.example(given.rows[row.line - 1], each.text)
+            for row, each in zip(low, repairs, strict=True)
+            if each.text is not None
+        ]
+        clean = {row.id: row.clean for row in given.rows}
+        right = len(new) - wrong_rows(new, clean)
+        return [*kept, *new], repair_counts([each.outcome for each in repairs], right)
+
+    def _answered(
+        self,
+        learnt: Learnt | None,
+        given: TrainingSet,
+        test: Sequence[Row],
+        shots: Sequence[Example],
+    ) -> Answered:
+        model = self._model.base if learnt is None else learnt.model
+        return answered(self._model, model, given.task, test, shots)
+
+    def _tell(self, result: ArmResult, exact: float) -> None:
+        say(
+            f"worker {self._number}: seed {result.seed} {result.task} {result.percent} % "
+            f"{result.arm}: {result.rows} rows, {result.noisy} wrong, trained {result.train_s:.1f} "
+            f"s, answered {result.predict_s:.1f} s, exact match {exact:.3f} "
+            f"{dict(result.repairs) or ''}"
+        )
+
+
+def answered(
+    small: SmallModel,
+    model: PreTrainedModel,
+    task: Task,
+    test: Sequence[Row],
+    shots: Sequence[Example],
+) -> Answered:
+    """Ask a model for the answer to every test row, with `shots` before it, and measure them."""
+    began = time.monotonic()
+    rows = [task.example(row, row.clean) for row in test]
+    prompts = [few_shot_messages(row, shots) for row in rows]
+    said = small.answers(model, prompts, max_tokens=MAX_TOKENS)
+    values = [measure(row, choice.text) for row, choice in zip(rows, said, strict=True)]
+    return Answered(
+        right=[each["exact_match"] == 1 for each in values],
+        fields=_mean([each["json_fields"] for each in values]),
+        valid=_mean([each["json_valid"] for each in values]),
+        seconds=time.monotonic() - began,
+    )
+
+
+def say(text: str) -> None:
+    """A line about what is done, with the seconds since this program was started."""
+    print(f"{time.monotonic() - _BEGAN:6.1f} s  {text}", file=sys.stderr, flush=True)
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    return round(fmean(value or 0.0 for value in values), 4)

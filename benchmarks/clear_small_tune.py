@@ -1,0 +1,96 @@
+"""Learning rate and epochs of `benchmarks/clear_small.py`, chosen on rows that nothing reports.
+
+A half set without noise is learnt from, and what answers other rows best is taken: no arm, no
+noise and no row of the report has a say.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from statistics import fmean
+from typing import Final
+
+from benchmarks.clear_small_model import SmallModel
+from benchmarks.clear_small_run import answered, say
+from benchmarks.clear_small_tasks import TASKS, rows_of
+from benchmarks.results_file import ResultsFile, read_lines
+from clear_pipeline.finetune.lora import Lora
+
+_SEED: Final = 101
+_TEST: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """Exact match after a training with such settings, as a line of a results file."""
+
+    task: str
+    learning_rate: float
+    epochs: int
+    exact: float
+
+
+def tune(
+    weights: Path,
+    settings: Lora,
+    folder: Path,
+    *,
+    worker: tuple[int, int],
+    rows_at_once: int,
+    rates: Sequence[float],
+    epochs: Sequence[int],
+    rows: int,
+) -> None:
+    """Try this worker's share of the settings that were not tried yet.
+
+    Args:
+        weights: Of the model.
+        settings: All others of the training.
+        folder: Of the results.
+        worker: Which, of how many.
+        rows_at_once: That are answered.
+        rates: Peaks of the learning rate.
+        epochs: How often each row is learnt from.
+        rows: To learn from.
+    """
+    number, workers = worker
+    known = {(each.task, each.learning_rate, each.epochs) for each in read_tried(folder)}
+    share = list(product(sorted(epochs, reverse=True), rates, TASKS))[number - 1 :: workers]
+    left = [(task, rate, count) for count, rate, task in share if (task, rate, count) not in known]
+    with closing(ResultsFile(folder / f"tune-{number}.jsonl")) as file:
+        for task, rate, count in left:
+            own = settings.model_copy(update={"learning_rate": rate, "epochs": count})
+            small = SmallModel(weights, own, rows_at_once=rows_at_once)
+            train, test = rows_of(task, rows, _TEST, pool="tune")
+            learnt = small.trained(
+                [TASKS[task].example(row, row.clean) for row in train], valid=[], seed=_SEED
+            )
+            right = answered(small, learnt.model, TASKS[task], test, []).right
+            file.add(Tried(task, rate, count, sum(right) / len(right)))
+            say(f"tune {task}: {rate:g}, {count} epochs: {sum(right) / len(right):.3f}")
+
+
+def read_tried(folder: Path) -> list[Tried]:
+    """What was tried, by all workers."""
+    return [Tried(**line) for line in read_lines(*sorted(folder.glob("tune-*.jsonl")))]
+
+
+def chosen(folder: Path, settings: Lora) -> Lora:
+    """The settings with the best mean over tasks, of equal ones with the least training.
+
+    What was not tried on as many tasks as another has no say; without any, `settings` stay.
+    """
+    found: dict[tuple[int, float], list[float]] = defaultdict(list)
+    for each in read_tried(folder):
+        found[each.epochs, each.learning_rate].append(each.exact)
+    if not found:
+        return settings
+    most = max(map(len, found.values()))
+    whole = {key: fmean(values) for key, values in found.items() if len(values) == most}
+    epochs, rate = max(sorted(whole), key=lambda key: whole[key])
+    return settings.model_copy(update={"learning_rate": rate, "epochs": epochs})
