@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class SmallModel:
         with tempfile.TemporaryDirectory(prefix="clear-small-") as folder:
             ctx = TrainingContext(Path(folder), SilentProgress())
             fitted = fit(copy.deepcopy(self.base), settings, ready, ctx)
+        gc.collect()  # the loop and its model refer to each other, and fill a GPU otherwise
         steps, best = (int(fitted.summary[name] or 0) for name in ("steps", "weights of step"))
         return Learnt(fitted.model, steps, best)
 
