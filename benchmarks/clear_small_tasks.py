@@ -182,8 +182,8 @@ def _event(rng: random.Random) -> tuple[str, Answer, Answer]:
 TASKS: Final[Mapping[str, Task]] = {
     task.name: task
     for task in (
-        Task("orders", "Answer in JSON: item, quantity, city (where it goes).", _order),
-        Task("events", "Answer in JSON: event, day (new), time (24 h), guests.", _event),
+        Task("orders", "As JSON: item, quantity, city (where it goes).", _order),
+        Task("events", "As JSON: event, day (new), time (24 h), guests.", _event),
     )
 }
 
