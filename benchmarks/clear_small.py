@@ -33,15 +33,15 @@ def _measure(args: argparse.Namespace) -> None:
 
     settings = chosen(args.out, _lora(args))
     number, workers = args.worker
-    say(f"worker {number} of {workers}: {settings.learning_rate:g}, {settings.epochs} epochs")
-    model = SmallModel(args.model_file, settings, rows_at_once=args.rows_at_once)
+    say(f"worker {number} of {workers}: rate {settings.peak_rate:g}, {settings.epochs} epochs")
+    model = SmallModel(args.model_file, rows_at_once=args.rows_at_once)
     say(f"worker {number}: model read")
     worker = Worker(
         model,
         _endpoint(args),
         Score(preset=args.preset),
         sizes=Sizes(args.train_rows, args.test_rows, tuple(args.noise)),
-        settings=settings.model_dump(mode="json", exclude={"base", "seed"}),
+        training=settings,
         folder=args.out,
         number=number,
     )

@@ -39,28 +39,28 @@ class SmallModel:
 
     Args:
         weights: GGUF file or directory.
-        settings: Of every training; its seed is that of the arm.
         rows_at_once: How many rows are answered in a batch.
     """
 
-    def __init__(self, weights: Path, settings: Lora, *, rows_at_once: int) -> None:
+    def __init__(self, weights: Path, *, rows_at_once: int) -> None:
         self._weights = weights
-        self._settings = settings
         self._rows_at_once = rows_at_once
         self._tokenizer = tokenizer_of(weights)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         if self._device == "cuda":
             torch.set_float32_matmul_precision("high")
+        self._encoded: dict[tuple[tuple[Message, ...], Message], Encoded] = {}
         self.base = model_of(weights).to(self._device)
 
-    def trained(self, rows: Sequence[Example], *, valid: Sequence[Example], seed: int) -> Learnt:
+    def trained(
+        self, settings: Lora, rows: Sequence[Example], *, valid: Sequence[Example]
+    ) -> Learnt:
         """A copy of the model that was trained on rows.
 
         Raises:
             RunFailedError: The loss became no number before the first checkpoint.
         """
         ready = Prepared(self._weights, self._tokenizer, self._all(rows), self._all(valid), ())
-        settings = self._settings.model_copy(update={"seed": seed})
         with tempfile.TemporaryDirectory(prefix="clear-small-") as folder:
             ctx = TrainingContext(Path(folder), SilentProgress())
             fitted = fit(copy.deepcopy(self.base), settings, ready, ctx)
@@ -69,7 +69,15 @@ class SmallModel:
         return Learnt(fitted.model, steps, best)
 
     def _all(self, rows: Sequence[Example]) -> list[Encoded]:
-        return [encode(_training_row(row), self._tokenizer) for row in rows]
+        return [self._of(row) for row in rows]
+
+    def _of(self, row: Example) -> Encoded:
+        """The tokens of a row; most rows are in most arms."""
+        key = row.messages, row.target
+        if key not in self._encoded:
+            parsed = Parsed(messages=row.messages, target=row.target)
+            self._encoded[key] = encode(TrainingRow(row.line, {}, parsed), self._tokenizer)
+        return self._encoded[key]
 
     def answers(
         self, model: PreTrainedModel, prompts: Sequence[Sequence[Message]], *, max_tokens: int
@@ -117,7 +125,3 @@ class SmallModel:
         whole = end in ids
         text = self._tokenizer.decode(ids[: ids.index(end)] if whole else ids)
         return Choice(str(text), "stop" if whole else "length")
-
-
-def _training_row(row: Example) -> TrainingRow:
-    return TrainingRow(row.line, {}, Parsed(messages=row.messages, target=row.target))

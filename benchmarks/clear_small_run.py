@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -37,6 +37,7 @@ from benchmarks.clear_small_model import Learnt, SmallModel
 from benchmarks.clear_small_tasks import TASKS, Row, Task, noisy_rows, rows_of
 from benchmarks.results_file import ResultsFile
 from clear_pipeline.evaluate.models.metrics import measure
+from clear_pipeline.finetune.lora import Lora
 from clear_pipeline.prompts.few_shot import few_shot_messages
 from clear_pipeline.schema import Example
 from clear_pipeline.stages.score import Score
@@ -74,7 +75,7 @@ class Worker:
         endpoint: Scores and judges.
         stage: Makes the confidence.
         sizes: Of all sets.
-        settings: Of the training, for the results.
+        training: Settings of every training but for the seed.
         folder: Of the results.
         number: Of this worker, from 1.
     """
@@ -86,7 +87,7 @@ class Worker:
         stage: Score,
         *,
         sizes: Sizes,
-        settings: Mapping[str, object],
+        training: Lora,
         folder: Path,
         number: int = 1,
     ) -> None:
@@ -94,6 +95,8 @@ class Worker:
         self._endpoint = endpoint
         self._stage = stage
         self._sizes = sizes
+        self._training = training
+        settings = training.model_dump(mode="json", exclude={"base", "seed"})
         self._settings = {**settings, **asdict(sizes), "percents": list(sizes.percents)}
         self._folder = folder
         self._number = number
@@ -178,9 +181,9 @@ class Worker:
         held = given.validation() if arm == STOPPED else set()
         names = {given.rows[number].id for number in held}
         return self._model.trained(
+            self._training.model_copy(update={"seed": given.seed}),
             [row for row in rows if row.id not in names],
             valid=[row for row in rows if row.id in names],
-            seed=given.seed,
         )
 
     def _corrected(

@@ -62,14 +62,14 @@ def tune(
     known = {(each.task, each.learning_rate, each.epochs) for each in read_tried(folder)}
     share = list(product(sorted(epochs, reverse=True), rates, TASKS))[number - 1 :: workers]
     left = [(task, rate, count) for count, rate, task in share if (task, rate, count) not in known]
+    small = SmallModel(weights, rows_at_once=rows_at_once)
     with closing(ResultsFile(folder / f"tune-{number}.jsonl")) as file:
         for task, rate, count in left:
-            own = settings.model_copy(update={"learning_rate": rate, "epochs": count})
-            small = SmallModel(weights, own, rows_at_once=rows_at_once)
+            values = {"learning_rate": rate, "epochs": count, "seed": _SEED}
+            own = settings.model_copy(update=values)
             train, test = rows_of(task, rows, _TEST, pool="tune")
-            learnt = small.trained(
-                [TASKS[task].example(row, row.clean) for row in train], valid=[], seed=_SEED
-            )
+            learnt_from = [TASKS[task].example(row, row.clean) for row in train]
+            learnt = small.trained(own, learnt_from, valid=[])
             right = answered(small, learnt.model, TASKS[task], test, []).right
             file.add(Tried(task, rate, count, sum(right) / len(right)))
             say(f"tune {task}: {rate:g}, {count} epochs: {sum(right) / len(right):.3f}")
