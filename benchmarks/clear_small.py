@@ -6,8 +6,9 @@ r"""Does curation help? The experiment of Chen & Mueller 2024 in small, on two g
         --base-url http://127.0.0.1:8099/v1 --model NAME --seeds 1 2 3
     python -m benchmarks.clear_small report DIR
 
-A small model is trained on 400 rows of which 20, 40 or 60 % have a wrong answer, and on what
-curation makes of them, and answers 1,000 rows that it never saw. `measure` notes every arm as soon
+A small model is trained on rows of which 20, 40 or 60 % have a wrong answer, and on what
+curation makes of them, and answers rows that it never saw. Every arm has as many updates as the
+full set (`--equal epochs`: as many epochs). `measure` notes every arm as soon
 as it is done; the same command goes on where it was stopped, and several workers share a folder
 (`--worker 1/6` to `--worker 6/6`). `score` asks for the confidences alone, so that no worker waits.
 `tune` chooses learning rate and epochs on other rows without noise; `measure` takes what it chose.
@@ -17,40 +18,48 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
+from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from benchmarks.clear_small_arms import ARMS, MAIN_ARMS, ZERO
 from benchmarks.clear_small_judge import Endpoint, scores_of
 from benchmarks.clear_small_report import write_report
 from benchmarks.clear_small_tasks import TASKS, rows_of
 from clear_pipeline.finetune.lora import Lora
 from clear_pipeline.stages.score import Score
 
+if TYPE_CHECKING:
+    from benchmarks.clear_small_model import SmallModel
+
 
 def _measure(args: argparse.Namespace) -> None:
-    from benchmarks.clear_small_model import SmallModel
     from benchmarks.clear_small_run import Sizes, Worker, say
-    from benchmarks.clear_small_tune import chosen
+    from benchmarks.clear_small_tune import at_edge, chosen
 
     settings = chosen(args.out, _lora(args))
     number, workers = args.worker
     say(f"worker {number} of {workers}: rate {settings.peak_rate:g}, {settings.epochs} epochs")
-    model = SmallModel(args.model_file, rows_at_once=args.rows_at_once)
+    if edge := at_edge(args.out, settings):
+        say(f"at the edge of what was tried: {', '.join(edge)}; `tune` can try more")
+    model = _model(args)
     say(f"worker {number}: model read")
     worker = Worker(
         model,
         _endpoint(args),
         Score(preset=args.preset),
-        sizes=Sizes(args.train_rows, args.test_rows, tuple(args.noise)),
+        sizes=Sizes(args.train_rows, args.test_rows, args.answer_tokens, tuple(args.noise)),
         training=settings,
+        equal=args.equal,
         folder=args.out,
         number=number,
     )
     with closing(worker):
-        worker.run(args.seeds, workers=workers, oracle=args.oracle)
+        worker.run(args.seeds, args.tasks, args.arms, workers=workers)
 
 
 def _score(args: argparse.Namespace) -> None:
-    for task in TASKS:
+    for task in args.tasks:
         rows, _ = rows_of(task, args.train_rows, args.test_rows)
         scores_of(task, rows, Score(preset=args.preset), _endpoint(args), args.out)
         print(f"{task}: scored", flush=True)
@@ -59,12 +68,19 @@ def _score(args: argparse.Namespace) -> None:
 def _tune(args: argparse.Namespace) -> None:
     from benchmarks.clear_small_tune import tune
 
-    tune(args.model_file, _lora(args), args.out, worker=args.worker, rows_at_once=args.rows_at_once,
-         rates=args.rates, epochs=args.epochs_tried, rows=args.train_rows // 2)  # fmt: skip
+    grid = list(product(sorted(args.epochs_tried, reverse=True), args.rates))
+    tune(_model(args), _lora(args), args.out, worker=args.worker, tasks=args.tasks,
+         max_tokens=args.answer_tokens, grid=grid, rows=args.train_rows)  # fmt: skip
 
 
 def _report(args: argparse.Namespace) -> None:
     print(write_report(args.out, args.picture))
+
+
+def _model(args: argparse.Namespace) -> SmallModel:
+    from benchmarks.clear_small_model import SmallModel
+
+    return SmallModel(args.model_file, rows_at_once=args.rows_at_once, numbers=args.numbers)
 
 
 def _endpoint(args: argparse.Namespace) -> Endpoint:
@@ -80,6 +96,12 @@ def _lora(args: argparse.Namespace) -> Lora:
         checks_per_epoch=1,
         max_tokens=256,
     )
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _share(text: str) -> tuple[int, int]:
@@ -98,7 +120,8 @@ def _arguments(given: list[str] | None = None) -> argparse.Namespace:
     for command, run in ((measure, _measure), (score, _score), (tune, _tune), (report, _report)):
         command.set_defaults(run=run)
     for command in (measure, score, tune):
-        command.add_argument("--out", type=Path, required=True, help="folder of the results")
+        command.add_argument("--out", type=_folder, required=True, help="of the results")
+        command.add_argument("--tasks", nargs="+", choices=tuple(TASKS), default=tuple(TASKS))
         command.add_argument("--train-rows", type=int, default=400, help="per task")
         command.add_argument("--test-rows", type=int, default=1000, help="per task")
     for command in (measure, score):
@@ -113,12 +136,15 @@ def _arguments(given: list[str] | None = None) -> argparse.Namespace:
         command.add_argument("--learning-rate", type=float, default=1e-3, help="without `tune`")
         command.add_argument("--epochs", type=int, default=6, help="without `tune`")
         command.add_argument("--rows-at-once", type=int, default=250, help="that are answered")
+        command.add_argument("--answer-tokens", type=int, default=48, help="at most")
+        command.add_argument("--numbers", choices=("f32", "bf16"), default="bf16")
     measure.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     measure.add_argument("--noise", type=int, nargs="+", default=[20, 40, 60], help="percent")
-    measure.add_argument("--oracle", action="store_true", help="also train on the clean rows alone")
+    measure.add_argument("--arms", nargs="+", choices=(ZERO, *ARMS), default=MAIN_ARMS)
+    measure.add_argument("--equal", choices=("steps", "epochs"), default="steps")
     tune.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3])
-    tune.add_argument("--epochs-tried", type=int, nargs="+", default=[4, 8])
-    report.add_argument("out", type=Path)
+    tune.add_argument("--epochs-tried", type=int, nargs="+", default=[4, 8, 16, 32])
+    report.add_argument("out", type=Path, help="folder of the results, or a file with all arms")
     report.add_argument("--picture", type=Path, help="SVG to write")
     return parser.parse_args(given)
 
@@ -126,7 +152,6 @@ def _arguments(given: list[str] | None = None) -> argparse.Namespace:
 def main(given: list[str] | None = None) -> None:
     """Run a command."""
     args = _arguments(given)
-    args.out.mkdir(parents=True, exist_ok=True)
     args.run(args)
 
 

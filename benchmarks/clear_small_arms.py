@@ -21,9 +21,11 @@ from clear_pipeline.stages.ranking import Ranking
 ZERO, FEW, FULL, RANDOM = "zero-shot", "few-shot", "full", "random half"
 RATING, FILTER, CORRECT = "rating half", "auto-filter", "auto-correct"
 STOPPED, ORACLE = "full, stopped early", "clean rows only"
-ARMS: Final = (FULL, RANDOM, FILTER, CORRECT, RATING, FEW, STOPPED)
-"""What is computed of every unit, in this order. `full, stopped early` is trained on the full set
+ARMS: Final = (FULL, RANDOM, FILTER, CORRECT, RATING, FEW, STOPPED, ORACLE)
+"""In the order in which they are computed. `full, stopped early` is trained on the full set
 less a tenth of it, on which the step with the least loss is found; no other arm is stopped."""
+MAIN_ARMS: Final = (FULL, RANDOM, FILTER, CORRECT, RATING)
+"""Those that are trained on sets, the same for all: what `measure` computes unless told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,10 @@ class ArmResult:
         return self.seed, self.task, self.percent, self.arm
 
 
-def read_arms(folder: Path) -> dict[tuple[int, str, int, str], ArmResult]:
-    """All arms that are finished, from the files of all workers."""
-    lines = read_lines(*sorted(folder.glob("arms-*.jsonl")))
+def read_arms(place: Path) -> dict[tuple[int, str, int, str], ArmResult]:
+    """All arms that are finished, from the files of all workers in a folder, or from one file."""
+    files = [place] if place.is_file() else sorted(place.glob("arms-*.jsonl"))
+    lines = read_lines(*files)
     return {arm.key: arm for arm in (ArmResult(**line) for line in lines)}
 
 

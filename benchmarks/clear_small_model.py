@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal, TypeAlias
 
 import torch
 from transformers import PreTrainedModel
@@ -23,6 +24,9 @@ from clear_pipeline.formats.base import Parsed
 from clear_pipeline.llm.base import Choice
 from clear_pipeline.schema import Example, Message
 from clear_pipeline.stages.base import SilentProgress
+
+Numbers: TypeAlias = Literal["f32", "bf16"]
+_TYPES: Final = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,12 @@ class SmallModel:
     Args:
         weights: GGUF file or directory.
         rows_at_once: How many rows are answered in a batch.
+        numbers: In which products of matrices are computed; with `bf16` a model answers with
+            weights in 16 bits too, while those that are trained have 32.
     """
 
-    def __init__(self, weights: Path, *, rows_at_once: int) -> None:
+    def __init__(self, weights: Path, *, rows_at_once: int, numbers: Numbers) -> None:
+        self.numbers: Final = numbers
         self._weights = weights
         self._rows_at_once = rows_at_once
         self._tokenizer = tokenizer_of(weights)
@@ -50,7 +57,8 @@ class SmallModel:
         if self._device == "cuda":
             torch.set_float32_matmul_precision("high")
         self._encoded: dict[tuple[tuple[Message, ...], Message], Encoded] = {}
-        self.base = model_of(weights).to(self._device)
+        self._untrained = model_of(weights).to(self._device)
+        self.base = copy.deepcopy(self._untrained).to(_TYPES[numbers])
 
     def trained(
         self, settings: Lora, rows: Sequence[Example], *, valid: Sequence[Example]
@@ -63,10 +71,17 @@ class SmallModel:
         ready = Prepared(self._weights, self._tokenizer, self._all(rows), self._all(valid), ())
         with tempfile.TemporaryDirectory(prefix="clear-small-") as folder:
             ctx = TrainingContext(Path(folder), SilentProgress())
-            fitted = fit(copy.deepcopy(self.base), settings, ready, ctx)
+            with self._computing():
+                fitted = fit(copy.deepcopy(self._untrained), settings, ready, ctx)
         gc.collect()  # the loop and its model refer to each other, and fill a GPU otherwise
         steps, best = (int(fitted.summary[name] or 0) for name in ("steps", "weights of step"))
-        return Learnt(fitted.model, steps, best)
+        return Learnt(fitted.model.to(_TYPES[self.numbers]), steps, best)
+
+    def _computing(self) -> torch.autocast:
+        """Without a cache: it would keep weights of the first step for all others."""
+        return torch.autocast(
+            self._device, torch.bfloat16, enabled=self.numbers == "bf16", cache_enabled=False
+        )
 
     def _all(self, rows: Sequence[Example]) -> list[Encoded]:
         return [self._of(row) for row in rows]

@@ -17,7 +17,6 @@ from benchmarks.clear_small_arms import (
     CORRECT,
     FILTER,
     FULL,
-    ORACLE,
     RANDOM,
     RATING,
     STOPPED,
@@ -60,18 +59,18 @@ class Figures:
     rows: int
 
     @classmethod
-    def read(cls, folder: Path) -> Figures:
-        """Of a folder of results.
+    def read(cls, place: Path) -> Figures:
+        """Of a folder of results, or of a file with the arms of all workers.
 
         Raises:
             UsageError: There are none, or of several settings.
         """
-        arms = read_arms(folder)
+        arms = read_arms(place)
         if not arms:
-            raise UsageError(f"{folder}: no arm is finished there")
+            raise UsageError(f"{place}: no arm is finished there")
         settings = [arm.settings for arm in arms.values()]
         if any(each != settings[0] for each in settings):
-            raise UsageError(f"{folder}: holds arms of several settings, which no table may mix")
+            raise UsageError(f"{place}: holds arms of several settings, which no table may mix")
         percents = sorted({arm.percent for arm in arms.values() if arm.seed})
         tasks = tuple(task for task in TASKS if any(arm.task == task for arm in arms.values()))
         return cls(arms, tasks, tuple(percents), int(str(settings[0]["test"])))
@@ -117,6 +116,10 @@ class Figures:
         """Exact match of an arm, with the interval over seeds and rows."""
         return mean_estimate(self.matrix(tasks, percents, [arm])[0])
 
+    def seeds_of(self, task: str, percent: int, arm: str) -> int:
+        """On how many seeds an arm is there."""
+        return len(self.matrix([task], [percent], [arm])[0])
+
     def difference(
         self, tasks: Sequence[str], percents: Sequence[int], first: str, second: str
     ) -> tuple[int, Estimate | None]:
@@ -127,40 +130,47 @@ class Figures:
         one, two = self.matrix(tasks, percents, [first, second])
         return len(one), mean_estimate(one - two)
 
-    def average(self, arm: str, percent: int, value: str) -> float | None:
-        """Mean of a number over the seeds and tasks of one noise level."""
+    def average(self, arm: str, task: str, percent: int, value: str) -> float | None:
+        """Mean of a number over the seeds of one task and noise level."""
         found = [
             float(getattr(each, value))
             for each in self.arms.values()
-            if each.arm == arm and each.percent == percent
+            if (each.arm, each.task, each.percent) == (arm, task, percent)
         ]
         return fmean(found) if found else None
 
 
-def verdict(found: Estimate) -> str:
-    """What an interval says about a difference."""
-    return "above" if found.low > 0 else "below" if found.high < 0 else "not resolved"
+def verdict(found: Estimate, seeds: int) -> str:
+    """What an interval says about a difference; that of one seed is about its rows alone."""
+    said = "above" if found.low > 0 else "below" if found.high < 0 else "not resolved"
+    return said if seeds > 1 else f"{said} on this seed"
 
 
-def write_report(folder: Path, drawn: Path | None = None) -> str:
-    """The tables as Markdown; the picture, if one is wanted, as a file."""
-    figures = Figures.read(folder)
+def write_report(place: Path, drawn: Path | None = None) -> str:
+    """The tables as Markdown; the picture, if one is wanted, as a file.
+
+    AUROCs are told where `place` is a folder with scores.
+    """
+    figures = Figures.read(place)
     if drawn is not None:
         write_text_atomically(drawn, picture(figures))
     parts = (
         _means(figures), _differences(figures), _sets(figures), _repairs(figures),
-        _confidences(figures, folder), _settings(figures),
+        _confidences(figures, place), _settings(figures),
     )  # fmt: skip
     return "\n\n".join("\n".join(lines) for part in parts if (lines := list(part)))
 
 
 def _arms(figures: Figures) -> list[str]:
     there = {key[3] for key in figures.arms}
-    return [arm for arm in (ZERO, *ARMS, ORACLE) if arm in there]
+    return [arm for arm in (ZERO, *ARMS) if arm in there]
 
 
 def _means(figures: Figures) -> Iterator[str]:
-    yield f"Exact match on {figures.rows:,} held-out rows per task, 95 % intervals"
+    yield (
+        f"Exact match on {figures.rows:,} held-out rows per task, 95 % intervals, and on how many "
+        "seeds; arms that have other seeds are not to be compared here"
+    )
     yield ""
     heads = [f"{task}, {percent} %" for task in figures.tasks for percent in figures.percents]
     yield from _head(["arm", *heads])
@@ -172,12 +182,12 @@ def _means(figures: Figures) -> Iterator[str]:
                 found = None if bits is None else mean_estimate(bits)
                 cells += [_shown(found)] * len(figures.percents)
             else:
-                cells += [_shown(figures.mean([task], [p], arm)) for p in figures.percents]
+                cells += [_mean_shown(figures, task, p, arm) for p in figures.percents]
         yield _line([arm, *cells])
 
 
 def _differences(figures: Figures) -> Iterator[str]:
-    yield "Differences of exact match, paired by row and by seed"
+    yield "Differences of exact match, paired by row and by seed, on the seeds that have all of it"
     yield ""
     yield from _head(["first - second", "noise", "tasks", "seeds", "difference", "first is"])
     both, every = figures.tasks, figures.percents
@@ -192,23 +202,27 @@ def _differences(figures: Figures) -> Iterator[str]:
             if found is not None:
                 shown = found.shown(signed=True)
                 name = f"{first} - {second}"
-                yield _line([name, level, told, str(seeds), shown, verdict(found)])
+                yield _line([name, level, told, str(seeds), shown, verdict(found, seeds)])
 
 
 def _sets(figures: Figures) -> Iterator[str]:
     yield "Rows that were trained on, and the share of them with a wrong answer; means"
     yield ""
-    yield from _head(["arm", *(f"{percent} %" for percent in figures.percents)])
-    for arm in _arms(figures):
-        cells = []
-        for percent in figures.percents:
-            rows = figures.average(arm, percent, "rows")
-            noisy = figures.average(arm, percent, "noisy")
-            steps = figures.average(arm, percent, "steps")
-            if rows and noisy is not None and steps is not None:
-                cells.append(f"{rows:.0f}, {noisy / rows:.1%}, {steps:.0f} steps")
-        if cells:
-            yield _line([arm, *cells, *[""] * (len(figures.percents) - len(cells))])
+    yield from _head(["task", "arm", *(f"{percent} %" for percent in figures.percents)])
+    for task in figures.tasks:
+        for arm in _arms(figures):
+            cells = [_set_shown(figures, arm, task, percent) for percent in figures.percents]
+            if any(cells):
+                yield _line([task, arm, *cells])
+
+
+def _set_shown(figures: Figures, arm: str, task: str, percent: int) -> str:
+    rows = figures.average(arm, task, percent, "rows")
+    noisy = figures.average(arm, task, percent, "noisy")
+    steps = figures.average(arm, task, percent, "steps")
+    if not rows or noisy is None or steps is None:
+        return ""
+    return f"{rows:.0f}, {noisy / rows:.1%}, {steps:.0f} steps"
 
 
 def _repairs(figures: Figures) -> Iterator[str]:
@@ -226,16 +240,17 @@ def _repairs(figures: Figures) -> Iterator[str]:
 
 
 def _confidences(figures: Figures, folder: Path) -> Iterator[str]:
-    yield "AUROC of scores for finding the wrong answers, mean over seeds"
+    files = {task: folder / f"scores-{task}.json" for task in figures.tasks}
+    there = {task: read_scores(path) for task, path in files.items() if path.exists()}
+    if not there:
+        return
+    yield "AUROC of scores for finding the wrong answers, mean over all seeds above"
     yield ""
     yield from _head(["task", "score", *(f"{percent} %" for percent in figures.percents)])
-    for task in figures.tasks:
-        path = folder / f"scores-{task}.json"
-        if path.exists():
-            scores = read_scores(path)
-            for name in ("confidence", "rating"):
-                cells = [f"{_auroc(scores, name, task, figures, p):.3f}" for p in figures.percents]
-                yield _line([task, name, *cells])
+    for task, scores in there.items():
+        for name in ("confidence", "rating"):
+            cells = [f"{_auroc(scores, name, task, figures, p):.3f}" for p in figures.percents]
+            yield _line([task, name, *cells])
 
 
 def _auroc(scores: Scores, name: str, task: str, figures: Figures, percent: int) -> float:
@@ -260,10 +275,16 @@ def _settings(figures: Figures) -> Iterator[str]:
             (seed, task, percent, arm) in figures.arms
             for task in figures.tasks
             for percent in figures.percents
-            for arm in ARMS
+            for arm in _arms(figures)
+            if arm != ZERO
         )
     ]
-    yield f"Seeds: {figures.seeds()}, of which all arms are there: {complete}"
+    yield f"Seeds: {figures.seeds()}; of {complete} all these arms are there"
+
+
+def _mean_shown(figures: Figures, task: str, percent: int, arm: str) -> str:
+    seeds = figures.seeds_of(task, percent, arm)
+    return f"{_shown(figures.mean([task], [percent], arm))}, {seeds}" if seeds else ""
 
 
 def _shown(found: Estimate | None) -> str:

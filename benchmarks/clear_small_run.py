@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from transformers import PreTrainedModel
 
@@ -38,22 +39,30 @@ from benchmarks.clear_small_tasks import TASKS, Row, Task, noisy_rows, rows_of
 from benchmarks.results_file import ResultsFile
 from clear_pipeline.evaluate.models.metrics import measure
 from clear_pipeline.finetune.lora import Lora
+from clear_pipeline.finetune.lora.loop import steps_per_epoch
 from clear_pipeline.prompts.few_shot import few_shot_messages
 from clear_pipeline.schema import Example
 from clear_pipeline.stages.score import Score
 
-MAX_TOKENS: Final = 48
-"""Of an answer; the longest true one has 32."""
 SHOTS: Final = 4
+Equal: TypeAlias = Literal["steps", "epochs"]
 _BEGAN: Final = time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much of everything: rows to train on and to test on per task, and the noise levels."""
+    """How much of everything.
+
+    Attributes:
+        train: Rows per task.
+        test: Rows per task.
+        answer: Tokens that an answer may have; the longest true one has 32.
+        percents: Levels of noise.
+    """
 
     train: int = 400
     test: int = 1000
+    answer: int = 48
     percents: tuple[int, ...] = (20, 40, 60)
 
 
@@ -75,7 +84,8 @@ class Worker:
         endpoint: Scores and judges.
         stage: Makes the confidence.
         sizes: Of all sets.
-        training: Settings of every training but for the seed.
+        training: Settings of every training but for the seed; epochs are those of the full set.
+        equal: What all trainings have as many of: updates of the weights, or epochs.
         folder: Of the results.
         number: Of this worker, from 1.
     """
@@ -88,6 +98,7 @@ class Worker:
         *,
         sizes: Sizes,
         training: Lora,
+        equal: Equal,
         folder: Path,
         number: int = 1,
     ) -> None:
@@ -96,8 +107,15 @@ class Worker:
         self._stage = stage
         self._sizes = sizes
         self._training = training
+        self._equal = equal
         settings = training.model_dump(mode="json", exclude={"base", "seed"})
-        self._settings = {**settings, **asdict(sizes), "percents": list(sizes.percents)}
+        self._settings = {
+            **settings,
+            **asdict(sizes),
+            "percents": list(sizes.percents),
+            "equal": equal,
+            "numbers": model.numbers,
+        }
         self._folder = folder
         self._number = number
         self._done = set(read_arms(folder))
@@ -107,12 +125,14 @@ class Worker:
         """Close the results."""
         self._file.close()
 
-    def run(self, seeds: Sequence[int], *, workers: int, oracle: bool = False) -> None:
-        """All arms of this worker's share; a seed is complete before the next one begins."""
-        arms = (*ARMS, *((ORACLE,) if oracle else ()))
-        work = [(unit, arms) for unit in units(seeds, list(TASKS), self._sizes.percents)]
-        first = len(TASKS) * len(self._sizes.percents)
-        work[first:first] = [(Unit(0, task, 0), (ZERO,)) for task in TASKS]
+    def run(
+        self, seeds: Sequence[int], tasks: Sequence[str], arms: Sequence[str], *, workers: int
+    ) -> None:
+        """Arms of this worker's share; a seed is complete before the next one begins."""
+        trained = [arm for arm in ARMS if arm in arms]
+        work = [(unit, trained) for unit in units(seeds, tasks, self._sizes.percents)]
+        if ZERO in arms:
+            work += [(Unit(0, task, 0), [ZERO]) for task in tasks]
         for unit, wanted in work[self._number - 1 :: workers]:
             missing = [
                 a for a in wanted if (unit.seed, unit.task, unit.percent, a) not in self._done
@@ -180,9 +200,13 @@ class Worker:
     def _trained(self, arm: str, rows: Sequence[Example], given: TrainingSet) -> Learnt:
         held = given.validation() if arm == STOPPED else set()
         names = {given.rows[number].id for number in held}
+        learnt = [row for row in rows if row.id not in names]
+        epochs = self._training.epochs
+        if self._equal == "steps":
+            epochs = epochs_for_steps_of(self._training, len(given.rows), rows=len(learnt))
         return self._model.trained(
-            self._training.model_copy(update={"seed": given.seed}),
-            [row for row in rows if row.id not in names],
+            self._training.model_copy(update={"seed": given.seed, "epochs": epochs}),
+            learnt,
             valid=[row for row in rows if row.id in names],
         )
 
@@ -193,7 +217,7 @@ class Worker:
         names = {row.id for row in kept}
         low = [row for row in given.examples(range(len(given.rows))) if row.id not in names]
         prompts = [row.messages for row in low]
-        said = self._model.answers(filtered.model, prompts, max_tokens=MAX_TOKENS)
+        said = self._model.answers(filtered.model, prompts, max_tokens=self._sizes.answer)
         cache = self._folder / f"verdicts-{self._number}.sqlite"
         repairs = repaired(low, said, self._endpoint, cache)
         new = [
@@ -213,7 +237,7 @@ class Worker:
         shots: Sequence[Example],
     ) -> Answered:
         model = self._model.base if learnt is None else learnt.model
-        return answered(self._model, model, given.task, test, shots)
+        return answered(self._model, model, given.task, test, shots, max_tokens=self._sizes.answer)
 
     def _tell(self, result: ArmResult, exact: float) -> None:
         say(
@@ -224,18 +248,29 @@ class Worker:
         )
 
 
+def epochs_for_steps_of(training: Lora, full: int, *, rows: int) -> int:
+    """In how many epochs so many rows get the updates that the full set gets in its epochs.
+
+    An epoch is not cut, so that they are more by less than one epoch's updates.
+    """
+    wanted = training.epochs * steps_per_epoch(training, full)
+    return math.ceil(wanted / steps_per_epoch(training, rows))
+
+
 def answered(
     small: SmallModel,
     model: PreTrainedModel,
     task: Task,
     test: Sequence[Row],
     shots: Sequence[Example],
+    *,
+    max_tokens: int,
 ) -> Answered:
     """Ask a model for the answer to every test row, with `shots` before it, and measure them."""
     began = time.monotonic()
     rows = [task.example(row, row.clean) for row in test]
     prompts = [few_shot_messages(row, shots) for row in rows]
-    said = small.answers(model, prompts, max_tokens=MAX_TOKENS)
+    said = small.answers(model, prompts, max_tokens=max_tokens)
     values = [measure(row, choice.text) for row, choice in zip(rows, said, strict=True)]
     return Answered(
         right=[each["exact_match"] == 1 for each in values],

@@ -1,7 +1,7 @@
 """Learning rate and epochs of `benchmarks/clear_small.py`, chosen on rows that nothing reports.
 
-A half set without noise is learnt from, and what answers other rows best is taken: no arm, no
-noise and no row of the report has a say.
+A whole set without noise is learnt from, so that it has the updates of the full set, and what
+answers other rows best is taken: no arm, no noise and no row of the report has a say.
 """
 
 from __future__ import annotations
@@ -32,37 +32,37 @@ class Tried:
     task: str
     learning_rate: float
     epochs: int
+    rows: int
     exact: float
 
 
 def tune(
-    weights: Path,
+    small: SmallModel,
     settings: Lora,
     folder: Path,
     *,
     worker: tuple[int, int],
-    rows_at_once: int,
-    rates: Sequence[float],
-    epochs: Sequence[int],
+    tasks: Sequence[str],
+    max_tokens: int,
+    grid: Sequence[tuple[int, float]],
     rows: int,
 ) -> None:
     """Try this worker's share of the settings that were not tried yet.
 
     Args:
-        weights: Of the model.
+        small: The model.
         settings: All others of the training.
         folder: Of the results.
         worker: Which, of how many.
-        rows_at_once: That are answered.
-        rates: Peaks of the learning rate.
-        epochs: How often each row is learnt from.
+        tasks: To try each on.
+        max_tokens: Of an answer.
+        grid: How often each row is learnt from, and the peak of the learning rate.
         rows: To learn from.
     """
     number, workers = worker
     known = {(each.task, each.learning_rate, each.epochs) for each in read_tried(folder)}
-    share = list(product(sorted(epochs, reverse=True), rates, TASKS))[number - 1 :: workers]
-    left = [(task, rate, count) for count, rate, task in share if (task, rate, count) not in known]
-    small = SmallModel(weights, rows_at_once=rows_at_once)
+    share = list(product(grid, tasks))[number - 1 :: workers]
+    left = [(t, rate, count) for (count, rate), t in share if (t, rate, count) not in known]
     with closing(ResultsFile(folder / f"tune-{number}.jsonl")) as file:
         for task, rate, count in left:
             values = {"learning_rate": rate, "epochs": count, "seed": _SEED}
@@ -70,14 +70,30 @@ def tune(
             train, test = rows_of(task, rows, _TEST, pool="tune")
             learnt_from = [TASKS[task].example(row, row.clean) for row in train]
             learnt = small.trained(own, learnt_from, valid=[])
-            right = answered(small, learnt.model, TASKS[task], test, []).right
-            file.add(Tried(task, rate, count, sum(right) / len(right)))
-            say(f"tune {task}: {rate:g}, {count} epochs: {sum(right) / len(right):.3f}")
+            found = answered(small, learnt.model, TASKS[task], test, [], max_tokens=max_tokens)
+            exact = sum(found.right) / len(found.right)
+            file.add(Tried(task, rate, count, rows, exact))
+            say(f"tune {task}: {rate:g}, {count} epochs: {exact:.3f}")
 
 
 def read_tried(folder: Path) -> list[Tried]:
     """What was tried, by all workers."""
     return [Tried(**line) for line in read_lines(*sorted(folder.glob("tune-*.jsonl")))]
+
+
+def at_edge(folder: Path, settings: Lora) -> list[str]:
+    """Which of the chosen settings may be better still beyond what was tried.
+
+    The most epochs and either end of the rates; fewer epochs than were tried learn less.
+    """
+    tried = read_tried(folder)
+    rates, epochs = {each.learning_rate for each in tried}, {each.epochs for each in tried}
+    found = []
+    if tried and settings.epochs == max(epochs):
+        found.append(f"{settings.epochs} epochs")
+    if tried and settings.peak_rate in (min(rates), max(rates)):
+        found.append(f"rate {settings.peak_rate:g}")
+    return found
 
 
 def chosen(folder: Path, settings: Lora) -> Lora:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -170,16 +171,42 @@ def test_differences_are_paired_by_seed_and_row(tmp_path: Path) -> None:
     assert mean is not None
     assert mean.value == pytest.approx(0.5)
     told = write_report(folder)
-    assert "Seeds: [1, 2, 3], of which all arms are there: []" in told
-    assert "| full | 10, 20.0%, 4 steps |" in told
+    assert "Seeds: [1, 2, 3]; of [1] all these arms are there" in told
+    assert re.search(r"\| full \| 0\.500 \[[0-9., ]+\], 3 \|", told)
+    assert "| orders | full | 10, 20.0%, 4 steps |" in told
+    assert write_report(folder / "arms-1.jsonl") == told
     assert picture(figures).count("<circle") == 5 + 4
 
 
 def test_verdicts_go_by_the_interval() -> None:
-    """Above only where the whole interval is."""
-    assert verdict(Estimate(0.1, 0.01, 0.2)) == "above"
-    assert verdict(Estimate(0.1, 0.0, 0.2)) == "not resolved"
-    assert verdict(Estimate(-0.1, -0.2, -0.01)) == "below"
+    """Above only where the whole interval is; one seed does not speak for others."""
+    assert verdict(Estimate(0.1, 0.01, 0.2), 2) == "above"
+    assert verdict(Estimate(0.1, 0.0, 0.2), 2) == "not resolved"
+    assert verdict(Estimate(-0.1, -0.2, -0.01), 2) == "below"
+    assert verdict(Estimate(0.1, 0.01, 0.2), 1) == "above on this seed"
+
+
+def test_both_tasks_take_seeds_that_have_both(tmp_path: Path) -> None:
+    """Seed 2 lacks `events`: it counts for `orders` alone, and sets are told task by task."""
+    folder = _write(
+        tmp_path,
+        *(
+            _arm(seed, arm, [arm == "auto-filter" and seed == 1], task=task, noisy=noisy)
+            for seed, task, noisy in ((1, "orders", 2), (1, "events", 4), (2, "orders", 4))
+            for arm in ("auto-filter", "full")
+        ),
+    )
+    figures = Figures.read(folder)
+    assert figures.difference(["orders", "events"], [20], "auto-filter", "full") == (
+        1,
+        Estimate(1.0, 1.0, 1.0),
+    )
+    seeds, found = figures.difference(["orders"], [20], "auto-filter", "full")
+    assert found is not None
+    assert (seeds, found.value) == (2, 0.5)
+    told = write_report(folder)
+    assert "| orders | full | 10, 30.0%, 4 steps |" in told
+    assert "| events | full | 10, 40.0%, 4 steps |" in told
 
 
 def test_arms_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
@@ -192,9 +219,12 @@ def test_arms_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
 
 
 def test_the_best_settings_are_those_of_both_tasks(tmp_path: Path) -> None:
-    """Mean 0.8 beats 0.7; of equal means the one with fewer epochs; without any trial none."""
+    """Mean 0.8 beats 0.7; of equal means the one with fewer epochs; without any trial none.
+
+    The rate is the highest that was tried, and 8 epochs were tried beside the 4.
+    """
     pytest.importorskip("torch")
-    from benchmarks.clear_small_tune import Tried, chosen
+    from benchmarks.clear_small_tune import Tried, at_edge, chosen
     from clear_pipeline.finetune.lora import Lora
 
     assert chosen(tmp_path, Lora()) == Lora()
@@ -202,9 +232,21 @@ def test_the_best_settings_are_those_of_both_tasks(tmp_path: Path) -> None:
     for rate, epochs, orders, events in (
         (1e-3, 4, 0.7, 0.7), (2e-3, 8, 0.9, 0.7), (2e-3, 4, 0.7, 0.9),
     ):  # fmt: skip
-        file.add(Tried("orders", rate, epochs, orders))
-        file.add(Tried("events", rate, epochs, events))
-    file.add(Tried("orders", 5e-4, 4, 1.0))
+        file.add(Tried("orders", rate, epochs, 40, orders))
+        file.add(Tried("events", rate, epochs, 40, events))
+    file.add(Tried("orders", 5e-4, 4, 40, 1.0))
     file.close()
     found = chosen(tmp_path, Lora())
     assert (found.learning_rate, found.epochs) == (2e-3, 4)
+    assert at_edge(tmp_path, found) == ["rate 0.002"]
+
+
+def test_half_a_set_gets_the_updates_of_the_whole() -> None:
+    """400 rows in 13 batches of 32, 8 times, are 104; 200 in 7 take 15 times, 254 in 8 take 13."""
+    pytest.importorskip("torch")
+    from benchmarks.clear_small_run import epochs_for_steps_of
+    from clear_pipeline.finetune.lora import Lora
+
+    training = Lora(epochs=8, batch_size=32)
+    found = [epochs_for_steps_of(training, 400, rows=rows) for rows in (400, 200, 254)]
+    assert found == [8, 15, 13]
