@@ -133,6 +133,19 @@ def is_model_directory(path: Path) -> bool:
     return (path / "config.json").is_file()
 
 
+def require_safetensors(path: Path) -> None:
+    """Make sure that a directory holds weights that are no pickle, which could run code.
+
+    Raises:
+        UsageError: It holds none.
+    """
+    if not any(path.glob("*.safetensors")):
+        raise UsageError(
+            f"{path}: has no safetensors, and pickled weights (*.bin) are not read. Where you "
+            "trust them, load the model with transformers and save it with save_pretrained"
+        )
+
+
 def directory_digest(path: Path) -> str:
     """What stands for the files of a directory: their names and contents."""
     return digest([[file.name, file_sha256(file)] for file in _files(path)])

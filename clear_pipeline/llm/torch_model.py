@@ -16,6 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from clear_pipeline.errors import UsageError
+from clear_pipeline.llm.catalog import require_safetensors
 from clear_pipeline.llm.quiet import silent
 from clear_pipeline.llm.torch_question import Question, RefusedError, for_template
 
@@ -69,10 +70,11 @@ class TorchModel:
         weights: The directory.
 
     Raises:
-        UsageError: transformers cannot read it, or it has no chat template.
+        UsageError: transformers cannot read it, or it has no safetensors or no chat template.
     """
 
     def __init__(self, weights: Path) -> None:
+        require_safetensors(weights)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         with silent():
             try:

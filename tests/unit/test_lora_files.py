@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,25 +63,52 @@ def test_no_such_model(tmp_path: Path) -> None:
         settings(tmp_path, base=str(tmp_path / "model")).identity()
 
 
-@pytest.mark.parametrize("read", [model_of, tokenizer_of, TorchModel])
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [
+        (model_of, ""),
+        (tokenizer_of, ""),
+        (TorchModel, ""),
+        (model_of, "tiny.gguf"),
+        (tokenizer_of, "tiny.gguf"),
+    ],
+)
 def test_code_beside_the_weights_is_not_run(
-    tmp_path: Path, read: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, read: Callable[[Path], object], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the configuration asks for, and whatever would be said to a question."""
     monkeypatch.setattr("builtins.input", lambda *_: "y")
     tiny_llama(tmp_path / "tiny.gguf").save_pretrained(tmp_path / "base")
     tokenizer_of(tmp_path / "tiny.gguf").save_pretrained(tmp_path / "base")
     tokenizer_of.cache_clear()
-    for name, made in (("config.json", "AutoConfig"), ("tokenizer_config.json", "AutoTokenizer")):
-        path = tmp_path / "base" / name
+    (tmp_path / "tiny.gguf").rename(tmp_path / "base" / "tiny.gguf")
+    asks: dict[str, object] = {
+        "config.json": {"AutoConfig": "odd.Odd"},
+        "tokenizer_config.json": {"AutoTokenizer": [None, "odd.Odd"]},
+    }
+    for file, code in asks.items():
+        path = tmp_path / "base" / file
         told = json.loads(path.read_bytes())
-        told |= {"model_type": "odd", "tokenizer_class": "Odd", "auto_map": {made: "odd.Odd"}}
+        told |= {"model_type": "odd", "tokenizer_class": "Odd", "auto_map": code}
         path.write_text(json.dumps(told))
     run = tmp_path / "was-run"
     (tmp_path / "base" / "odd.py").write_text(f"open({str(run)!r}, 'w')\nclass Odd: pass\n")
-    with pytest.raises(UsageError):
-        read(tmp_path / "base")
+    with suppress(UsageError):  # a GGUF file may need nothing of what lies beside it
+        read(tmp_path / "base" / name)
     assert not run.exists()
+
+
+@pytest.mark.parametrize("read", [model_of, TorchModel])
+def test_pickled_weights_are_not_read(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    """They could run code; the error says how a model comes to safetensors."""
+    tiny = tiny_llama(tmp_path / "tiny.gguf")
+    base = tmp_path / "base"
+    tiny.save_pretrained(base)
+    tokenizer_of(tmp_path / "tiny.gguf").save_pretrained(base)
+    (base / "model.safetensors").unlink()
+    torch.save(tiny.state_dict(), base / "pytorch_model.bin")
+    with pytest.raises(UsageError, match=r"no safetensors, .* save it with save_pretrained"):
+        read(base)
 
 
 def test_q8_0_in_a_directory(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from transformers import (
 
 from clear_pipeline.errors import UsageError
 from clear_pipeline.finetune.lora.hub import HubModel
-from clear_pipeline.llm.catalog import CATALOG
+from clear_pipeline.llm.catalog import CATALOG, require_safetensors
 from clear_pipeline.llm.pull import obtain
 from clear_pipeline.llm.quiet import silent
 
@@ -62,14 +62,18 @@ def model_of(weights: Path) -> PreTrainedModel:
     """The model in 32-bit floats, whatever its precision on disk.
 
     Raises:
-        UsageError: transformers does not know its architecture.
+        UsageError: transformers does not know its architecture, or a directory has no safetensors.
     """
+    if weights.is_dir():
+        require_safetensors(weights)
     with silent():
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 **_place(weights),
                 **(
-                    {} if weights.is_dir() else {"quantization_config": GgufConfig(dequantize=True)}
+                    {"use_safetensors": True}
+                    if weights.is_dir()
+                    else {"quantization_config": GgufConfig(dequantize=True)}
                 ),
                 dtype="float32",
             )
@@ -105,10 +109,10 @@ def require_layers(weights: Path, top: int | None) -> None:
 
 def _place(weights: Path) -> dict[str, Any]:
     """Where the library reads them: from this machine alone, and no code that lies beside them."""
+    place: dict[str, Any] = {
+        "local_files_only": True,
+        "trust_remote_code": False,  # else the library asks, whoever sits there
+    }
     if weights.is_dir():
-        return {
-            "pretrained_model_name_or_path": weights,
-            "local_files_only": True,
-            "trust_remote_code": False,  # else the library asks, whoever sits there
-        }
-    return {"pretrained_model_name_or_path": weights.parent, "gguf_file": weights.name}
+        return {"pretrained_model_name_or_path": weights, **place}
+    return {"pretrained_model_name_or_path": weights.parent, "gguf_file": weights.name, **place}
