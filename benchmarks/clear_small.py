@@ -90,6 +90,8 @@ def _endpoint(args: argparse.Namespace) -> Endpoint:
 def _lora(args: argparse.Namespace) -> Lora:
     return Lora(
         base=str(args.model_file),
+        method="partial" if args.top_layers else "lora",
+        top_layers=args.top_layers,
         learning_rate=args.learning_rate,
         epochs=args.epochs,
         batch_size=args.batch_size,
@@ -136,6 +138,9 @@ def _arguments(given: list[str] | None = None) -> argparse.Namespace:
         command.add_argument("--learning-rate", type=float, default=1e-3, help="without `tune`")
         command.add_argument("--epochs", type=int, default=6, help="without `tune`")
         command.add_argument("--rows-at-once", type=int, default=250, help="that are answered")
+        command.add_argument(
+            "--top-layers", type=int, help="train all weights of so many, not low-rank matrices"
+        )
         command.add_argument("--answer-tokens", type=int, default=48, help="at most")
         command.add_argument("--numbers", choices=("f32", "bf16"), default="bf16")
     measure.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])

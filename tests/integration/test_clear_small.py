@@ -57,8 +57,8 @@ def _one_thread() -> Iterator[None]:
 def measure(server: StubServer, folder: Path, *options: str) -> None:
     main(["measure", "--model-file", str(folder / "tiny.gguf"), "--base-url", server.url,
           "--model", "stub", "--out", str(folder / "out"), "--seeds", "1", "--noise", "50",
-          "--epochs", "1", "--batch-size", "4", "--arms", *MEASURED, *SIZES,
-          *options])  # fmt: skip
+          "--epochs", "1", "--batch-size", "4", "--top-layers", "1", "--arms", *MEASURED,
+          *SIZES, *options])  # fmt: skip
 
 
 def test_every_arm_is_computed_once_and_told(
@@ -82,6 +82,7 @@ def test_every_arm_is_computed_once_and_told(
         FULL: (12, 3), FILTER: (6, 4), CORRECT: (6, 4), FEW: (0, 0), STOPPED: (12, 3),
     }  # fmt: skip
     assert trained[FULL].noisy == 6
+    assert trained[FULL].settings["method"] == "partial"
     assert sum(trained[CORRECT].repairs.values()) == 6
     capsys.readouterr()
     main(["report", str(tmp_path / "out"), "--picture", str(tmp_path / "out.svg")])
