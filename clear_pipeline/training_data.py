@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,6 +70,7 @@ def exported(
     left_out: Callable[[pa.Table], Sequence[bool]] | None = None,
     balance: Balance | None = None,
     note: Callable[[str], None] | None = None,
+    measured: Collection[str] = (),
 ) -> Iterator[Exported]:
     """Write files beside a training that may be another one's: nothing of it is replaced yet.
 
@@ -80,6 +81,7 @@ def exported(
         left_out: As of `export_run`.
         balance: The general rows; None = none.
         note: Told what there is to know of general rows.
+        measured: As of `balanced`.
     """
     place = out / f".data.{os.getpid()}{TEMPORARY}"
     ran, mixed = place / "run", place / "mixed"
@@ -92,7 +94,7 @@ def exported(
         if balance is not None and balance != Balance():
             from clear_pipeline.finetune.replay import balanced  # scikit-learn: seconds
 
-            data = balanced(data, balance, mixed, note or _unheard)
+            data = balanced(data, balance, mixed, note or _unheard, measured=measured)
         yield Exported(data, ran, mixed, out / "data")
     finally:
         shutil.rmtree(place, ignore_errors=True)

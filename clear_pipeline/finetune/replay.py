@@ -8,12 +8,14 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from clear_pipeline.durable import writing
 from clear_pipeline.errors import UsageError
 from clear_pipeline.evaluate.models.held_out import (
+    Unusable,
     read_held_out,
     read_rows,
     request_hash,
@@ -32,6 +34,7 @@ from clear_pipeline.finetune.base import Finding, TrainingData
 from clear_pipeline.finetune.rows import training_rows
 from clear_pipeline.formats import Parsed
 from clear_pipeline.formats.chat import CHAT
+from clear_pipeline.llm.budget import count_of
 from clear_pipeline.load import LoadSettings
 from clear_pipeline.schema import Example, Message, canonical_json, content_hash
 
@@ -48,17 +51,26 @@ _LOAD: Final = LoadSettings()
 Note = Callable[[str], None]
 
 
-def balanced(data: TrainingData, balance: Balance, folder: Path, note: Note) -> TrainingData:
+def balanced(
+    data: TrainingData,
+    balance: Balance,
+    folder: Path,
+    note: Note,
+    *,
+    measured: Collection[str] = (),
+) -> TrainingData:
     """Write the training file with its general rows, and the rows of the check.
 
-    Equal files and settings give equal bytes. Rows of the check, and others that ask the same, are
-    never drawn.
+    Equal files and settings give equal bytes. Rows of the check, the training's own and validation
+    rows, and others that ask what one of these asks, are never drawn.
 
     Args:
         data: The training's own rows.
         balance: What is drawn, and what is checked.
         folder: For `MIXED` and `GENERAL`; made if need be.
         note: Told, a line each, what there is to know of the general rows.
+        measured: Requests, as `request_hash` has them, of further rows that the model will be
+            measured on; none of them is drawn either.
 
     Returns:
         The files to train with; `data` itself where nothing is drawn or checked.
@@ -73,13 +85,17 @@ def balanced(data: TrainingData, balance: Balance, folder: Path, note: Note) -> 
         folder.mkdir(parents=True, exist_ok=True)
     own, mix = _Own.read(data.train), balance.mix
     held_out = HELD_OUT if balance.general is None else 0
-    pools = [] if mix is None else _pools(mix, own, held_out)
+    pools = [] if mix is None else _pools(mix, own, held_out, note)
     if balance.general is None:
         check = [row for pool in pools for row in pool.rows(pool.held_out)]
     else:
         check = _named(balance.general, own, note)
     if mix is not None:
-        draws = _draws(mix, pools, own, avoided={request_hash(row) for row in check})
+        apart = own.requests | _Own.read(data.valid).requests | set(measured)
+        for pool in pools:
+            pool.tell_apart(apart, note)
+        avoided = apart | {request_hash(row) for row in check}
+        draws = _draws(mix, pools, own, avoided=avoided)
         data = _mixed(data, own, mix, draws, folder=folder, note=note)
     if not check:
         note(
@@ -109,21 +125,24 @@ class Pool(NamedTuple):
         return hashlib.sha256("\n".join(self.requests).encode()).hexdigest()
 
     @classmethod
-    def of(cls, source: Source, *, held_out: int, avoided: Collection[str]) -> Pool:
+    def of(cls, source: Source, *, held_out: int, avoided: Collection[str], note: Note) -> Pool:
         """Look through a source. A tenth of it is held out, the same for every seed and share.
 
         Args:
             source: Which.
             held_out: At most so many rows.
-            avoided: Requests that are learnt, so that their rows check nothing.
+            avoided: Requests whose rows are not held out.
+            note: Told what of it cannot be used.
 
         Raises:
             NothingReadableError: It holds no row with a request and a response.
         """
         requests: dict[str, str] = {}
-        for row in read_rows(source.data, _LOAD):
-            if isinstance(row, Example) and row.unscorable is None:
-                requests.setdefault(row_hash(row), request_hash(row))
+        left = Unusable()
+        for row in left.usable(source.data, _LOAD):
+            requests.setdefault(row_hash(row), request_hash(row))
+        for remark in left.remarks("general row"):
+            note(remark)
         fit = [row for row, request in requests.items() if request not in avoided]
         most = min(held_out, math.ceil(len(fit) / _TENTH))
         return cls(source, requests, frozenset(_first(fit, most, "held out")))
@@ -131,11 +150,22 @@ class Pool(NamedTuple):
     def drawn(self, count: int, seed: int, avoided: Collection[str]) -> frozenset[str]:
         """So many of its rows, or all that there are.
 
-        The draw hangs on the seed and on what rows say, not on their order; a row that stands
-        there twice is drawn once.
+        The draw hangs on the seed and on what rows say, not on their order; of rows that ask the
+        same, one is drawn.
         """
-        free = (row for row, request in self.requests.items() if request not in avoided)
-        return frozenset(_first(free, count, f"replay:{seed}"))
+        free = [row for row, request in self.requests.items() if request not in avoided]
+        first: dict[str, str] = {}
+        for row in _first(free, len(free), f"replay:{seed}"):
+            first.setdefault(self.requests[row], row)
+        return frozenset(islice(first.values(), count))
+
+    def tell_apart(self, requests: Collection[str], note: Note) -> None:
+        """Say how many rows ask one of these, where there are any: they are never drawn."""
+        if same := sum(request in requests for request in self.requests.values()):
+            note(
+                f"{self.source.data}: left out {count_of(same, 'general row')} that ask what the "
+                "rows ask that are trained on or measured on anyway"
+            )
 
     def rows(self, wanted: Collection[str]) -> list[Example]:
         """Those rows, each once, in the order of the source."""
@@ -149,14 +179,17 @@ class Pool(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """The training's own rows: how many can be used, in how many lines, and what they ask."""
+    """A training's own file: how many rows can be used, in how many lines, and what they ask."""
 
     rows: int
     lines: int
     requests: frozenset[str]
 
     @classmethod
-    def read(cls, path: Path) -> _Own:
+    def read(cls, path: Path | None) -> _Own:
+        """None = a file that is not there."""
+        if path is None:
+            return cls(0, 0, frozenset())
         rows, requests = 0, set()
         for row in training_rows(path):
             if not isinstance(row, Finding):
@@ -181,9 +214,15 @@ def _named(general: str, own: _Own, note: Note) -> list[Example]:
     return list(test.rows)
 
 
-def _pools(mix: Mix, own: _Own, held_out: int) -> list[Pool]:
-    most = math.ceil(held_out / len(mix.data))
-    return [Pool.of(source, held_out=most, avoided=own.requests) for source in mix.data]
+def _pools(mix: Mix, own: _Own, held_out: int, note: Note) -> list[Pool]:
+    """What there is of each source; none holds out what is learnt, or what another holds out."""
+    pools: list[Pool] = []
+    avoided = set(own.requests)
+    for source, most in zip(mix.data, apportioned(held_out, [1] * len(mix.data)), strict=True):
+        pool = Pool.of(source, held_out=most, avoided=avoided, note=note)
+        avoided.update(pool.requests[row] for row in pool.held_out)
+        pools.append(pool)
+    return pools
 
 
 def _draws(

@@ -92,7 +92,7 @@ def measure(
         baseline=same[lineup.before],
         max_answer_tokens=plan.settings.max_answer_tokens,
         seed=plan.settings.seed,
-        load=_load(plan),
+        load=test_load(plan),
         budget=plan.config.budget,
     )
     evaluation = ModelEvaluation(settings, progress=progress, shared=shared)
@@ -108,7 +108,7 @@ def measure(
     )
 
 
-def _load(plan: LoopConfig) -> LoadSettings:
+def test_load(plan: LoopConfig) -> LoadSettings:
     """Test rows of the user's are laid out as DATA is; the loop's own are chat rows."""
     return (
         LoadSettings() if plan.test is None else plan.config.load.model_copy(update={"limit": None})

@@ -10,6 +10,7 @@ from clear_pipeline.config import Config
 from clear_pipeline.estimate import Estimate
 from clear_pipeline.finetune import Price, TrainingContext, read_trained
 from clear_pipeline.finetune.price import hold
+from clear_pipeline.finetune.replay import MIXED
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.loop.measure import BASE, TUNED, Lineup, Measured, arm_of, measure
 from clear_pipeline.loop.progress import RoundProgress
@@ -131,11 +132,13 @@ class Round:
     def _measured(self, models: Mapping[str, ModelSettings], before: str) -> Measured:
         self._progress.step("measure on held-out rows")
         out = self._folder / EVALUATION
+        data = self._folder / FINAL / "data"
+        mixed = data / MIXED
         return measure(
             self._plan,
             Lineup(models, newest=arm_of(self._number), before=before),
-            test=self._plan.test or self._loop / TEST,
-            train=self._folder / FINAL / "data" / "train.jsonl",
+            test=self._test,
+            train=mixed if mixed.is_file() else data / "train.jsonl",
             out=out,
             shared=self._shared(out),
             progress=self._progress,
@@ -187,6 +190,10 @@ class Round:
         rounds = {arm_of(each.round): self._plan.priced(each.model) for each in record.rounds}
         return {**earlier, **rounds}
 
+    @property
+    def _test(self) -> Path:
+        return self._plan.test or self._loop / TEST
+
     def _train(self, run: Run, folder: Path) -> Tuned:
         def agree(price: Price) -> None:
             spent = spent_beside(self._loop, folder).spent
@@ -200,6 +207,7 @@ class Round:
             self._plan,
             run,
             folder,
+            test=self._test,
             progress=self._progress,
             left_out=self._left_out(self._number),
             agree=agree,

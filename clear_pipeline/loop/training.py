@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from clear_pipeline.evaluate.models.held_out import read_rows, request_hash
 from clear_pipeline.finetune import (
     Price,
     Trained,
@@ -16,10 +17,12 @@ from clear_pipeline.finetune import (
     read_trained,
 )
 from clear_pipeline.finetune.claim import Claim
+from clear_pipeline.loop.measure import test_load
 from clear_pipeline.loop.rows import LeftOut
 from clear_pipeline.loop.settings import LoopConfig
 from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.run import Run
+from clear_pipeline.schema import Example
 from clear_pipeline.stages.base import Progress
 from clear_pipeline.training_data import exported
 
@@ -42,6 +45,7 @@ def train(
     run: Run,
     folder: Path,
     *,
+    test: Path,
     progress: Progress,
     left_out: LeftOut | None,
     agree: Callable[[Price], None],
@@ -52,6 +56,7 @@ def train(
         plan: Who trains, and on which general rows beside.
         run: A finished run.
         folder: Of the training, in the folder of a round.
+        test: The test rows; general rows that ask what they ask are not drawn.
         progress: Where it reports.
         left_out: Rows that are in neither file.
         agree: Told the price before anything is paid or uploaded; may raise.
@@ -62,7 +67,15 @@ def train(
         BatchPendingError: Others train; the same call asks again.
     """
     trainer, note = plan.trainer, progress.note
-    with exported(run, folder, None, left_out=left_out, balance=plan.balance, note=note) as files:
+    with exported(
+        run,
+        folder,
+        None,
+        left_out=left_out,
+        balance=plan.balance,
+        note=note,
+        measured=_asked_in(test, plan),
+    ) as files:
         rows = _lines(files.data.train)
         if (known := _known(trainer, files.data, folder)) is not None:
             note(f"these {rows:,} rows were trained on before: that model is taken")
@@ -70,6 +83,14 @@ def train(
         ctx = TrainingContext(folder, progress)
         work = fine_tune(trainer, files.data, ctx, before=agree, settled=files.settle)
         return Tuned(in_own_loop(work), rows)
+
+
+def _asked_in(test: Path, plan: LoopConfig) -> frozenset[str]:
+    """What the test rows ask; nothing where no general row is drawn."""
+    if plan.balance.mix is None:
+        return frozenset()
+    rows = read_rows(test, test_load(plan))
+    return frozenset(request_hash(row) for row in rows if isinstance(row, Example))
 
 
 def _lines(path: Path) -> int:

@@ -9,15 +9,19 @@ from typing import Any
 import pytest
 
 from clear_pipeline.errors import ConfigError, RunMismatchError, UsageError
+from clear_pipeline.evaluate.models.held_out import read_held_out, request_hash
 from clear_pipeline.finetune import Balance, Mix, TrainingContext, TrainingData, fine_tune
 from clear_pipeline.finetune.balance import apportioned, replayed_rows
 from clear_pipeline.finetune.claim import Claim
 from clear_pipeline.finetune.general import GeneralCheck
 from clear_pipeline.finetune.registry import balance_named
 from clear_pipeline.finetune.replay import balanced
+from clear_pipeline.load import LoadSettings
 from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.stages.base import SilentProgress
 from counting_trainer import Counting
+
+LOAD = LoadSettings()
 
 
 def chat(prompt: str, answer: str = "yes") -> dict[str, Any]:
@@ -139,13 +143,74 @@ def test_rows_of_the_check_are_not_drawn(own: TrainingData, tmp_path: Path) -> N
 
 def test_what_is_learnt_checks_nothing(own: TrainingData, tmp_path: Path) -> None:
     """Held-out rows ask nothing that the training's own rows ask; of named ones it is said."""
-    general = [chat(f"own {n}", "no") for n in range(10)] + [chat("else")]
+    general = [chat(f"own {n}", "no") for n in range(10)] + [chat("else"), chat("other")]
     path = lines(tmp_path / "general.jsonl", general)
-    data, _ = mixed(own, tmp_path / "a", data=str(path), share=0.2)
-    assert asked(data.general) == ["else"]
+    data, _ = mixed(own, tmp_path / "a", data=str(path), share=0.05)
+    assert {*asked(data.general), *asked(data.train)[16:]} == {"else", "other"}
     notes: list[str] = []
     balanced(own, Balance(general=str(path)), tmp_path / "b", notes.append)
-    assert "10 of 11 rows of" in notes[0]
+    assert "10 of 12 rows of" in notes[0]
+
+
+def test_what_is_measured_is_not_drawn(own: TrainingData, tmp_path: Path) -> None:
+    """Nor what is learnt anyway: of 40 rows 16 + 10 + 1 are asked elsewhere, and it is said.
+
+    Of the others, the 3 that are held out (a tenth of the 24 that are not learnt) may be among the
+    validation rows.
+    """
+    rows = [chat(f"own {n}", "no") for n in range(16)] + [chat(f"general {n}") for n in range(24)]
+    path = lines(tmp_path / "general.jsonl", rows)
+    valid = lines(tmp_path / "valid.jsonl", [chat(f"general {n}", "no") for n in range(10)])
+    test = next(iter(read_held_out(lines(tmp_path / "test.jsonl", rows[30:31]), LOAD).rows))
+    balance = Balance(mix=Mix.model_validate({"data": str(path), "share": 0.7}))
+    notes: list[str] = []
+    data = balanced(
+        TrainingData(own.train, valid),
+        balance,
+        tmp_path / "out",
+        notes.append,
+        measured={request_hash(test)},
+    )
+    drawn, check = set(asked(data.train)[16:]), set(asked(data.general))
+    assert drawn == {f"general {n}" for n in range(10, 24) if n != 14} - check
+    assert len(check) == 3
+    assert notes[0] == (
+        f"{path}: left out 27 general rows that ask what the rows ask that are trained on or "
+        "measured on anyway"
+    )
+
+
+def test_of_rows_that_ask_the_same_one_is_drawn(own: TrainingData, tmp_path: Path) -> None:
+    """Ten questions with two responses each give ten rows at most, each of another question."""
+    rows = [chat(f"general {n}", answer) for n in range(10) for answer in ("yes", "no")]
+    path = lines(tmp_path / "general.jsonl", rows)
+    test = lines(tmp_path / "test.jsonl", [chat("else")])
+    data, _ = mixed(own, tmp_path / "out", data=str(path), share=0.5, general=str(test))
+    assert sorted(asked(data.train)[16:]) == sorted({row["messages"][0]["content"] for row in rows})
+
+
+def test_sources_that_overlap_hold_out_no_row_twice(own: TrainingData, tmp_path: Path) -> None:
+    """A tenth of 40 rows, then a tenth of the 36 that are left: 8 rows, all different."""
+    path = str(lines(tmp_path / "general.jsonl", pairs("general", 40)))
+    data, _ = mixed(own, tmp_path / "out", data=[path, path], share=0.1)
+    check = asked(data.general)
+    assert (len(check), len(set(check))) == (8, 8)
+
+
+def test_at_most_200_rows_are_held_out(own: TrainingData, tmp_path: Path) -> None:
+    """Three sources of 700 rows: 67, 67 and 66."""
+    paths = [str(lines(tmp_path / f"{name}.jsonl", pairs(name, 700))) for name in "abc"]
+    data, _ = mixed(own, tmp_path / "out", data=paths, share=0.1)
+    check = asked(data.general)
+    assert [sum(name.startswith(each) for name in check) for each in "abc"] == [67, 67, 66]
+
+
+def test_general_rows_that_cannot_be_read(own: TrainingData, tmp_path: Path) -> None:
+    """They are counted, with the place and the reason of the first of them."""
+    path = lines(tmp_path / "general.jsonl", [*pairs("general", 20), {"prompt": "no response"}])
+    _, notes = mixed(own, tmp_path / "out", data=str(path), share=0.1)
+    assert len(notes) == 1
+    assert notes[0].startswith("left out 1 general row: general.jsonl:21")
 
 
 def test_sources_by_weight(own: TrainingData, tmp_path: Path) -> None:

@@ -120,3 +120,18 @@ def test_general_rows_are_never_measured_on(tmp_path: Path) -> None:
         assert (len(learnt), len(held_out)) == (21, 4)
         assert learnt[16:] == general
         assert not set(general) & set(held_out)
+
+
+def test_general_rows_that_ask_what_is_measured(tmp_path: Path) -> None:
+    """A general row with the prompt of an own one is learnt in every fold but that one's."""
+    path = rows(tmp_path, 20)
+    own = path.read_text().splitlines()
+    record = json.loads(own[7])
+    record["messages"][-1]["content"] = "something else"
+    general = json.dumps(record)
+    path.write_text("".join(f"{line}\n" for line in [*own, general]))
+    drawn = Replay(share=0.05, seed=0, own=20, first_line=21, sources=())
+    for part in parts_of(TrainingData(path, mix=drawn), 5, 0, tmp_path / "folds"):
+        assert part.valid is not None
+        is_measured = own[7] in part.valid.read_text().splitlines()
+        assert (general in part.train.read_text().splitlines()) is not is_measured

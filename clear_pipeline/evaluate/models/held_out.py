@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -52,16 +52,56 @@ class HeldOut:
     def remarks(self) -> Iterator[str]:
         """What to know of it before it is used, a line each."""
         yield from self.problems
-        if self.unusable:
-            more = "; ..." if len(self.unusable) > _SHOWN else ""
-            left_out = count_of(len(self.unusable), "test row")
-            yield f"left out {left_out}: {'; '.join(self.unusable[:_SHOWN])}{more}"
+        yield from _left_out(self.unusable, "test row")
         repeated = len(self.rows) - len({row_hash(row) for row in self.rows})
         if repeated:
             yield (
                 f"{count_of(repeated, 'test row')} repeat another: each counts, and intervals are "
                 "too narrow for it"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """What of some data cannot be used; filled while the data is read.
+
+    Attributes:
+        rows: The id of each row and the reason, as of `HeldOut`.
+        problems: As of `HeldOut`.
+    """
+
+    rows: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def usable(self, data: Data, load: LoadSettings) -> Iterator[Example]:
+        """The rows that a model can be asked about.
+
+        Raises:
+            NothingReadableError: No row can be used.
+        """
+        for found in read_rows(data, load):
+            match found:
+                case Quarantined():
+                    self.rows.append(str(found))
+                case Problem():
+                    self.problems.append(f"{found.file}: {found.reason}")
+                case Skipped():
+                    self.problems.append(f"{found.path}: {found.reason}")
+                case Example(unscorable=str(why)):
+                    self.rows.append(f"{found.id}: holds {why}")
+                case Example():
+                    yield found
+
+    def remarks(self, kind: str) -> Iterator[str]:
+        """As of `HeldOut`, for rows of this kind, as in "test row"."""
+        yield from self.problems
+        yield from _left_out(self.rows, kind)
+
+
+def _left_out(rows: Sequence[str], kind: str) -> Iterator[str]:
+    if rows:
+        more = "; ..." if len(rows) > _SHOWN else ""
+        yield f"left out {count_of(len(rows), kind)}: {'; '.join(rows[:_SHOWN])}{more}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +137,12 @@ def read_held_out(data: Data, load: LoadSettings) -> HeldOut:
         NothingReadableError: It holds no row with a request and a response.
         UsageError: A model can be asked about none of its rows.
     """
-    rows: list[Example] = []
-    unusable: list[str] = []
-    problems: list[str] = []
-    for found in read_rows(data, load):
-        match found:
-            case Quarantined():
-                unusable.append(str(found))
-            case Problem():
-                problems.append(f"{found.file}: {found.reason}")
-            case Skipped():
-                problems.append(f"{found.path}: {found.reason}")
-            case Example(unscorable=str(why)):
-                unusable.append(f"{found.id}: holds {why}")
-            case Example():
-                rows.append(found)
+    left = Unusable()
+    rows = tuple(left.usable(data, load))
     name = _name(data)
     if not rows:
-        raise UsageError(f"{name}: a model can be asked about none of its rows: {unusable[0]}")
-    return HeldOut(name, tuple(rows), tuple(unusable), tuple(problems))
+        raise UsageError(f"{name}: a model can be asked about none of its rows: {left.rows[0]}")
+    return HeldOut(name, rows, tuple(left.rows), tuple(left.problems))
 
 
 def leak(test: HeldOut, train: str | Path, load: LoadSettings) -> Leak:

@@ -98,12 +98,18 @@ def _part(
     fold: int,
     mixed_in: Sequence[TrainingRow],
 ) -> TrainingData:
-    """Both files of one fold; general rows are learnt from and never measured on."""
+    """Both files of one fold.
+
+    General rows are never measured on, and learnt from unless they ask what is measured here.
+    """
     sides = list(zip(rows, held_out, strict=True))
     learnt = [row for row, at in sides if at != fold]
+    measured = [row for row, at in sides if at == fold]
+    asked = {prompt_of(row) for row in measured}
+    learnt += [row for row in mixed_in if prompt_of(row) not in asked]
     return TrainingData(
-        _written(folder / "train.jsonl", [*learnt, *mixed_in]),
-        _written(folder / "valid.jsonl", [row for row, at in sides if at == fold]),
+        _written(folder / "train.jsonl", learnt),
+        _written(folder / "valid.jsonl", measured),
     )
 
 
