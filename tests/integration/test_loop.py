@@ -319,6 +319,27 @@ def test_own_test_rows(servers: Servers, data: Path, tmp_path: Path) -> None:
     assert value(only["gains"], "exact_match") == 0.75  # the base is right about 5 of 20
 
 
+def test_general_rows_that_ask_what_test_rows_ask(
+    servers: Servers, data: Path, tmp_path: Path
+) -> None:
+    """None of them is trained on, and the file that is trained on is searched for test rows."""
+    test, general = tmp_path / "test.jsonl", tmp_path / "general.jsonl"
+    things = [json.dumps({"prompt": f"thing {n}?", "completion": "it"}) for n in range(100, 160)]
+    test.write_text("\n".join(things[:20]))
+    general.write_text("\n".join(things))
+    out = tmp_path / "loop"
+    mix = f"trainer.mix={{data: {general}, share: 0.8}}"
+    done = cli(words(servers, data, out, "--test", str(test), "--set", mix))
+    assert done.returncode == 0, done.stderr
+    trained_on = (out / "round-1" / "final" / "data" / "mixed.jsonl").read_text()
+    drawn = {n for n in range(100, 160) if f'"thing {n}?"' in trained_on}
+    assert drawn
+    assert drawn <= set(range(120, 160))
+    assert "left out 20 general rows that ask what" in done.stderr
+    report = json.loads((out / "round-1" / "evaluation" / "evaluation.json").read_text())
+    assert [Path(leak["file"]).name for leak in report["leaks"]] == ["mixed.jsonl"]
+
+
 def test_priced_work_is_not_begun_unasked(servers: Servers, data: Path, tmp_path: Path) -> None:
     """Without a terminal and --yes it is exit code 2; with it the price is told first."""
     price = ("--set", "models.scorer.price_per_mtok={input: 1, output: 1}")
