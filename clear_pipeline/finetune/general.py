@@ -5,25 +5,29 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from clear_pipeline.settings import Settings
+
+LEAST: Final = 20
+"""Rows that an interval needs."""
 
 
 class GeneralCheck(Settings):
     """Losses of general rows that were not trained on: means of -log p over their learnt tokens.
 
     In nats. The same rows are measured by the model before the training and by the one that came
-    out, and both are drawn together in each resample of the interval.
+    out, and both are drawn together in each resample of the interval. Of fewer rows than `LEAST`
+    there is none: resamples of a few rows that all rose a little would never show a fall.
     """
 
     rows: int
     tokens: int
     before: float
     after: float
-    low: float
-    """Of the 95 % interval of `after - before`."""
-    high: float
+    low: float | None = None
+    """Of the 95 % interval of `after - before`; None = too few rows to tell."""
+    high: float | None = None
     """Of the same interval."""
 
     @classmethod
@@ -31,26 +35,27 @@ class GeneralCheck(Settings):
         """From the sums of -log p of each row, at least one, and how many tokens they are of."""
         from clear_pipeline.evaluate.bootstrap import ratio_estimate  # scikit-learn: seconds
 
+        whole = sum(tokens)
+        found = cls(
+            rows=len(tokens), tokens=whole, before=sum(before) / whole, after=sum(after) / whole
+        )
+        if found.rows < LEAST:
+            return found
         change = [one - other for one, other in zip(after, before, strict=True)]
         rise = ratio_estimate(change, tokens)
-        whole = sum(tokens)
-        return cls(
-            rows=len(tokens),
-            tokens=whole,
-            before=sum(before) / whole,
-            after=sum(after) / whole,
-            low=rise.low,
-            high=rise.high,
-        )
+        return found.model_copy(update={"low": rise.low, "high": rise.high})
 
     @property
     def is_worse(self) -> bool:
         """Whether the loss rose by more than the choice of rows explains."""
-        return self.low > 0
+        return self.low is not None and self.low > 0
 
     def shown(self) -> str:
         """The change for people, as in "+0.041 [+0.020, +0.062]"."""
-        return f"{self.after - self.before:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+        change = f"{self.after - self.before:+.3f}"
+        if self.low is None or self.high is None:
+            return f"{change} (too few general rows to tell)"
+        return f"{change} [{self.low:+.3f}, {self.high:+.3f}]"
 
     def warning(self) -> str:
         """What to say where it is worse."""

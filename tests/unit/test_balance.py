@@ -248,19 +248,30 @@ def test_the_draw_is_part_of_the_training(own: TrainingData, tmp_path: Path) -> 
 
 
 def test_the_check_by_hand() -> None:
-    """-log p of 1 and 2 over 1 and 3 tokens, then 2 and 4: a mean of 0.75, then of 1.5."""
-    check = GeneralCheck.of([1, 2], [2, 4], [1, 3])
-    assert (check.rows, check.tokens, check.before, check.after) == (2, 4, 0.75, 1.5)
-    # Resamples are of the first row twice (1 / 1), of the second (2 / 3), or of both (3 / 4).
-    assert (check.low, check.high) == pytest.approx((2 / 3, 1))
+    """-log p of 1 and 2 over 1 and 3 tokens, then 2 and 4, ten times each: 0.75, then 1.5."""
+    check = GeneralCheck.of([1, 2] * 10, [2, 4] * 10, [1, 3] * 10)
+    assert (check.rows, check.tokens, check.before, check.after) == (20, 40, 0.75, 1.5)
+    # Of 20 resampled rows 10 +- 4.4 are of the first kind: with 14 it is 26 / 32, with 6 34 / 48.
+    assert (check.low, check.high) == pytest.approx((34 / 48, 26 / 32), abs=0.02)
     assert check.is_worse
-    assert "from 0.750 to 1.500 nats, by +0.750 [+0.667, +1.000] over 2 rows" in check.warning()
+    assert "from 0.750 to 1.500 nats, by +0.750 [+0." in check.warning()
+    assert "over 20 rows" in check.warning()
+
+
+def test_a_few_rows_do_not_tell() -> None:
+    """Of 19 rows that rose, the rise is told, without an interval and without a warning."""
+    check = GeneralCheck.of([1] * 19, [2] * 19, [2] * 19)
+    assert (check.low, check.high, check.is_worse) == (None, None, False)
+    assert check.shown() == "+0.500 (too few general rows to tell)"
 
 
 def test_a_change_that_rows_explain_is_none() -> None:
-    """One row better, one worse: the interval has 0 in it, and nothing is said."""
-    check = GeneralCheck.of([1, 2], [2, 1.5], [1, 1])
-    assert (check.low, check.high) == pytest.approx((-0.5, 1))
+    """Half of the rows better, half worse: the interval has 0 in it, and nothing is said."""
+    check = GeneralCheck.of([1, 2] * 10, [2, 1.5] * 10, [1, 1] * 10)
+    assert check.low is not None
+    assert check.high is not None
+    # A mean of 20 draws of +1 and -0.5: 0.25, with a standard deviation of 0.75 / sqrt(20) = 0.168.
+    assert (check.low, check.high) == pytest.approx((0.25 - 0.33, 0.25 + 0.33), abs=0.08)
     assert not check.is_worse
 
 

@@ -45,7 +45,7 @@ def test_general_rows_are_measured_before_and_after(tmp_path: Path) -> None:
     assert check.before == pytest.approx(loss(model_of(tmp_path / "tiny.gguf"), rows), abs=1e-4)
     after = loss(model_of(Path(done.model.model)), rows)
     assert check.after == pytest.approx(after, abs=1e-4)
-    assert check.low <= check.after - check.before <= check.high
+    assert done.summary["general loss change [95 %]"] == check.shown()
     best = done.summary["weights of step"]
     general = {p.step: p.general_loss for p in done.curve if p.general_loss is not None}
     assert general == {0: check.before, best: check.after}
@@ -60,7 +60,7 @@ def test_what_is_forgotten_is_said(tmp_path: Path) -> None:
     """A model that learnt the opposite is worse beyond its interval; again when it is read back."""
     data = mixed_data(tmp_path)
     wrong = write(tmp_path / "w.jsonl", [chat(f"is {n} a number?", "no" * 9) for n in range(20)])
-    data = replace(data, train=wrong, valid=None, mix=None)
+    data = replace(data, train=wrong, valid=None, mix=None, general=tmp_path / "general.jsonl")
     made = settings(tmp_path, epochs=6, learning_rate=0.03)
     for _ in range(2):
         progress = SilentProgress()
