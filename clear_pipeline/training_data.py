@@ -20,6 +20,8 @@ from clear_pipeline.outputs import export_run
 from clear_pipeline.run import Run
 from clear_pipeline.store import CONFIG
 
+DATA: Final = "data"
+"""Where the files of a training lie in its folder."""
 _TRAIN: Final = "train.jsonl"
 _VALID: Final = "valid.jsonl"
 
@@ -95,12 +97,27 @@ def exported(
             from clear_pipeline.finetune.replay import balanced  # scikit-learn: seconds
 
             data = balanced(data, balance, mixed, note or _unheard, measured=measured)
-        yield Exported(data, ran, mixed, out / "data")
+        yield Exported(data, ran, mixed, out / DATA)
     finally:
         shutil.rmtree(place, ignore_errors=True)
         if not there:
             with suppress(OSError):  # something has come of it
                 out.rmdir()
+
+
+def settled_in(folder: Path) -> tuple[Path, Path | None] | None:
+    """What a run exported for the training that a folder holds: to train and to measure on.
+
+    General rows are not among them. None where it is not there.
+    """
+    train, valid = folder / DATA / _TRAIN, folder / DATA / _VALID
+    if not train.is_file():
+        return None
+    return train, valid if _has_rows(valid) else None
+
+
+def _has_rows(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _unheard(_text: str) -> None:
@@ -117,6 +134,6 @@ def _exported(
     wanted = settings.model_copy(update={"format": "openai", "extra_columns": "drop"})
     export_run(run, folder, wanted, left_out=left_out)
     held_out = folder / _VALID
-    if valid is None and held_out.is_file() and held_out.stat().st_size:
+    if valid is None and _has_rows(held_out):
         valid = held_out
     return TrainingData(folder / _TRAIN, valid)

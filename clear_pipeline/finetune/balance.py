@@ -52,6 +52,11 @@ class Balance(Settings):
     """General rows, of any format, that the model is measured on before and after; None = those
     that are held out of `mix`, if there is one."""
 
+    def places(self) -> tuple[str, ...]:
+        """Where its rows lie."""
+        drawn = () if self.mix is None else tuple(source.data for source in self.mix.data)
+        return drawn if self.general is None else (*drawn, self.general)
+
 
 class Drawn(Settings):
     """What was drawn from one source."""

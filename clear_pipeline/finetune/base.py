@@ -56,10 +56,11 @@ class TrainingContext:
     progress: Progress
 
 
-Standing: TypeAlias = Literal["fresh", "left", "begun"]
+Standing: TypeAlias = Literal["fresh", "left", "lost", "begun"]
 """What lies in the folder of a training. `fresh`: nothing was trained, uploaded or created there.
-`left`: something was, but to go on is a new beginning, which may cost something. `begun`: what was
-agreed to goes on or is over, and costs nothing more."""
+`left`: something was, and whatever of it may be billed is found again: to go on costs its price
+once. `lost`: it came to nothing and may have been billed; to go on is another beginning, at a price
+of its own. `begun`: what was agreed to goes on or is over, and costs nothing more."""
 
 
 @dataclass(frozen=True, slots=True)

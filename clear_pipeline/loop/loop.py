@@ -16,19 +16,18 @@ from clear_pipeline.claim import digested
 from clear_pipeline.durable import file_sha256, write_text_atomically
 from clear_pipeline.errors import RunMismatchError, UsageError
 from clear_pipeline.estimate import QUICK
-from clear_pipeline.finetune import TrainingContext, read_trained
-from clear_pipeline.finetune.claim import Claim
 from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.load import discover
 from clear_pipeline.loop.measure import TUNED, arm_of
 from clear_pipeline.loop.picture import picture
 from clear_pipeline.loop.progress import RoundProgress
-from clear_pipeline.loop.record import LoopRecord, read_loop
-from clear_pipeline.loop.round import RUN, Consent, Round
+from clear_pipeline.loop.record import RECORD, LoopRecord, read_loop
+from clear_pipeline.loop.round import RUN, TEST, Consent, Round
 from clear_pipeline.loop.settings import LoopConfig
 from clear_pipeline.loop.spend import AGREED, spent_beside
 from clear_pipeline.loop.stop import ended
+from clear_pipeline.loop.training import has_begun
 from clear_pipeline.manifest import MANIFEST, Manifest
 from clear_pipeline.model_pool import Shared
 from clear_pipeline.pipeline import Pipeline
@@ -37,8 +36,11 @@ from clear_pipeline.stages.base import Progress, SilentProgress
 from clear_pipeline.store import CACHE, Store
 
 PICTURE: Final = "loop.svg"
-_OURS: Final = (".", CACHE, "round-", "loop.", "test.jsonl", AGREED)
-"""Beginnings of names; a dot begins that of a lock, and of what a killed process was writing."""
+_BEFORE: Final = (".", CACHE)
+"""Beginnings of names that may be there before a loop; a dot begins that of a lock, and of what a
+killed process was writing."""
+_OURS: Final = (*_BEFORE, "round-", "loop.", TEST, AGREED)
+"""Beginnings of names in the directory of a loop."""
 
 
 class Loop:
@@ -93,6 +95,8 @@ class Loop:
                 number = len(record.rounds) + 1
                 place = f"round {number} of {self._plan.settings.rounds}"
                 progress = RoundProgress(self._progress, place)
+                record = record.model_copy(update={"ended": None})
+                record.write(directory)
                 round_ = Round(number, self._plan, directory, progress, self._consent)
                 record = round_.run(data, record, base)
                 record.write(directory)
@@ -117,7 +121,7 @@ class Loop:
                     f"--out, with a copy of {CACHE} in it if its answers were paid for"
                 )
             record = None
-        if record is None or not record.rounds:
+        if (record is None or not record.rounds) and self._is_untrained(directory):
             self._foresee(directory, data, base)
         if record is None:
             settings, test = self._plan.settings, self._plan.test
@@ -133,12 +137,7 @@ class Loop:
     def _is_untrained(self, directory: Path) -> bool:
         """Whether no training has left anything yet: then other settings lose nothing."""
         folder = directory / arm_of(1) / TUNED
-        claim = Claim.read(folder)
-        if claim is None:
-            return True
-        own = claim.trainer == self._plan.trainer.name
-        standing = self._plan.trainer.standing(TrainingContext(folder, self._progress))
-        return own and standing == "fresh" and read_trained(folder) is None
+        return not has_begun(self._plan.trainer, folder, self._progress)
 
     def _foresee(self, directory: Path, data: str | Path, base: ModelSettings | None) -> None:
         """Tell what the first round will ask, where that costs something.
@@ -160,7 +159,8 @@ class Loop:
         listing, digests = digested(discover(data))
         test = self._plan.test
         if test is not None and not test.is_file():
-            raise UsageError(f"{test}: no such file")
+            what = "is a directory; name one file" if test.is_dir() else "no such file"
+            raise UsageError(f"{test}: {what}")
         files = {source.name: digests.get(source.name) for source in listing.inputs}
         held_out = None if test is None else file_sha256(test)
         asked = {"data": files, "test": held_out, **self._plan.identity()}
@@ -179,7 +179,8 @@ def _refuse_strangers(directory: Path) -> None:
         return
     if Manifest.read(directory) is not None:
         raise UsageError(f"{directory}: is a run directory; give the loop another --out")
-    if others := sorted(p.name for p in directory.iterdir() if not p.name.startswith(_OURS)):
+    ours = _OURS if (directory / RECORD).is_file() else _BEFORE
+    if others := sorted(p.name for p in directory.iterdir() if not p.name.startswith(ours)):
         raise RunMismatchError(
             f"{directory}: holds no loop but {', '.join(others[:3])}; give an empty or new --out"
         )

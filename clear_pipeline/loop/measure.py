@@ -13,7 +13,7 @@ from clear_pipeline.evaluate.models import (
     EvaluationSettings,
     ModelEvaluation,
 )
-from clear_pipeline.evaluate.models.report import Figure
+from clear_pipeline.evaluate.models.report import Figure, LeakReport
 from clear_pipeline.llm.open import model_identity
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.load import LoadSettings
@@ -53,11 +53,13 @@ class Measured:
         rows: Test rows.
         figures: By name of the model.
         gains: Of the newest model over the one that it is compared with; empty where it is that.
+        leaks: Test rows in what the newest was trained on.
     """
 
     rows: int
     figures: Mapping[str, tuple[Figure, ...]]
     gains: tuple[Figure, ...]
+    leaks: tuple[LeakReport, ...]
 
 
 def measure(
@@ -96,7 +98,7 @@ def measure(
         budget=plan.config.budget,
     )
     evaluation = ModelEvaluation(settings, progress=progress, shared=shared)
-    asked = evaluation.plan(test, train=[train] if train.is_file() else [])
+    asked = evaluation.plan(test, train=[train])
     for remark in asked.remarks():
         progress.note(remark)
     report = evaluation.run(asked, out=out)
@@ -105,6 +107,7 @@ def measure(
         rows=report.rows,
         figures={name: figures[arm] for name, arm in same.items()},
         gains=_gains(report, same[lineup.newest]),
+        leaks=report.leaks,
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.errors import DamagedRunError
-from clear_pipeline.evaluate.models.report import Figure, figure_of
+from clear_pipeline.evaluate.models.report import Figure, LeakReport, figure_of
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import JSON
 from clear_pipeline.settings import Settings
@@ -58,6 +58,8 @@ class RoundRecord(Settings):
     """The model of the round before: `base`, `tuned` or `round-N`."""
     gains: tuple[Figure, ...]
     """Minus that one's, on the same rows; empty where both are one model."""
+    leaks: tuple[LeakReport, ...] = ()
+    """Test rows in the training file, where there are some."""
     spent: Spent
     """In this round."""
 

@@ -10,15 +10,14 @@ from clear_pipeline.config import Config
 from clear_pipeline.estimate import Estimate
 from clear_pipeline.finetune import Price, TrainingContext, read_trained
 from clear_pipeline.finetune.price import hold
-from clear_pipeline.finetune.replay import MIXED
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.loop.measure import BASE, TUNED, Lineup, Measured, arm_of, measure
 from clear_pipeline.loop.progress import RoundProgress
 from clear_pipeline.loop.record import LoopRecord, Reference, RoundRecord
-from clear_pipeline.loop.rows import LeftOut, held_out, write_rows, write_test
+from clear_pipeline.loop.rows import LeftOut, asked_in, write_rows, write_test
 from clear_pipeline.loop.settings import LoopConfig
-from clear_pipeline.loop.spend import agreed_to, as_spent, spent_beside, spent_in
-from clear_pipeline.loop.training import Tuned, train
+from clear_pipeline.loop.spend import agreed_to, as_spent, spent_before, spent_beside, spent_in
+from clear_pipeline.loop.training import Tuned, has_begun, train
 from clear_pipeline.model_pool import Shared
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.run import Run
@@ -85,6 +84,7 @@ class Round:
             BudgetExceededError: A cap was reached; the same call with a higher one goes on.
             BatchPendingError: Others compute; the same call asks again.
         """
+        self._plan.require_general_rows()
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._number == 1:
             writer = self._sifted(data)
@@ -96,17 +96,20 @@ class Round:
             arm_of(self._number): self._plan.priced(tuned.trained.model)
         }
         before = arm_of(self._number - 1) if self._number > 1 else next(iter(models))
-        measured = self._measured(models, before)
+        measured = self._measured(models, before, tuned.file)
         return self._recorded(record, run, writer, tuned, models, before, measured)
 
     def _sifted(self, data: str | Path) -> ModelSettings:
         """The model that is trained on what the filter keeps: who writes the first candidates."""
         folder = self._folder / TUNED
         if (done := read_trained(folder)) is None:
-            self._progress.step("score and filter")
-            run = self._pipeline(self._plan.sifting()).run(data, out=self._folder / RUN)
-            if self._plan.test is None:
-                write_test(run, self._loop / TEST, self._plan.settings)
+            if has_begun(self._plan.trainer, folder, self._progress):
+                run = Run(self._folder / RUN)
+            else:
+                self._progress.step("score and filter")
+                run = self._pipeline(self._plan.sifting()).run(data, out=self._folder / RUN)
+                if self._plan.test is None:
+                    write_test(run, self._loop / TEST, self._plan.settings)
             self._progress.step("train on the rows that the filter keeps")
             done = self._train(run, folder).trained
         return self._plan.priced(done.model)
@@ -116,10 +119,12 @@ class Round:
         path = self._folder / ROWS
         if not path.is_file():
             before = Run(self._loop / arm_of(self._number - 1) / RUN)
-            write_rows(before, path, self._left_out(self._number - 1))
+            write_rows(before, path, self._left_out())
         return path
 
     def _curated(self, data: str | Path, writer: ModelSettings) -> Run:
+        if has_begun(self._plan.trainer, self._folder / FINAL, self._progress):
+            return Run(self._folder / RUN)
         self._progress.step(f"candidates by {writer.model}, judged")
         threshold = self._threshold() if self._number > 1 else None
         config = self._plan.curating(writer, threshold, later=self._number > 1)
@@ -129,16 +134,14 @@ class Round:
         self._progress.step("train on the curated rows")
         return self._train(run, self._folder / FINAL)
 
-    def _measured(self, models: Mapping[str, ModelSettings], before: str) -> Measured:
+    def _measured(self, models: Mapping[str, ModelSettings], before: str, train: Path) -> Measured:
         self._progress.step("measure on held-out rows")
         out = self._folder / EVALUATION
-        data = self._folder / FINAL / "data"
-        mixed = data / MIXED
         return measure(
             self._plan,
             Lineup(models, newest=arm_of(self._number), before=before),
             test=self._test,
-            train=mixed if mixed.is_file() else data / "train.jsonl",
+            train=train,
             out=out,
             shared=self._shared(out),
             progress=self._progress,
@@ -164,6 +167,7 @@ class Round:
             figures=measured.figures[arm_of(self._number)],
             compared_with=before,
             gains=measured.gains,
+            leaks=tuple(each for each in measured.leaks if each.rows + each.prompts),
             spent=as_spent(spent_in(self._folder)),
         )
         references = record.references or tuple(
@@ -196,12 +200,13 @@ class Round:
 
     def _train(self, run: Run, folder: Path) -> Tuned:
         def agree(price: Price) -> None:
-            spent = spent_beside(self._loop, folder).spent
+            ctx = TrainingContext(folder, self._progress)
+            lost = self._plan.trainer.standing(ctx) == "lost"
+            spent = spent_before(self._loop, folder, lost=lost).spent
             hold(price, cap=self._plan.config.budget.max_usd, spent=spent.usd)
             self._consent.training(price)
             if price.usd:
-                ctx = TrainingContext(folder, self._progress)
-                agreed_to(folder, price.usd, again=self._plan.trainer.standing(ctx) == "left")
+                agreed_to(folder, price.usd, lost=lost)
 
         return train(
             self._plan,
@@ -209,7 +214,7 @@ class Round:
             folder,
             test=self._test,
             progress=self._progress,
-            left_out=self._left_out(self._number),
+            left_out=self._left_out(),
             agree=agree,
         )
 
@@ -224,10 +229,9 @@ class Round:
     def _shared(self, directory: Path) -> Shared:
         return Shared(self._loop / CACHE, spent_beside(self._loop, directory))
 
-    def _left_out(self, number: int) -> LeftOut | None:
-        """The test rows among those of a round; from the second on they are gone."""
-        own = number == 1 and self._plan.test is None
-        return held_out(self._plan.settings) if own else None
+    def _left_out(self) -> LeftOut | None:
+        """The test rows of the loop's own, and others that ask the same."""
+        return asked_in(self._loop / TEST) if self._plan.test is None else None
 
     def _threshold(self) -> float | None:
         """From which confidence the first filter kept rows; None where no rank decided it."""

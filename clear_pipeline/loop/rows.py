@@ -15,8 +15,10 @@ import pyarrow as pa
 
 from clear_pipeline.durable import write_atomically
 from clear_pipeline.errors import RunFailedError, UsageError
+from clear_pipeline.evaluate.models.held_out import read_rows, request_hash
 from clear_pipeline.formats import FORMATS
 from clear_pipeline.ledger import fates
+from clear_pipeline.load import LoadSettings
 from clear_pipeline.loop.settings import LoopSettings
 from clear_pipeline.row_files import JsonLines
 from clear_pipeline.run import Run
@@ -31,26 +33,46 @@ _GO_ON: Final = (Fate.KEPT, Fate.RECTIFIED, Fate.FILTERED, Fate.UNSCORED)
 nothing to come back for."""
 
 
-def held_out(settings: LoopSettings) -> LeftOut:
-    """Which rows are test rows: drawn from those that the filter keeps, each by what it teaches.
+def drawn(settings: LoopSettings) -> LeftOut:
+    """Which rows are test rows: drawn from those that the filter keeps, each by what it asks.
 
-    Another row cannot move the draw.
+    Another row cannot move the draw, and rows that ask the same are drawn together.
     """
-    return partial(_held_out, share=settings.hold_out, seed=settings.seed)
+    return partial(_drawn, share=settings.hold_out, seed=settings.seed)
 
 
-def _held_out(table: pa.Table, *, share: float, seed: int) -> list[bool]:
-    drawn = (_share(content, seed) < share for content in table["content_hash"].to_pylist())
+def _drawn(table: pa.Table, *, share: float, seed: int) -> list[bool]:
+    taken = (_share(request_hash(row), seed) < share for row in examples(table))
     kept = table["keep"].to_pylist()
     return [
-        lives and keep is True and taken
-        for lives, keep, taken in zip(alive_rows(table), kept, drawn, strict=True)
+        lives and keep is True and is_taken
+        for lives, keep, is_taken in zip(alive_rows(table), kept, taken, strict=True)
     ]
 
 
-def _share(content: str, seed: int) -> float:
+def asked_in(test: Path) -> LeftOut:
+    """Which rows ask what a written test row asks, whatever has become of the filter since.
+
+    Args:
+        test: As `write_test` leaves it.
+    """
+    asked = requests_in(test, LoadSettings())
+    return lambda table: [request_hash(row) in asked for row in examples(table)]
+
+
+def requests_in(test: Path, load: LoadSettings) -> frozenset[str]:
+    """What the rows of a file ask, as hashes.
+
+    Raises:
+        NothingReadableError: No row can be used.
+    """
+    rows = read_rows(test, load)
+    return frozenset(request_hash(row) for row in rows if isinstance(row, Example))
+
+
+def _share(request: str, seed: int) -> float:
     """A number in [0, 1); other than that by which an export draws its validation rows."""
-    digest = hashlib.sha256(f"test:{seed}:{content}".encode()).digest()
+    digest = hashlib.sha256(f"test:{seed}:{request}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
@@ -63,7 +85,7 @@ def write_test(run: Run, path: Path, settings: LoopSettings) -> int:
     Raises:
         UsageError: None was drawn; nothing is written.
     """
-    is_test = held_out(settings)
+    is_test = drawn(settings)
 
     def rows() -> Iterator[Example]:
         for shard in run.shards():

@@ -20,7 +20,7 @@ from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.open import model_identity
 from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.settings import ModelSettings, Prices
-from clear_pipeline.load import LoadSettings
+from clear_pipeline.load import LoadSettings, discover
 from clear_pipeline.schema import JSON
 from clear_pipeline.settings import Settings
 from clear_pipeline.stages.cascade import Cascade
@@ -55,6 +55,18 @@ class LoopSettings(Settings):
     def identity(self) -> dict[str, JSON]:
         """What of it decides the result of a round: neither how many there are, nor prices."""
         return self.model_dump(mode="json", exclude={"rounds", "min_gain", "price_per_mtok"})
+
+
+class _Section(Settings):
+    """What of a loop's file is neither a config's nor the trainer's, below its key."""
+
+    loop: LoopSettings
+
+
+_KNOWN: Final = {
+    "loop": tuple(LoopSettings.model_fields),
+    "loop.price_per_mtok": tuple(Prices.model_fields),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,16 @@ class LoopConfig:
             keep = Confidence(confidence=max(0.0, nextafter(threshold, 0.0)))
             update["stages"] = tuple(_above(stage, keep) for stage in self.config.stages)
         return self.config.model_copy(update=update)
+
+    def require_general_rows(self) -> None:
+        """Look, before anything is spent, whether the general rows of the trainings are there.
+
+        Raises:
+            NothingReadableError: A source of them is not.
+            RemoteError: A place elsewhere cannot be listed.
+        """
+        for source in self.balance.places():
+            discover(source)
 
     def priced(self, trained: ModelSettings) -> ModelSettings:
         """A trained model with the price of its answers, where one was given."""
@@ -188,15 +210,13 @@ def build_loop(
     rest = [a for a in assignments if not a.startswith(tuple(f"{name}." for name in SECTIONS))]
     config = build_config(source.without(*SECTIONS), assignments=rest, **chain)
     _require_rounds(config)
-    section = source.section("loop")
-    data: dict[str, Any] = {"loop": {**section.data, **(given or {})}}
+    data: dict[str, Any] = {"loop": {**source.section("loop").data, **(given or {})}}
     for assignment in own["loop"]:
         assign(data, assignment)
     try:
-        settings = LoopSettings.model_validate(data["loop"])
+        settings = _Section.model_validate(data).loop
     except ValidationError as error:
-        known = {"": tuple(LoopSettings.model_fields), "price_per_mtok": tuple(Prices.model_fields)}
-        raise ConfigError(explained(error, section, kinds=(), known=known)) from None
+        raise ConfigError(explained(error, source, kinds=(), known=_KNOWN)) from None
     names = [assignment.removeprefix("trainer.") for assignment in own["trainer"]]
     training = source.section("trainer")
     made = trainer_named(trainer, names, file=training, beside=Balance.model_fields)

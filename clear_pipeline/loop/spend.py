@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from pydantic import TypeAdapter, ValidationError
+
 from clear_pipeline.durable import write_text_atomically
+from clear_pipeline.errors import DamagedRunError
 from clear_pipeline.finetune import read_trained
 from clear_pipeline.llm.batch.record import read_totals
 from clear_pipeline.llm.meter import Totals
@@ -21,21 +24,23 @@ PRICE: Final = "usd"
 
 AGREED: Final = "trainings.json"
 """The prices that trainings were begun at: a list of folders and dollars, in order."""
+_ENTRIES: Final = TypeAdapter(list[tuple[str, float]])
 
 
-def agreed_to(folder: Path, usd: float, *, again: bool) -> None:
+def agreed_to(folder: Path, usd: float, *, lost: bool) -> None:
     """Enter the price of a training before it is begun; on return it survives a power cut.
 
     Args:
         folder: Of the training, in the folder of a round.
         usd: Its price.
-        again: Whether one was begun there before, and may have been billed.
+        lost: Whether the last one there came to nothing and may have been billed: this one is
+            another. Else it is the same, and its price stands for the last one's.
     """
     path = folder.parent.parent / AGREED
-    name = _named(folder)
-    entries = _agreed(path)
-    if not again:
-        entries = [entry for entry in entries if entry[0] != name]
+    name, entries = _named(folder), _agreed(path)
+    own = [at for at, entry in enumerate(entries) if entry[0] == name]
+    if own and not lost:
+        del entries[own[-1]]
     write_text_atomically(path, json.dumps([*entries, (name, usd)], indent=1) + "\n")
 
 
@@ -56,6 +61,21 @@ def spent_beside(loop: Path, directory: Path) -> Totals:
     folders = [folder for path in rounds for folder in _folders(path)]
     others = [folder for folder in folders if folder != directory]
     return sum((*map(_asked, others), *map(_trained, folders)), Totals())
+
+
+def spent_before(loop: Path, folder: Path, *, lost: bool) -> Totals:
+    """In all of a loop before a training is begun, or begun again.
+
+    Args:
+        loop: Its directory.
+        folder: Of the training.
+        lost: As of `agreed_to`: else the price at which it was begun last is that of this one.
+    """
+    rounds = [path for path in loop.glob("round-*") if path.is_dir()]
+    others = [path for round_ in rounds for path in _folders(round_) if path != folder]
+    prices = _prices(folder)
+    earlier = sum(prices if lost else prices[:-1])
+    return sum((*map(_asked, others), *map(_trained, others)), Totals(usd=earlier))
 
 
 def as_spent(totals: Totals) -> Spent:
@@ -82,16 +102,32 @@ def _trained(folder: Path) -> Totals:
     """
     done = read_trained(folder)
     billed = None if done is None else done.summary.get(PRICE)
-    *before, last = [usd for name, usd in _agreed(folder.parent.parent / AGREED)
-                     if name == _named(folder)] or [0.0]  # fmt: skip
+    *before, last = _prices(folder) or [0.0]
     usd = sum(before) + (last if billed is None else float(billed))
     return Totals(usd=usd) if usd else Totals()
 
 
+def _prices(folder: Path) -> list[float]:
+    """At which trainings in a folder were begun, in order."""
+    entries = _agreed(folder.parent.parent / AGREED)
+    return [usd for name, usd in entries if name == _named(folder)]
+
+
 def _agreed(path: Path) -> list[tuple[str, float]]:
-    if not path.is_file():
+    """The entries of a file, which need not be there.
+
+    Raises:
+        DamagedRunError: It is not as it was written.
+    """
+    try:
+        return _ENTRIES.validate_json(path.read_bytes())
+    except FileNotFoundError:
         return []
-    return [(name, usd) for name, usd in json.loads(path.read_text(encoding="utf-8"))]
+    except ValidationError as error:
+        raise DamagedRunError(
+            f"{path}: is not as it was written ({error.error_count()} faults); restore it: a list "
+            'of ["round-N/FOLDER", DOLLARS] for every training that was begun at a price'
+        ) from error
 
 
 def _named(folder: Path) -> str:

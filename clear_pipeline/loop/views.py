@@ -75,6 +75,9 @@ def remarks(record: LoopRecord) -> Iterator[str]:
             yield f"round {done.round} is {said(gain)} beside {done.compared_with}"
         else:
             yield f"round {done.round} has the model of {done.compared_with}: no row is new"
+        for leak in done.leaks:
+            found = leak.rows + leak.prompts
+            yield f"round {done.round}: leak: {found:,} of the test rows stand in {leak.file}"
         if ended := done.training.get("ended"):
             yield f"round {done.round}, training: {ended}"
     if record.test_rows < _FEW:
@@ -89,6 +92,11 @@ def remarks(record: LoopRecord) -> Iterator[str]:
     usd = f", ${spent.usd:,.4f}" if spent.usd else ""
     yield f"spent: {count_of(spent.calls, 'call')}, {count_of(spent.tokens, 'token')}{usd}"
     if (best := record.best) is not None:
-        yield f"best of the rounds: {best.round}, {best.model.model}"
+        luck = (
+            "; chosen by the test rows that it is measured on, its figure is in part luck"
+            if len(record.rounds) > 1
+            else ""
+        )
+        yield f"best of the rounds: {best.round}, {best.model.model}{luck}"
     if record.ended is not None:
         yield f"ended: {record.ended}"

@@ -18,16 +18,17 @@ from clear_pipeline.llm.settings import ModelSettings, Prices
 from clear_pipeline.llm.spend import Reservation
 from clear_pipeline.llm.spend_file import SpendFile
 from clear_pipeline.loop import LoopSettings
-from clear_pipeline.loop.rows import held_out, write_rows, write_test
-from clear_pipeline.loop.spend import agreed_to, as_spent, spent_beside, spent_in
+from clear_pipeline.loop.rows import asked_in, drawn, write_rows, write_test
+from clear_pipeline.loop.spend import agreed_to, as_spent, spent_before, spent_beside, spent_in
 from clear_pipeline.schema import Example, Message, rows_table
 from loop_runs import finished_run
 
 
-def row(number: int) -> Example:
+def row(number: int, answer: str = "") -> Example:
     return Example(
         id=f"x:{number}", file="x", line=number, format="prompt-completion",
-        messages=(Message("user", f"q {number}"),), target=Message("assistant", f"a {number}"),
+        messages=(Message("user", f"q {number}"),),
+        target=Message("assistant", answer or f"a {number}"),
         original=json.dumps({"prompt": f"q {number}", "completion": f"a {number}"}),
     )  # fmt: skip
 
@@ -39,16 +40,37 @@ def table(numbers: Sequence[int], keep: Sequence[bool]) -> pa.Table:
 
 def test_test_rows_are_drawn_from_those_that_the_filter_keeps() -> None:
     """About the share of them, each for itself: neither order nor other rows move the draw."""
-    drawn = held_out(LoopSettings(hold_out=0.3))
+    taken = drawn(LoopSettings(hold_out=0.3))
     numbers = list(range(1000))
-    marks = drawn(table(numbers, [n % 2 == 0 for n in numbers]))
+    marks = taken(table(numbers, [n % 2 == 0 for n in numbers]))
     assert not any(marks[1::2])
     assert 0.2 < sum(marks) / 500 < 0.4
     some = numbers[::-1][:100]
-    again = drawn(table(some, [n % 2 == 0 for n in some]))
+    again = taken(table(some, [n % 2 == 0 for n in some]))
     assert again == [marks[n] for n in some]
-    other = held_out(LoopSettings(hold_out=0.3, seed=1))(table(numbers, [True] * 1000))
+    other = drawn(LoopSettings(hold_out=0.3, seed=1))(table(numbers, [True] * 1000))
     assert other[::2] != marks[::2]
+
+
+def test_rows_that_ask_the_same_are_test_rows_together(tmp_path: Path) -> None:
+    """Whatever they answer; and what asks the same as a test row is left out though it is filtered.
+
+    So a test row's request is in no training file, with none of its answers.
+    """
+    rows = [row(n, answer) for n in range(200) for answer in ("one", "another")]
+    made = rows_table(rows)
+    kept = made.append_column("keep", pa.array([True] * 400))
+    marks = drawn(LoopSettings(hold_out=0.3))(kept)
+    assert marks[::2] == marks[1::2]
+    assert 0.2 < sum(marks) / 400 < 0.4
+    run = finished_run(tmp_path)
+    test = tmp_path / "test.jsonl"
+    turns = [{"role": "user", "content": "question  5"}, {"role": "assistant", "content": "new"}]
+    test.write_text(json.dumps({"messages": turns}) + "\n")
+    (shard,) = run.shards()
+    ids = [f"rows.jsonl:{n}" for n in (1, 2, 3, 4, 5)]
+    assert shard.table["id"].to_pylist() == ids
+    assert asked_in(test)(shard.table) == [False, False, False, False, True]
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -78,7 +100,7 @@ def test_test_rows_are_gone_from_the_next_round(tmp_path: Path) -> None:
     """Those that are left out stand in the test file alone."""
     run, settings = finished_run(tmp_path), LoopSettings(hold_out=0.999)
     assert write_test(run, tmp_path / "test.jsonl", settings) == 2
-    write_rows(run, tmp_path / "rows.jsonl", held_out(settings))
+    write_rows(run, tmp_path / "rows.jsonl", asked_in(tmp_path / "test.jsonl"))
     tests, rows = lines(tmp_path / "test.jsonl"), lines(tmp_path / "rows.jsonl")
     assert [each["messages"][-1]["content"] for each in tests] == ["good 1", "good 2"]
     assert [each["messages"][-1]["content"] for each in rows] == ["better 3", "bad 5"]
@@ -129,15 +151,39 @@ def test_a_training_counts_at_its_price_until_its_bill_is_known(tmp_path: Path) 
     round_ = tmp_path / "round-1"
     tuned = round_ / "tuned"
     tuned.mkdir(parents=True)
-    agreed_to(tuned, 2.0, again=False)
-    agreed_to(tuned, 3.0, again=False)
+    agreed_to(tuned, 2.0, lost=False)
+    agreed_to(tuned, 3.0, lost=False)
     assert as_spent(spent_in(round_)).usd == 3.0
-    agreed_to(tuned, 4.0, again=True)
+    agreed_to(tuned, 4.0, lost=True)
     assert as_spent(spent_in(round_)).usd == 7.0
     tuned.rmdir()
     train(tuned, 1.5)
     assert as_spent(spent_in(round_)).usd == 4.5
     assert as_spent(spent_beside(tmp_path, round_ / "run")).usd == 4.5
+
+
+def test_a_training_that_is_begun_again_is_held_against_the_cap_once(tmp_path: Path) -> None:
+    """The price of a try that was interrupted is that of the next; not that of a failed one.
+
+    The first costs 3 under a cap of 5. It fails at the platform: the next one would make 6.
+    """
+    tuned = tmp_path / "round-1" / "tuned"
+    tuned.mkdir(parents=True)
+    price = Price(3.0, 1000, "counting")
+
+    def agree(*, lost: bool) -> None:
+        spent = as_spent(spent_before(tmp_path, tuned, lost=lost)).usd
+        hold(price, cap=5.0, spent=spent)
+        agreed_to(tuned, 3.0, lost=lost)
+
+    agree(lost=False)
+    agree(lost=False)
+    assert as_spent(spent_in(tmp_path / "round-1")).usd == 3.0
+    with pytest.raises(BudgetExceededError, match=r"With the \$3\.00 spent before"):
+        agree(lost=True)
+    agreed_to(tuned, 3.0, lost=True)
+    agreed_to(tuned, 4.0, lost=False)
+    assert as_spent(spent_in(tmp_path / "round-1")).usd == 7.0  # the failed one stays
 
 
 def test_a_training_under_a_cap() -> None:

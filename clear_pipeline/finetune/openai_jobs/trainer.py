@@ -125,7 +125,9 @@ class OpenAIJobs(Settings):
         job = Record(ctx.folder).read()
         if job is None:
             return "fresh"
-        return "left" if job.job_id is None or job.state in GIVEN_UP else "begun"
+        if job.job_id is None:
+            return "left"
+        return "lost" if job.state in GIVEN_UP else "begun"
 
     def price(self, data: TrainingData) -> Price:
         """Tokens times epochs times the price of a trained token, before anything is uploaded."""

@@ -25,8 +25,8 @@ _DIGITS: Final = 6
 class Range(Settings):
     """All numbers from `low` to `high`, as a config has it."""
 
-    low: float
-    high: float
+    low: Annotated[float, Field(allow_inf_nan=False)]
+    high: Annotated[float, Field(allow_inf_nan=False)]
     log: bool = False
     """Equal ratios count as equal distances."""
     points: Annotated[int, Field(ge=2)] | None = None
@@ -123,6 +123,8 @@ def axis_of(
     else:
         raise ConfigError(f"{place}: expected a list of values, or {{low: ..., high: ...}}")
     fitting = [checked(trainer, name, value, place) for value in values]
+    if endless := [v for v in fitting if isinstance(v, float) and not math.isfinite(v)]:
+        raise ConfigError(f"{place}: expected finite numbers, found {endless[0]}")
     return Axis(name, tuple(dict.fromkeys(fitting)))
 
 
