@@ -9,6 +9,7 @@ longest one, and sets up logging when it is imported.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +38,10 @@ _TOKENIZER: Final = (
 """Files of wordllama 0.4.0 with their SHA-256: other weights would give other vectors."""
 _AT_ONCE: Final = 256
 """Texts that are cut into tokens at once."""
+
+
+_LOADING: Final = threading.Lock()
+"""A cache alone has every thread read the weights that asks before they are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +80,19 @@ class WordVectors:
         return means
 
 
-@lru_cache(maxsize=1)
 def load_word_vectors() -> WordVectors:
-    """Read the weights once per process.
+    """Read the weights once per process, in whichever thread asks first.
 
     Raises:
         MissingExtraError: The extra `semantic` is not installed.
         WeightsError: The package holds other weights.
     """
+    with _LOADING:
+        return _loaded()
+
+
+@lru_cache(maxsize=1)
+def _loaded() -> WordVectors:
     try:
         from safetensors.numpy import load_file
         from tokenizers import Tokenizer

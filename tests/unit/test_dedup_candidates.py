@@ -7,8 +7,10 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -163,6 +165,24 @@ def test_a_copy_reads_what_was_appended(tmp_path: Path) -> None:
     copy = pickle.loads(pickle.dumps(column))
     assert copy.read().tolist() == column.read().tolist() == [1, 2, 3]
     assert (tmp_path / "numbers").stat().st_size == 12
+
+
+def test_threads_that_read_at_once_write_nothing_twice(tmp_path: Path) -> None:
+    """Eight threads, of which the first has to bring the file up to date; in 50 columns."""
+    expected = np.arange(16_000, dtype=np.float32)
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(50):
+            path = tmp_path / str(number)
+            column: Spilled[np.float32] = Spilled(path, np.float32)
+            column.append(expected)
+            together = Barrier(8)
+
+            def read(_: int, column: Spilled[np.float32] = column, at: Barrier = together) -> bool:
+                at.wait()
+                return np.array_equal(column.read(), expected)
+
+            assert all(pool.map(read, range(8)))
+            assert path.stat().st_size == expected.nbytes
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells the memory on Linux")

@@ -6,7 +6,9 @@ import asyncio
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -173,6 +175,20 @@ def test_word_vectors_are_those_of_wordllama() -> None:
 
 
 @semantic
+def test_threads_that_ask_at_once_share_the_word_vectors() -> None:
+    """Four threads, before they were read: one object."""
+    word_vectors._loaded.cache_clear()
+    together = Barrier(4)
+
+    def load(_: int) -> int:
+        together.wait()
+        return id(load_word_vectors())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(load, range(4))) == {id(load_word_vectors())}
+
+
+@semantic
 def test_a_text_without_a_token_is_zeros_and_its_row_says_so() -> None:
     """An empty prompt leaves the response; nothing at all leaves no vector."""
     assert not load_word_vectors().means(["", "cat"])[0].any()
@@ -197,7 +213,7 @@ def test_a_shard_without_a_row_to_embed_is_passed_over() -> None:
 def test_a_missing_extra_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before any row is embedded."""
     monkeypatch.setattr(word_vectors, "_PACKAGE", "no-such-package")
-    load_word_vectors.cache_clear()
+    word_vectors._loaded.cache_clear()
     with pytest.raises(MissingExtraError, match=r"pip install 'clear-pipeline\[semantic\]'"):
         annotated(Embed(), [row("cat", "dog")])
-    load_word_vectors.cache_clear()
+    word_vectors._loaded.cache_clear()

@@ -79,5 +79,24 @@ def test_general_rows_that_cannot_be_trained_on(tmp_path: Path) -> None:
     data.train.write_text("".join([*lines[:-1], long.read_text()]))
     found = settings(tmp_path, max_tokens=100).preflight(data, context(tmp_path))
     assert [each.reason for each in found if each.row is None] == [
-        "3 of 4 general rows can be used: they are 15.8% of those that are trained on"
+        (
+            "3 of 4 general rows and 16 of 16 others can be used: general rows are 15.8% of all "
+            "that are trained on"
+        )
+    ]
+
+
+def test_own_rows_that_cannot_be_trained_on(tmp_path: Path) -> None:
+    """General rows do not stand in for them: 9 are too few, and the share that is left is said."""
+    data = mixed_data(tmp_path)
+    lines = data.train.read_text().splitlines(keepends=True)
+    long = write(tmp_path / "long.jsonl", [chat("x" * 500, "y")]).read_text()
+    data.train.write_text("".join([long] * 7 + lines[7:]))
+    found = settings(tmp_path, max_tokens=100).preflight(data, context(tmp_path))
+    assert [each.reason for each in found if each.row is None] == [
+        "9 usable rows; a training needs at least 10",
+        (
+            "4 of 4 general rows and 9 of 16 others can be used: general rows are 30.8% of all "
+            "that are trained on"
+        ),
     ]

@@ -56,8 +56,9 @@ def prepared(settings: Lora, data: TrainingData, progress: Progress) -> Prepared
     if data.general is not None:
         general, more = _encoded(data.general, tokenizer, settings.max_tokens)
         findings += more
-    if len(train) < MIN_ROWS:
-        few = f"{len(train)} usable rows; a training needs at least {MIN_ROWS}"
+    own = len(train) if data.mix is None else sum(line < data.mix.first_line for line in train)
+    if own < MIN_ROWS:
+        few = f"{own} usable rows; a training needs at least {MIN_ROWS}"
         findings.append(Finding(data.train, None, few))
     if not valid:
         where = data.train if data.valid is None else data.valid
@@ -83,10 +84,11 @@ def _of_general(
         yield Finding(data.general, None, none, "warning")
     if (mix := data.mix) is not None:
         left = sum(line >= mix.first_line for line in train)
-        if left < mix.rows:
+        own = len(train) - left
+        if left < mix.rows or own < mix.own:
             less = (
-                f"{left:,} of {mix.rows:,} general rows can be used: they are "
-                f"{left / max(1, len(train)):.1%} of those that are trained on"
+                f"{left:,} of {mix.rows:,} general rows and {own:,} of {mix.own:,} others can be "
+                f"used: general rows are {left / max(1, len(train)):.1%} of all that are trained on"
             )
             yield Finding(data.train, None, less, "warning")
 

@@ -209,6 +209,7 @@ def _bounds(vectors: _Vectors, rows: I64, threshold: float, path: Path) -> _Boun
     for start in range(0, len(rows), _PAIRS):
         turned = vectors.units(rows[start : start + _PAIRS]) @ axes
         numbers.append(_with_rest(turned).ravel())
+    numbers.flush()
     return _Bounds(numbers, axes.shape[1] + 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import threading
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -26,6 +27,8 @@ _START = np.uint64(1 << 63)
 class Spilled(Generic[T]):
     """One column of numbers in a file.
 
+    Several threads may read it at once, while none appends.
+
     Args:
         path: A new file.
         dtype: Of the numbers.
@@ -38,6 +41,7 @@ class Spilled(Generic[T]):
         self._length = 0
         self._waiting: list[NDArray[T]] = []
         self._bytes = 0
+        self._flushing = threading.Lock()
 
     def __len__(self) -> int:
         return self._length
@@ -45,7 +49,10 @@ class Spilled(Generic[T]):
     def __getstate__(self) -> dict[str, object]:
         """A copy in another process reads the file."""
         self.flush()
-        return self.__dict__
+        return {name: v for name, v in self.__dict__.items() if name != "_flushing"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state, _flushing=threading.Lock())
 
     def append(self, values: NDArray[T]) -> None:
         """Add numbers at the end.
@@ -65,11 +72,12 @@ class Spilled(Generic[T]):
         Raises:
             UnwritableError: The disk is full.
         """
-        if self._waiting:
-            with writing(self._path), self._path.open("ab") as file:
-                file.writelines(values.data for values in self._waiting)
-            self._waiting.clear()
-            self._bytes = 0
+        with self._flushing:
+            if self._waiting:
+                with writing(self._path), self._path.open("ab") as file:
+                    file.writelines(values.data for values in self._waiting)
+                self._waiting.clear()
+                self._bytes = 0
 
     def read(self, start: int = 0, stop: int | None = None) -> NDArray[T]:
         """The numbers `start:stop`, all by default, in memory."""
