@@ -65,8 +65,13 @@ class EmbeddedChat:
             server = await asyncio.to_thread(TorchServer, model.directory, model.name)
         local = settings.model_copy(update={"base_url": f"{server.listening_address}/v1"})
         client = OpenAIChat(local, account=account, identity=model.identity)
-        await client.probe()
-        return cls(client, server, capabilities_of(model))
+        made = cls(client, server, capabilities_of(model))
+        try:
+            await client.probe()
+        except BaseException:
+            await made.close()
+            raise
+        return made
 
     @property
     def identity(self) -> str:

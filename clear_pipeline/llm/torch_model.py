@@ -168,7 +168,9 @@ class TorchModel:
         )
         prompt = torch.tensor([ids], device=self._model.device)
         with torch.random.fork_rng():
-            if question.seed is not None:
+            if question.seed is None:
+                torch.seed()  # else each question begins at the state that the last one restored
+            else:
                 torch.manual_seed(question.seed)
             made = self._model.generate(
                 prompt,

@@ -11,6 +11,8 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
 _MOST_SAMPLES: Final = 8
 """Computed at once; more are asked for again."""
+_LEAST_TEMPERATURE: Final = 1e-6
+"""Above 0; what is divided by less leaves the range of its numbers."""
 
 
 class RefusedError(Exception):
@@ -29,7 +31,7 @@ class Question(BaseModel):
     )
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     n: Annotated[int, Field(ge=1)] = 1
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)] | None = None
     stop: tuple[str, ...] = ()
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0)] = 0
@@ -50,6 +52,8 @@ class Question(BaseModel):
     def _can_be_done(self) -> Self:
         if self.n > _MOST_SAMPLES:
             raise ValueError(f"n must be at most {_MOST_SAMPLES}")
+        if 0 < self.temperature < _LEAST_TEMPERATURE:
+            raise ValueError(f"temperature must be 0, or at least {_LEAST_TEMPERATURE:g}")
         for name in ("response_format", "grammar"):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} is not supported")

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import torch
 from aiohttp import web
 from pydantic import ValidationError
 
@@ -37,6 +38,7 @@ class TorchServer:
 
     Raises:
         UsageError: As `TorchModel`.
+        OSError: It cannot listen.
     """
 
     def __init__(self, weights: Path, name: str) -> None:
@@ -45,10 +47,15 @@ class TorchServer:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="torch")
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
+        self._failure: Exception | None = None
         self.listening_address = ""
         self._thread = threading.Thread(target=self._serve, daemon=True, name="torch server")
         self._thread.start()
         self._started.wait()
+        if self._failure is not None:
+            self._thread.join()
+            self._worker.shutdown()
+            raise self._failure
 
     def close(self) -> None:
         """Stop; what is being computed ends at its next token."""
@@ -57,20 +64,29 @@ class TorchServer:
         self._worker.shutdown()
 
     def _serve(self) -> None:
+        try:
+            runner = self._loop.run_until_complete(self._listening())
+        except Exception as error:  # noqa: BLE001 -- whoever waits for the start is told
+            self._failure = error
+            self._loop.close()
+            return
+        finally:
+            self._started.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
+        self._loop.close()
+
+    async def _listening(self) -> web.AppRunner:
         app = web.Application(client_max_size=_MOST_BYTES)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_post("/v1/chat/completions", self._chat)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        self._loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        self._loop.run_until_complete(site.start())
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
         self.listening_address = f"http://{host}:{port}"
-        self._started.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
+        return runner
 
     async def _models(self, _request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": self._name}]})
@@ -98,6 +114,14 @@ class TorchServer:
             return await asyncio.get_running_loop().run_in_executor(self._worker, work, *given)
         except RefusedError as error:
             raise _refused(str(error)) from error
+        except torch.OutOfMemoryError as error:
+            raise _refused(
+                "the GPU has too little memory for this request: ask for fewer samples at once or "
+                "fewer tokens, shorten the prompt, or free memory"
+            ) from error
+        except Exception as error:  # of one request: the server is well, and goes on with the next
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise _refused(f"the model cannot compute this request ({why}): change it") from error
 
 
 async def _json(request: web.Request) -> dict[str, Any]:

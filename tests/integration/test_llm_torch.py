@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
 import pytest
+from aiohttp import web
+from openai import AsyncOpenAI
 from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
@@ -114,6 +118,17 @@ def test_what_a_draw_hangs_on(base: Path) -> None:
         assert sum(torch.tensor([logprob for _, logprob in top]).exp()) == pytest.approx(
             1, abs=0.01
         )
+
+
+def test_draws_without_a_seed_differ(base: Path) -> None:
+    """From one request to the next: 8 answers of 20 tokens that are not those of before."""
+    drawn = request(temperature=1.5, samples=range(8), max_output_tokens=20)
+
+    async def texts(model: ChatModel) -> list[str]:
+        assert isinstance(model, Cached)  # which would repeat the answer
+        return [choice.text for choice in (await model.client.complete(drawn)).choices]
+
+    assert not {*asked(base, texts)} & {*asked(base, texts)}
 
 
 def test_where_an_answer_ends(base: Path) -> None:
@@ -233,9 +248,40 @@ def test_the_server_by_itself(base: Path) -> None:
             assert told in refused.json()["error"]["message"]
         for broken in (b"{", b"[]"):
             assert client.post(chat, content=broken).status_code == 400
+        half = b'{"messages": [{"role": "user", "content": "\\ud800"}], "max_tokens": 2}'
+        refused = client.post(chat, content=half)  # no tokenizer takes half a character
+        assert refused.status_code == 400
+        assert "cannot compute this request" in refused.json()["error"]["message"]
+        assert client.post(chat, json=asked_).status_code == 200
         server.close()
         with pytest.raises(httpx2.ConnectError):
             client.get(f"{root}/v1/models")
+
+
+def test_a_server_that_cannot_listen(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says why, and nobody waits for it."""
+
+    async def refuse(_: web.TCPSite) -> None:
+        raise OSError(errno.EADDRNOTAVAIL, "no such address")
+
+    monkeypatch.setattr(web.TCPSite, "start", refuse)
+    with pytest.raises(OSError, match="no such address"):
+        TorchServer(base, "tiny")
+    assert not [each for each in threading.enumerate() if each.name == "torch server"]
+
+
+def test_a_server_that_is_not_reached_is_closed(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stops the start, no thread of it is left."""
+
+    async def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AsyncOpenAI, "get", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        asked(base, _capabilities)
+    assert not [each for each in threading.enumerate() if each.name == "torch server"]
 
 
 def test_models_in_directories_are_compared(base: Path, tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ def test_a_question() -> None:
         {"max_tokens": 0},
         {"temperature": -1},
         {"temperature": float("nan")},
+        {"temperature": 1e-9},
+        {"seed": 2**64},
         {"n": 0},
         {"n": 9},
         {"grammar": "root ::= x"},
