@@ -126,6 +126,7 @@ def test_draws_without_a_seed_differ(base: Path) -> None:
 
     async def texts(model: ChatModel) -> list[str]:
         assert isinstance(model, Cached)  # which would repeat the answer
+        assert model.client is not None
         return [choice.text for choice in (await model.client.complete(drawn)).choices]
 
     assert not {*asked(base, texts)} & {*asked(base, texts)}
