@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from clear_pipeline.errors import BatchPendingError, BudgetExceededError, RunFailedError
-from clear_pipeline.loop import Loop, LoopRecord, build_loop
+from clear_pipeline.loop import Loop, LoopRecord, build_loop, read_loop
+from clear_pipeline.loop.views import remarks
 from loop_server import Platform, is_verdict, judge, judged, write_rows
 from stub_server import Body, StubServer, status
 
@@ -55,7 +56,9 @@ def platform() -> Iterator[Platform]:
         yield server
 
 
-def run(judging: Judge, platform: Platform, folder: Path, *more: str) -> LoopRecord:
+def run(
+    judging: Judge, platform: Platform, folder: Path, *more: str, test: Path | None = None
+) -> LoopRecord:
     """A loop over 60 rows, of which the filter keeps 20."""
     data = folder / "rows.jsonl"
     if not data.exists():
@@ -72,6 +75,7 @@ def run(judging: Judge, platform: Platform, folder: Path, *more: str) -> LoopRec
     plan = build_loop(
         stages=["score", "filter", "rectify"],
         trainer="openai-jobs",
+        test=test,
         assignments=[*(f"{name}={value}" for name, value in settings.items()), *more],
     )
     return Loop(plan).run(data, out=folder / "loop")
@@ -155,3 +159,43 @@ def test_a_stop_in_an_upload_costs_nothing_under_a_cap(
         run(judging, platform, tmp_path, "budget.max_usd=2")
     assert agreed(tmp_path) == ["round-1/tuned"]
     assert len(platform.jobs) == 1
+
+
+def test_a_model_that_is_taken_over_is_measured_as_its_own_training_is(
+    judging: Judge, platform: Platform, tmp_path: Path
+) -> None:
+    """Test rows in the file that it was trained on are told in every round, whoever trained on it.
+
+    Round 3 has the rows of round 2 and takes its model. If what came of that training is gone, the
+    next round trains, and the one after it takes that model.
+    """
+    test = tmp_path / "held-out.jsonl"
+    texts = [{"prompt": f"thing {n}?", "completion": f"right {n}"} for n in (1, 3, 101, 103)]
+    test.write_text("".join(json.dumps(each) + "\n" for each in texts))
+    more = ("loop.min_gain=0", "trainer.price_per_mtok=0")
+    record = run(judging, platform, tmp_path, "loop.rounds=3", *more, test=test)
+    third, jobs = record.rounds[2], len(platform.jobs)
+    assert third.gains == ()
+    trained = tmp_path / "loop" / "round-2" / "final"
+    assert [each.model_dump() for each in third.leaks] == [
+        {"file": str(trained / "data" / "train.jsonl"), "rows": 2, "prompts": 0}
+    ]
+    told = [line for line in remarks(record) if line.startswith("round 3: leak: 2 of the test")]
+    assert len(told) == 1
+    (trained / "trained.json").unlink()
+    run(judging, platform, tmp_path, "loop.rounds=5", *more, test=test)
+    assert len(platform.jobs) == jobs + 1
+
+
+def test_a_loop_that_goes_on_has_not_ended(
+    judging: Judge, platform: Platform, tmp_path: Path
+) -> None:
+    """Once a further round is begun the record says no longer why there was none."""
+    first = run(judging, platform, tmp_path)
+    assert first.ended == "1 round, as asked for"
+    more = ("loop.rounds=2", "loop.min_gain=0", f"budget.max_calls={first.spent.calls}")
+    with pytest.raises(BudgetExceededError):
+        run(judging, platform, tmp_path, *more)
+    left = read_loop(tmp_path / "loop")
+    assert left is not None
+    assert (len(left.rounds), left.ended) == (1, None)

@@ -50,8 +50,12 @@ def test_the_paper_goes_round_once() -> None:
 @pytest.mark.parametrize(
     ("assignments", "stages", "said"),
     [
-        (["loop.ronds=2"], ("score", "filter", "rectify"), "did you mean 'rounds'"),
-        (["loop.min_gain=2"], ("score", "filter", "rectify"), "min_gain"),
+        (
+            ["loop.ronds=2"],
+            ("score", "filter", "rectify"),
+            r"loop\.ronds: unknown key 'ronds'; did you mean 'rounds'",
+        ),
+        (["loop.min_gain=2"], ("score", "filter", "rectify"), r"line: loop\.min_gain: "),
         (["trainer.epoch=2"], ("score", "filter", "rectify"), "epochs"),
         ([], ("score", "filter"), "a round needs the stage rectify"),
         (

@@ -16,7 +16,7 @@ from clear_pipeline.loop import LoopRecord, LoopSettings, Reference, RoundRecord
 from clear_pipeline.loop.picture import picture
 from clear_pipeline.loop.record import Spent
 from clear_pipeline.loop.stop import ended
-from clear_pipeline.loop.views import summary
+from clear_pipeline.loop.views import remarks, summary
 
 BELOW = "in token F1 over round-1, less than 0.005"
 
@@ -87,11 +87,15 @@ def test_the_bound_may_change_later() -> None:
 
 
 def test_the_best_round_need_not_be_the_last() -> None:
-    """By the mean over the test rows; of equals the first."""
+    """By the mean over the test rows; of equals the first. Its choice is part luck."""
     loop = record(round_(1, 0.6, 0.3), round_(2, 0.4, -0.2), round_(3, 0.6, 0.2))
     assert loop.best is not None
     assert loop.best.round == 1
     assert record().best is None
+    (told,) = [line for line in remarks(loop) if line.startswith("best of the rounds: 1")]
+    assert told.endswith("in part luck")
+    (only,) = [line for line in remarks(record(round_(1, 0.6, 0.3))) if "best" in line]
+    assert "luck" not in only  # nothing was chosen
 
 
 def test_what_is_shown() -> None:

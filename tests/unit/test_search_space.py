@@ -135,3 +135,10 @@ def test_contract_of_searchable_trainers(kind: type[Trainer]) -> None:
     for method in ("bayes", "grid"):
         _, axes = read_search(method, trainer)
         assert all(axis.holds(trainer.in_effect()[axis.name]) for axis in axes[1:])
+
+
+@pytest.mark.parametrize("values", ["{low: 1e-5, high: .inf, log: true}", "[1e-4, .inf]"])
+def test_only_finite_numbers_are_searched(tmp_path: Path, values: str) -> None:
+    """An end or a value that is none is refused before a trial, and the message says where."""
+    with pytest.raises(ConfigError, match=r"learning_rate.*finite number"):
+        read_search(written(tmp_path, f"space: {{learning_rate: {values}}}"), Lora())
