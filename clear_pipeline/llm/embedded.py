@@ -92,11 +92,16 @@ class EmbeddedChat:
         return await self._client.ask_root(path, body)
 
     async def close(self) -> None:
-        """Stop the server and free its memory."""
+        """Stop the server and free its memory.
+
+        In a thread: it waits for requests whose client has gone, which it sees once the event loop
+        has closed their connections.
+        """
         await self._client.close()
         if (stop := getattr(self._server, "close", None)) is not None:
             await asyncio.to_thread(stop)
-        self._server = None
+        held, self._server = [self._server], None
+        await asyncio.to_thread(held.clear)
 
 
 def capabilities_of(model: CatalogModel) -> Capabilities:
