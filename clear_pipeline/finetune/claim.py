@@ -75,8 +75,18 @@ class Claim(Settings):
         write_text_atomically(folder / TRAINING, self.model_dump_json(indent=1))
 
     def changed(self, there: Claim) -> list[str]:
-        """In what another one differs, by name."""
-        return [name for name in Claim.model_fields if getattr(self, name) != getattr(there, name)]
+        """In what another one differs, by name; of settings of one trainer, in which of them."""
+        names = [name for name in Claim.model_fields if getattr(self, name) != getattr(there, name)]
+        if "settings" not in names:
+            return names
+        own = [] if self.trainer != there.trainer else self._other_settings(there)
+        at = names.index("settings")
+        return [*names[:at], *own, *names[at + 1 :]]
+
+    def _other_settings(self, there: Claim) -> list[str]:
+        own, other = self.settings, there.settings
+        differ = {key for key in own.keys() & other.keys() if own[key] != other[key]}
+        return [f"settings.{key}" for key in sorted(differ | (own.keys() ^ other.keys()))]
 
 
 def require_own_settings(trainer: Trainer, folder: Path) -> None:

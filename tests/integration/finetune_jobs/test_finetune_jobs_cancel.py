@@ -85,7 +85,7 @@ def test_cancel_with_other_settings(training: Training, server: JobsServer) -> N
     asked = server.asked.copy()
     refused = training.command("--set", "suffix=other", "--cancel")
     assert isinstance(refused.exception, RunMismatchError)
-    assert "holds a training with other settings; give those" in str(refused.exception)
+    assert "holds a training with other settings.suffix; give those" in str(refused.exception)
     assert server.asked == asked
 
 
