@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from clear_pipeline.durable import file_sha256, write_text_atomically
-from clear_pipeline.errors import DamagedRunError, RunMismatchError, UsageError
+from clear_pipeline.errors import RunMismatchError, UsageError
 from clear_pipeline.finetune.balance import Replay
 from clear_pipeline.finetune.base import Trainer, TrainingData
 from clear_pipeline.settings import Settings
@@ -59,16 +57,7 @@ class Claim(Settings):
         Raises:
             DamagedRunError: The file is not as it was written.
         """
-        path = folder / TRAINING
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValidationError as error:
-            raise DamagedRunError(
-                f"{path}: is not as it was written ({error.error_count()} faults); restore it, or "
-                "give another --out"
-            ) from error
+        return cls.from_file(folder / TRAINING)
 
     def write(self, folder: Path) -> None:
         """Enter it; on return it survives a power cut."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from clear_pipeline.durable import write_text_atomically
-from clear_pipeline.errors import DamagedRunError
 from clear_pipeline.evaluate.models.report import Figure, LeakReport, figure_of
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import JSON
@@ -118,13 +117,4 @@ def read_loop(directory: Path) -> LoopRecord | None:
     Raises:
         DamagedRunError: The file is not as it was written.
     """
-    path = directory / RECORD
-    try:
-        return LoopRecord.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        raise DamagedRunError(
-            f"{path}: is not as it was written ({error.error_count()} faults); restore it, or "
-            "give another --out"
-        ) from error
+    return LoopRecord.from_file(directory / RECORD)
