@@ -45,7 +45,7 @@ class SmallModel:
         weights: GGUF file or directory.
         rows_at_once: How many rows are answered in a batch.
         numbers: In which products of matrices are computed; with `bf16` a model answers with
-            weights in 16 bits too, while those that are trained have 32.
+            weights in 16 bits too, and only those that are trained have 32.
     """
 
     def __init__(self, weights: Path, *, rows_at_once: int, numbers: Numbers) -> None:
@@ -72,10 +72,24 @@ class SmallModel:
         with tempfile.TemporaryDirectory(prefix="clear-small-") as folder:
             ctx = TrainingContext(Path(folder), SilentProgress())
             with self._computing():
-                fitted = fit(copy.deepcopy(self._untrained), settings, ready, ctx)
+                fitted = fit(self._copied(settings), settings, ready, ctx)
         gc.collect()  # the loop and its model refer to each other, and fill a GPU otherwise
         steps, best = (int(fitted.summary[name] or 0) for name in ("steps", "weights of step"))
-        return Learnt(fitted.model.to(_TYPES[self.numbers]), steps, best)
+        model = fitted.model.to(_TYPES[self.numbers])
+        model.requires_grad_(True)  # else torch copies the head's weights for each row of a batch
+        return Learnt(model, steps, best)
+
+    def _copied(self, settings: Lora) -> PreTrainedModel:
+        """The model to train; what of it stays as it is has the numbers of the products."""
+        model = copy.deepcopy(self._untrained)
+        decoder = model.get_decoder()
+        if settings.method == "lora":
+            return model.to(_TYPES[self.numbers])
+        if settings.top_layers is not None:
+            frozen = len(decoder.layers) - settings.top_layers
+            for module in (decoder.embed_tokens, *decoder.layers[:frozen]):
+                module.to(_TYPES[self.numbers])
+        return model
 
     def _computing(self) -> torch.autocast:
         """Without a cache: it would keep weights of the first step for all others."""

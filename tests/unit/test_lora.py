@@ -19,7 +19,8 @@ from clear_pipeline.errors import (  # noqa: E402
     UsageError,
 )
 from clear_pipeline.finetune import Finding, TrainingData, fine_tune  # noqa: E402
-from clear_pipeline.finetune.lora.loop import on_one_device  # noqa: E402
+from clear_pipeline.finetune.lora.labels import IGNORED, Encoded  # noqa: E402
+from clear_pipeline.finetune.lora.loop import Loop, on_one_device  # noqa: E402
 from clear_pipeline.finetune.lora.methods import (  # noqa: E402
     by_depth,
     parameter_groups,
@@ -27,7 +28,7 @@ from clear_pipeline.finetune.lora.methods import (  # noqa: E402
     thawed,
     trainable,
 )
-from clear_pipeline.finetune.lora.source import model_of  # noqa: E402
+from clear_pipeline.finetune.lora.source import model_of, tokenizer_of  # noqa: E402
 from clear_pipeline.stages.base import SilentProgress  # noqa: E402
 from lora_rows import chat, colours, context, settings, trained, training_data, write  # noqa: E402
 
@@ -46,6 +47,42 @@ def test_every_method_learns(tmp_path: Path, method: str) -> None:
     assert done.curve[1].learning_rate == pytest.approx(0.01)
     assert done.curve[0].valid_loss == before
     assert Path(done.model.model).name == "model.gguf"
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_logits_are_computed_where_something_is_learnt(tmp_path: Path, method: str) -> None:
+    """Loss and gradients are those of all logits, of rows of unlike length.
+
+    The first row learns its last two tokens, the other one its second and third.
+    """
+    given = settings(tmp_path, method=method, dropout=0.0)
+    model = trainable(model_of(Path(given.base)), given)
+    rows = [
+        Encoded((5, 6, 7, 8, 9, 10), (IGNORED,) * 4 + (9, 10)),
+        Encoded((7, 8, 9), (IGNORED, 8, 9)),
+    ]
+    tokenizer = tokenizer_of(Path(given.base))
+    groups = by_depth(model, 2)
+    loop = Loop(model, given, tokenizer, (rows, rows), groups=groups, folder=tmp_path,
+                progress=SilentProgress())  # fmt: skip
+    batch = {
+        "input_ids": torch.tensor([[5, 6, 7, 8, 9, 10], [7, 8, 9, 0, 0, 0]]),
+        "attention_mask": torch.tensor([[1] * 6, [1, 1, 1, 0, 0, 0]]),
+        "labels": torch.tensor([[-100] * 4 + [9, 10], [-100, 8, 9, -100, -100, -100]]),
+    }
+    whole = model(**batch).loss
+    whole.backward()
+    gradients = [each.grad.clone() for group in groups.values() for each in group]
+    model.zero_grad()
+    loss, outputs = loop.compute_loss(model, batch, return_outputs=True)
+    loss.backward()
+    assert outputs.logits.shape[1] == 4
+    assert loss.item() == pytest.approx(whole.item(), rel=1e-5)
+    for group in groups.values():
+        for each in group:
+            assert torch.allclose(each.grad, gradients.pop(0), atol=1e-6)
+    losses = loop.row_losses(rows)
+    assert sum(losses) / 4 == pytest.approx(whole.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)

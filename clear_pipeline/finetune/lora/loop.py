@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import torch
 import transformers
+from peft import PeftModel
 from torch import nn
 from transformers import (
     DataCollatorForSeq2Seq,
@@ -74,6 +76,7 @@ class Loop(transformers.Trainer):
         self._settings = settings
         self._groups = groups
         self._valid = valid
+        self._chooses = "logits_to_keep" in inspect.signature(_unwrapped(model).forward).parameters
         super().__init__(
             model=model,
             args=_arguments(settings, len(train), folder, measured=bool(valid)),
@@ -91,6 +94,28 @@ class Loop(transformers.Trainer):
         if self.optimizer is None:
             self.optimizer = torch.optim.AdamW(parameter_groups(self._groups, self._settings))
         return self.optimizer
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """The model's own loss, from logits where something is learnt.
+
+        The other positions count for nothing, and are the most of many batches: for a large
+        vocabulary their logits can take more time and memory than all layers.
+        """
+        chosen = self._where_learnt(inputs["labels"]) if self._chooses else {}
+        return super().compute_loss(model, {**inputs, **chosen}, *args, **kwargs)
+
+    def _where_learnt(self, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Positions after which a token is learnt in any row, and the tokens that follow them.
+
+        All positions, if the model cannot choose.
+        """
+        following = nn.functional.pad(labels, (0, 1), value=IGNORED)[:, 1:]
+        if not self._chooses:
+            return {"shift_labels": following}
+        kept = (following != IGNORED).any(dim=0).nonzero().flatten()
+        return {"logits_to_keep": kept, "shift_labels": following[:, kept]}
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measure, over all validation rows: the library's own is a mean of means of batches."""
@@ -113,9 +138,10 @@ class Loop(transformers.Trainer):
         for start in range(0, len(rows), size):
             features = [_features(row) for row in rows[start : start + size]]
             batch = self.data_collator(features).to(self.args.device)
-            labels = batch.pop("labels")[:, 1:]
+            chosen = self._where_learnt(batch.pop("labels"))
+            labels = chosen.pop("shift_labels")
             with torch.no_grad():
-                logits = self.model(**batch).logits[:, :-1].float()
+                logits = self.model(**batch, **chosen).logits.float()
             each = nn.functional.cross_entropy(
                 logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
             )
@@ -194,6 +220,11 @@ class _Course(TrainerCallback):
         epochs, within = divmod(step, steps_per_epoch(self._settings, self._rows))
         whole = self._settings.batch_size * self._settings.accumulate
         return epochs * self._rows + within * whole
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, without low-rank matrices around it."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def steps_per_epoch(settings: Lora, rows: int) -> int:
