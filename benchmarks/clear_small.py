@@ -48,7 +48,13 @@ def _measure(args: argparse.Namespace) -> None:
         model,
         _endpoint(args),
         Score(preset=args.preset),
-        sizes=Sizes(args.train_rows, args.test_rows, args.answer_tokens, tuple(args.noise)),
+        sizes=Sizes(
+            args.train_rows,
+            args.asked_rows or args.test_rows,
+            args.test_rows,
+            args.answer_tokens,
+            tuple(args.noise),
+        ),
         training=settings,
         equal=args.equal,
         folder=args.out,
@@ -146,6 +152,7 @@ def _arguments(given: list[str] | None = None) -> argparse.Namespace:
     measure.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     measure.add_argument("--noise", type=int, nargs="+", default=[20, 40, 60], help="percent")
     measure.add_argument("--arms", nargs="+", choices=(ZERO, *ARMS), default=MAIN_ARMS)
+    measure.add_argument("--asked-rows", type=int, help="per task, the first test rows; all")
     measure.add_argument("--equal", choices=("steps", "epochs"), default="steps")
     tune.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3])
     tune.add_argument("--epochs-tried", type=int, nargs="+", default=[4, 8, 16, 32])

@@ -55,13 +55,15 @@ class Sizes:
 
     Attributes:
         train: Rows per task.
-        test: Rows per task.
+        test: Rows per task; the first of `others` are asked.
+        others: Rows per task that are drawn beside those to train on. The wrong answers hang on it.
         answer: Tokens that an answer may have; the longest true one has 32.
         percents: Levels of noise.
     """
 
     train: int = 400
     test: int = 1000
+    others: int = 1000
     answer: int = 48
     percents: tuple[int, ...] = (20, 40, 60)
 
@@ -141,7 +143,8 @@ class Worker:
                 self._unit(unit, missing)
 
     def _unit(self, unit: Unit, arms: Sequence[str]) -> None:
-        train, test = rows_of(unit.task, self._sizes.train, self._sizes.test)
+        train, others = rows_of(unit.task, self._sizes.train, self._sizes.others)
+        test = others[: self._sizes.test]
         wrong = noisy_rows(train, percent=unit.percent, seed=unit.seed)
         given = TrainingSet(TASKS[unit.task], train, wrong, unit.seed)
         clean = {row.id: row.clean for row in train}
