@@ -3,15 +3,16 @@ r"""Does curation help? The experiment of Chen & Mueller 2024 in small, on two g
     python benchmarks/serve.py JUDGE.gguf --port 8099 --slots 4
     python -m benchmarks.clear_small tune --model-file SMALL.gguf --out DIR
     python -m benchmarks.clear_small measure --model-file SMALL.gguf --out DIR \
-        --base-url http://127.0.0.1:8099/v1 --model NAME --seeds 1 2 3
+        --base-url http://127.0.0.1:8099/v1 --model NAME
     python -m benchmarks.clear_small report DIR
 
 A small model is trained on rows of which 20, 40 or 60 % have a wrong answer, and on what
 curation makes of them, and answers rows that it never saw. Every arm has as many updates as the
-full set (`--equal epochs`: as many epochs). `measure` notes every arm as soon
-as it is done; the same command goes on where it was stopped, and several workers share a folder
-(`--worker 1/6` to `--worker 6/6`). `score` asks for the confidences alone, so that no worker waits.
-`tune` chooses learning rate and epochs on other rows without noise; `measure` takes what it chose.
+full set (`--equal epochs`: as many epochs). Without options it is the run that README shows.
+`measure` notes every arm as soon as it is done; the same command goes on where it was stopped, and
+several workers share a folder (`--worker 1/6` to `--worker 6/6`). `score` asks for the confidences
+alone, so that no worker waits. `tune` chooses learning rate and epochs on other rows without noise;
+`measure` takes what it chose.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 from benchmarks.clear_small_arms import ARMS, MAIN_ARMS, ZERO
 from benchmarks.clear_small_judge import Endpoint, scores_of
 from benchmarks.clear_small_report import write_report
-from benchmarks.clear_small_tasks import TASKS, rows_of
+from benchmarks.clear_small_tasks import SHORT, TASKS, rows_of
 from clear_pipeline.finetune.lora import Lora
 from clear_pipeline.stages.score import Score
 
@@ -50,7 +51,7 @@ def _measure(args: argparse.Namespace) -> None:
         Score(preset=args.preset),
         sizes=Sizes(
             args.train_rows,
-            args.asked_rows or args.test_rows,
+            min(args.asked_rows, args.test_rows),
             args.test_rows,
             args.answer_tokens,
             tuple(args.noise),
@@ -97,7 +98,7 @@ def _lora(args: argparse.Namespace) -> Lora:
     return Lora(
         base=str(args.model_file),
         method="partial" if args.top_layers else "lora",
-        top_layers=args.top_layers,
+        top_layers=args.top_layers or None,
         learning_rate=args.learning_rate,
         epochs=args.epochs,
         batch_size=args.batch_size,
@@ -129,33 +130,36 @@ def _arguments(given: list[str] | None = None) -> argparse.Namespace:
         command.set_defaults(run=run)
     for command in (measure, score, tune):
         command.add_argument("--out", type=_folder, required=True, help="of the results")
-        command.add_argument("--tasks", nargs="+", choices=tuple(TASKS), default=tuple(TASKS))
-        command.add_argument("--train-rows", type=int, default=400, help="per task")
+        command.add_argument("--tasks", nargs="+", choices=tuple(TASKS), default=SHORT)
+        command.add_argument("--train-rows", type=int, default=160, help="per task")
         command.add_argument("--test-rows", type=int, default=1000, help="per task")
     for command in (measure, score):
         command.add_argument("--base-url", required=True, help="of the model that judges")
         command.add_argument("--model", required=True, help="its name at that server")
-        command.add_argument("--in-flight", type=int, default=32, help="rows at once")
+        command.add_argument("--in-flight", type=int, default=4, help="rows at once")
         command.add_argument("--preset", default="fast", help="of the confidence")
     for command in (measure, tune):
         command.add_argument("--model-file", type=Path, required=True, help="GGUF to train")
         command.add_argument("--worker", type=_share, default=(1, 1), help="which of how many: 1/6")
-        command.add_argument("--batch-size", type=int, default=32)
+        command.add_argument("--batch-size", type=int, default=8)
         command.add_argument("--learning-rate", type=float, default=1e-3, help="without `tune`")
-        command.add_argument("--epochs", type=int, default=6, help="without `tune`")
+        command.add_argument("--epochs", type=int, default=4, help="without `tune`")
         command.add_argument("--rows-at-once", type=int, default=250, help="that are answered")
         command.add_argument(
-            "--top-layers", type=int, help="train all weights of so many, not low-rank matrices"
+            "--top-layers",
+            type=int,
+            default=8,
+            help="train all weights of so many; 0 trains low-rank matrices in all layers",
         )
-        command.add_argument("--answer-tokens", type=int, default=48, help="at most")
+        command.add_argument("--answer-tokens", type=int, default=24, help="at most")
         command.add_argument("--numbers", choices=("f32", "bf16"), default="bf16")
-    measure.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    measure.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     measure.add_argument("--noise", type=int, nargs="+", default=[20, 40, 60], help="percent")
     measure.add_argument("--arms", nargs="+", choices=(ZERO, *ARMS), default=MAIN_ARMS)
-    measure.add_argument("--asked-rows", type=int, help="per task, the first test rows; all")
+    measure.add_argument("--asked-rows", type=int, default=500, help="per task, of the test rows")
     measure.add_argument("--equal", choices=("steps", "epochs"), default="steps")
-    tune.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3])
-    tune.add_argument("--epochs-tried", type=int, nargs="+", default=[4, 8, 16, 32])
+    tune.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3])
+    tune.add_argument("--epochs-tried", type=int, nargs="+", default=[4])
     report.add_argument("out", type=Path, help="folder of the results, or a file with all arms")
     report.add_argument("--picture", type=Path, help="SVG to write")
     return parser.parse_args(given)

@@ -24,8 +24,8 @@ STOPPED, ORACLE = "full, stopped early", "clean rows only"
 ARMS: Final = (FULL, RANDOM, FILTER, CORRECT, RATING, FEW, STOPPED, ORACLE)
 """In the order in which they are computed. `full, stopped early` is trained on the full set
 less a tenth of it, on which the step with the least loss is found; no other arm is stopped."""
-MAIN_ARMS: Final = (FULL, RANDOM, FILTER, CORRECT, RATING)
-"""Those that are trained on sets, the same for all: what `measure` computes unless told."""
+MAIN_ARMS: Final = (FULL, RANDOM, FILTER, CORRECT)
+"""Those of the paper: what `measure` computes unless told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,10 @@ TASKS: Final[Mapping[str, Task]] = {
 }
 
 
+SHORT: Final = ("deliveries", "moves")
+"""The tasks with 2 fields, which two CPU cores are enough for."""
+
+
 @lru_cache
 def rows_of(
     task: str, train: int, test: int, *, pool: str = "report"
