@@ -41,7 +41,11 @@ class LoopOptions(ChainOptions):
     """What a loop has beside its chain."""
 
     trainer: Annotated[
-        str | None, typer.Option(help=f"{', '.join(TRAINERS)}; default {DEFAULT_TRAINER}.")
+        str | None,
+        typer.Option(
+            help=f"{', '.join(TRAINERS)}; default {DEFAULT_TRAINER}. Its settings: --set "
+            "trainer.KEY=VALUE; general rows: --set trainer.mix.data=FILE."
+        ),
     ] = None
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds at most; 1.")] = None
     min_gain: Annotated[
