@@ -33,6 +33,10 @@ class Means(Protocol):
         """Exact match of an arm with its interval."""
         ...
 
+    def seeds_of(self, task: str, percent: int, arm: str) -> int:
+        """On how many seeds an arm is there."""
+        ...
+
 
 def picture(figures: Means) -> str:
     """The picture as SVG text: a panel per task; equal figures give equal text."""
@@ -42,18 +46,24 @@ def picture(figures: Means) -> str:
         f'height="{height}" font-family="system-ui, sans-serif" font-size="12" role="img" '
         'aria-label="Exact match by share of noise in the training rows">'
     )
-    parts = [head, f'<rect width="{width}" height="{height}" fill="#fff"/>', *_legend()]
+    parts = [head, f'<rect width="{width}" height="{height}" fill="#fff"/>', *_legend(figures)]
     for number, task in enumerate(figures.tasks):
         parts += [f'<g transform="translate({number * _WIDTH} {_LEGEND})">', *_panel(figures, task)]
         parts.append("</g>")
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _legend() -> Iterator[str]:
-    for number, (arm, colour) in enumerate(_COLOURS.items()):
-        x = 30 + 120 * number
-        yield f'<circle cx="{x}" cy="20" r="5" fill="{colour}"/>'
-        yield f'<text fill="#444" x="{x + 12}" y="24">{arm}</text>'
+def _legend(figures: Means) -> Iterator[str]:
+    """The arms that are there; those of fewer seeds than another say so."""
+    cells = [(task, percent) for task in figures.tasks for percent in figures.percents]
+    seeds = {arm: {figures.seeds_of(*cell, arm) for cell in cells} - {0} for arm in _COLOURS}
+    there = {arm: min(counts) for arm, counts in seeds.items() if counts}
+    most = max(there.values())
+    for number, (arm, count) in enumerate(there.items()):
+        x = 30 + 190 * number
+        name = arm if count == most else f"{arm} ({count} of {most} seeds)"
+        yield f'<circle cx="{x}" cy="20" r="5" fill="{_COLOURS[arm]}"/>'
+        yield f'<text fill="#444" x="{x + 12}" y="24">{name}</text>'
 
 
 def _panel(figures: Means, task: str) -> Iterator[str]:

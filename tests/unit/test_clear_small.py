@@ -174,7 +174,11 @@ def test_differences_are_paired_by_seed_and_row(tmp_path: Path) -> None:
     assert re.search(r"\| full \| 0\.500 \[[0-9., ]+\], 3 \|", told)
     assert "| orders | full | 10, 20.0%, 4 steps |" in told
     assert write_report(folder / "arms-1.jsonl") == told
-    assert picture(figures).count("<circle") == 5 + 4
+    drawn = picture(figures)
+    assert drawn.count("<circle") == 4 + 4
+    assert ">full<" in drawn
+    assert ">auto-filter (2 of 3 seeds)<" in drawn
+    assert "rating half" not in drawn
 
 
 def test_verdicts_go_by_the_interval() -> None:
