@@ -59,6 +59,18 @@ _WORDS: Final[Mapping[int, str]] = {
     **dict(enumerate(_HOURS, 1)), 15: "fifteen", 20: "twenty", 24: "two dozen", 30: "thirty",
     36: "three dozen", 40: "forty", 48: "four dozen", 50: "fifty",
 }  # fmt: skip
+_ROUTES: Final = (
+    "{n} {i} from {a} to {b}", "{n} {i} to {b}, not to {a}", "{n} {i} for {b}, out of {a}",
+    "{n} {i}, stored in {a}, for our shop in {b}", "{n} {i} for {b}; the bill goes to {a}",
+    "the {n} {i} held in {a} over to {b}", "{n} {i} on to {b} by way of {a}",
+    "{n} of the {i} in {a} to the {b} branch",
+)  # fmt: skip
+_MOVES: Final = (
+    "the {e} moves from {a} to {b}", "the {e} is on {b}, no longer on {a}",
+    "the {e} of {a} is put off to {b}", "not {a} but {b} is the day of the {e}",
+    "the {e} planned for {a} takes place on {b}", "{b} it is for the {e}, since {a} is full",
+    "the {e} will be on {b} and not on {a}", "not on {a}, come on {b} to the {e}",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +126,6 @@ def _number(rng: random.Random) -> tuple[int, str]:
         return value, _WORDS[value]
     value = rng.randint(13, 99)
     return value, str(value)
-
-
-_ROUTES: Final = (
-    "{n} {i} from {a} to {b}", "{n} {i} to {b}, not to {a}", "{n} {i} for {b}, out of {a}",
-    "{n} {i}, stored in {a}, for our shop in {b}", "{n} {i} for {b}; the bill goes to {a}",
-    "the {n} {i} held in {a} over to {b}", "{n} {i} on to {b} by way of {a}",
-    "{n} of the {i} in {a} to the {b} branch",
-)  # fmt: skip
-_MOVES: Final = (
-    "the {e} moves from {a} to {b}", "the {e} is on {b}, no longer on {a}",
-    "the {e} of {a} is put off to {b}", "not {a} but {b} is the day of the {e}",
-    "the {e} planned for {a} takes place on {b}", "{b} it is for the {e}, since {a} is full",
-    "the {e} will be on {b} and not on {a}", "not on {a}, come on {b} to the {e}",
-)  # fmt: skip
 
 
 def _delivery(rng: random.Random) -> tuple[str, Answer, Answer]:
