@@ -146,3 +146,9 @@ def test_no_weight(tmp_path: Path) -> None:
     row["messages"][1]["weight"] = 0
     with pytest.raises(RowError, match="every weight is 0"):
         learnt(tmp_path, row)
+
+
+def test_a_lone_surrogate(tmp_path: Path) -> None:
+    """No tokenizer reads it: the row is left out with the reason, as a run does."""
+    with pytest.raises(RowError, match="lone surrogate"):
+        learnt(tmp_path, chat("hi", "a\ud800"))

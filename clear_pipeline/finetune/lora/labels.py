@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from clear_pipeline.schema import JSON, Message
 
 IGNORED: Final = -100
 """Label of a token that is read and not learnt."""
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ def encode(row: TrainingRow, tokenizer: PreTrainedTokenizerBase) -> Encoded:
     if row.parsed.unscorable is not None:
         raise RowError(f"holds more than text ({row.parsed.unscorable})")
     whole = _rendered(row, len(row.turns), tokenizer, answering=False)
+    if _SURROGATE.search(whole):
+        raise RowError("lone surrogate: half of a UTF-16 pair, which is no character")
     _require_tools_told(row, whole, tokenizer)
     spans = [
         _span(row, index, whole, tokenizer) for index, learnt in enumerate(row.learnt) if learnt
