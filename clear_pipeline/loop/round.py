@@ -10,11 +10,12 @@ from clear_pipeline.config import Config
 from clear_pipeline.estimate import Estimate
 from clear_pipeline.finetune import Price, TrainingContext, read_trained
 from clear_pipeline.finetune.price import hold
+from clear_pipeline.foresight import Tell
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.loop.measure import BASE, TUNED, Lineup, Measured, arm_of, measure
 from clear_pipeline.loop.progress import RoundProgress
 from clear_pipeline.loop.record import LoopRecord, Reference, RoundRecord
-from clear_pipeline.loop.rows import LeftOut, asked_in, write_rows, write_test
+from clear_pipeline.loop.rows import LeftOut, asked_in, require_enough, write_rows, write_test
 from clear_pipeline.loop.settings import LoopConfig
 from clear_pipeline.loop.spend import agreed_to, as_spent, spent_before, spent_beside, spent_in
 from clear_pipeline.loop.training import Tuned, has_begun, train
@@ -107,7 +108,8 @@ class Round:
                 run = Run(self._folder / RUN)
             else:
                 self._progress.step("score and filter")
-                run = self._pipeline(self._plan.sifting()).run(data, out=self._folder / RUN)
+                sifting = self._pipeline(self._plan.sifting(), before_calls=self._enough)
+                run = sifting.run(data, out=self._folder / RUN)
                 if self._plan.test is None:
                     write_test(run, self._loop / TEST, self._plan.settings)
             self._progress.step("train on the rows that the filter keeps")
@@ -218,11 +220,22 @@ class Round:
             agree=agree,
         )
 
-    def _pipeline(self, config: Config) -> Pipeline:
+    def _enough(self, estimate: Estimate) -> None:
+        """Before the first score: stop where no score can leave enough rows to train on."""
+        if self._plan.balance.mix is None:
+            read = Run(self._folder / RUN).manifest.counts()["rows"]
+            require_enough(read, self._filter)
+        self._consent.calls(estimate)
+
+    @property
+    def _filter(self) -> Filter:
+        return next(stage for stage in self._plan.config.stages if isinstance(stage, Filter))
+
+    def _pipeline(self, config: Config, before_calls: Tell | None = None) -> Pipeline:
         return Pipeline(
             config,
             progress=self._progress,
-            before_calls=self._consent.calls,
+            before_calls=before_calls or self._consent.calls,
             shared=self._shared(self._folder / RUN),
         )
 
@@ -235,8 +248,7 @@ class Round:
 
     def _threshold(self) -> float | None:
         """From which confidence the first filter kept rows; None where no rank decided it."""
-        rule = next(stage for stage in self._plan.config.stages if isinstance(stage, Filter))
-        if isinstance(rule.keep, Precision | Confidence):
+        if isinstance(self._filter.keep, Precision | Confidence):
             return None
         first = Run(self._loop / arm_of(1) / RUN)
         for shard in first.shards(only=("filter",)):

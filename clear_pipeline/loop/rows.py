@@ -11,11 +11,13 @@ from itertools import repeat
 from pathlib import Path
 from typing import Final, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 
 from clear_pipeline.durable import write_atomically
 from clear_pipeline.errors import RunFailedError, UsageError
 from clear_pipeline.evaluate.models.held_out import read_rows, request_hash
+from clear_pipeline.finetune.rows import MIN_ROWS
 from clear_pipeline.formats import FORMATS
 from clear_pipeline.ledger import fates
 from clear_pipeline.load import LoadSettings
@@ -24,6 +26,7 @@ from clear_pipeline.row_files import JsonLines
 from clear_pipeline.run import Run
 from clear_pipeline.schema import Example, Fate, Message, examples
 from clear_pipeline.stages.base import alive_rows
+from clear_pipeline.stages.filter import Confidence, Filter, Precision
 
 LeftOut: TypeAlias = Callable[[pa.Table], Sequence[bool]]
 """Tells of each row of a shard whether it is left out."""
@@ -31,6 +34,25 @@ LeftOut: TypeAlias = Callable[[pa.Table], Sequence[bool]]
 _GO_ON: Final = (Fate.KEPT, Fate.RECTIFIED, Fate.FILTERED, Fate.UNSCORED)
 """Fates of the rows of the next round. What cannot be read, stands twice or is contaminated has
 nothing to come back for."""
+
+
+def require_enough(rows: int, rule: Filter) -> None:
+    """Look, before any row is scored, whether the filter can keep enough of them to train on.
+
+    Args:
+        rows: That were read, >= 0.
+        rule: The filter.
+
+    Raises:
+        UsageError: It cannot, whatever the scores are.
+    """
+    by_score = isinstance(rule.keep, Confidence | Precision)
+    if (kept := rows if by_score else rule.keep.rows(np.zeros(rows))) < MIN_ROWS:
+        raise UsageError(
+            f"loop: {rows:,} rows were read and the filter keeps at most {kept:,} of them "
+            f"({rule.keep}); a training needs at least {MIN_ROWS}, and test rows beside them: give "
+            "more rows, or keep more with --set filter.keep.quantile=0.2"
+        )
 
 
 def drawn(settings: LoopSettings) -> LeftOut:

@@ -102,17 +102,27 @@ def test_too_few_rows_to_train(servers: Servers, data: Path, tmp_path: Path) -> 
     No score is asked for again.
     """
     out = tmp_path / "loop"
-    few = cli(words(servers, data, out, "--set", "filter.keep.count=8"))
+    few = cli(words(servers, data, out, "--set", "filter.keep.count=11"))
     assert few.returncode == 2
     assert "these rows cannot be trained on" in few.stderr
     (told,) = re.findall(r"train\.jsonl: (\d+) rows, at least 10 are needed", few.stderr)
     tests = len((out / "test.jsonl").read_text().splitlines())
-    assert 0 < int(told) <= 8 - tests
+    assert 0 < int(told) <= 11 - tests
     assert not servers.platform.files
     more = cli(words(servers, data, out))
     assert more.returncode == 0, more.stderr
     assert len((out / "test.jsonl").read_text().splitlines()) > tests
     assert servers.repeats() == 0
+
+
+def test_too_few_rows_to_score(servers: Servers, data: Path, tmp_path: Path) -> None:
+    """Where no score can leave enough rows to train on, none is paid for."""
+    price = "models.scorer.price_per_mtok={input: 1, output: 1}"
+    more = ("--set", "filter.keep.count=8", "--set", price, "--yes")
+    few = cli(words(servers, data, tmp_path / "loop", *more))
+    assert few.returncode == 2
+    assert f"{ROWS} rows were read and the filter keeps at most 8 of them (best 8)" in few.stderr
+    assert not [body for body in servers.judge.bodies if "logprobs" in body]
 
 
 def test_own_test_rows(servers: Servers, data: Path, tmp_path: Path) -> None:

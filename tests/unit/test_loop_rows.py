@@ -18,9 +18,10 @@ from clear_pipeline.llm.settings import ModelSettings, Prices
 from clear_pipeline.llm.spend import Reservation
 from clear_pipeline.llm.spend_file import SpendFile
 from clear_pipeline.loop import LoopSettings
-from clear_pipeline.loop.rows import asked_in, drawn, write_rows, write_test
+from clear_pipeline.loop.rows import asked_in, drawn, require_enough, write_rows, write_test
 from clear_pipeline.loop.spend import agreed_to, as_spent, spent_before, spent_beside, spent_in
 from clear_pipeline.schema import Example, Message, rows_table
+from clear_pipeline.stages.filter import AboveMedian, Confidence, Count, Filter, Keep, Quantile
 from loop_runs import finished_run
 
 
@@ -111,6 +112,22 @@ def test_no_test_row(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--test FILE"):
         write_test(finished_run(tmp_path), tmp_path / "t.jsonl", LoopSettings(hold_out=1e-9))
     assert not (tmp_path / "t.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("keep", "rows"),
+    [
+        (AboveMedian(), 19),
+        (Quantile(quantile=0.2), 12),
+        (Count(count=10), 10),
+        (Confidence(confidence=0.5), 10),
+    ],
+)
+def test_rows_that_no_score_can_make_enough(keep: Keep, rows: int) -> None:
+    """Ten have to be left: of 19 the median keeps ten, of 18 nine."""
+    require_enough(rows, Filter(keep=keep))
+    with pytest.raises(UsageError, match=rf"^loop: {rows - 1} rows were read and .* at most 9 "):
+        require_enough(rows - 1, Filter(keep=keep))
 
 
 def spend(folder: Path, tokens: int) -> None:
