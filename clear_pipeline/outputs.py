@@ -75,6 +75,7 @@ def export_run(
     settings: ExportSettings,
     *,
     left_out: Callable[[pa.Table], Sequence[bool]] | None = None,
+    own_columns: bool = True,
 ) -> ExportResult:
     """Write the training files of a finished run into another directory.
 
@@ -83,6 +84,8 @@ def export_run(
         out: The directory, or its address, such as `s3://bucket/dir`.
         settings: See `ExportSettings`.
         left_out: Tells of each row of a shard whether it is in none of the files; None = no row is.
+        own_columns: Whether the rows of a single file keep the names of their columns, as of
+            `export`.
 
     Raises:
         UsageError: The run has not finished, or `out` is its own directory or a file.
@@ -92,11 +95,11 @@ def export_run(
     if not run.manifest.finished:
         raise UsageError(f"{run.path}: not finished; run the same command again, then export")
     target = _target(run, out)
-    one_file = len(run.manifest.files) == 1
+    own_columns = own_columns and len(run.manifest.files) == 1
     tables = _tables(run)
     if left_out is not None:
         tables = (t.filter(pc.invert(pa.array(left_out(t), pa.bool_()))) for t in tables)
-    return export(tables, run.quarantined(), target, settings, own_columns=one_file)
+    return export(tables, run.quarantined(), target, settings, own_columns=own_columns)
 
 
 def _target(run: Run, out: str | Path) -> Target:

@@ -79,7 +79,7 @@ def exported(
     Args:
         source: A finished run, which is exported, or a training file.
         out: Directory of the training.
-        valid: Rows to measure on; None = those that the export of a run held out.
+        valid: Rows to measure on, then a run holds out none; None = those that its export does.
         left_out: As of `export_run`.
         balance: The general rows; None = none.
         note: Told what there is to know of general rows.
@@ -132,7 +132,9 @@ def _exported(
 ) -> TrainingData:
     settings = build_config(run.path / CONFIG).export
     wanted = settings.model_copy(update={"format": "openai", "extra_columns": "drop"})
-    export_run(run, folder, wanted, left_out=left_out)
+    if valid is not None:
+        wanted = wanted.model_copy(update={"valid_fraction": 0.0})  # all rows are trained on
+    export_run(run, folder, wanted, left_out=left_out, own_columns=False)
     held_out = folder / _VALID
     if valid is None and _has_rows(held_out):
         valid = held_out

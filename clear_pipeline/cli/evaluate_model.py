@@ -43,6 +43,10 @@ class ArmOptions:
     base_url: Annotated[
         str | None, typer.Option(help="OpenAI-compatible endpoint of --arm and --judge.")
     ] = None
+    api_key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Environment variable with their key.")
+    ] = None
+    api_key_file: Annotated[Path | None, typer.Option(help="File with their key.")] = None
     baseline: Annotated[
         str | None, typer.Option(help="Arm that the others are compared with; the first.")
     ] = None
@@ -68,8 +72,9 @@ class ArmOptions:
         """
         from clear_pipeline.evaluate.models import read_settings  # scikit-learn: seconds
 
-        if self.base_url is not None and not (self.arm or self.judge):
-            raise UsageError("--base-url goes with --arm NAME=MODEL, or --judge MODEL")
+        if self._route() and not (self.arm or self.judge):
+            option = "--" + next(iter(self._route())).replace("_", "-")
+            raise UsageError(f"{option} goes with --arm NAME=MODEL, or --judge MODEL")
         load = {"map": column_map(self.mapping), "limit": self.limit}
         given = {name: value for name, value in load.items() if value is not None}
         return read_settings(
@@ -97,7 +102,13 @@ class ArmOptions:
         return {"model": self._model(self.judge), **form}
 
     def _model(self, name: str) -> dict[str, Any]:
-        return {"model": name, "base_url": self.base_url}
+        return {"model": name, **self._route()}
+
+    def _route(self) -> dict[str, Any]:
+        """Where the models of --arm and --judge are asked, and with which key."""
+        named = ("base_url", "api_key_env", "api_key_file")
+        given = {name: getattr(self, name) for name in named}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @grouped

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.settings import Settings
 
 LEAST: Final = 20
@@ -66,16 +67,22 @@ class GeneralCheck(Settings):
         )
 
 
-def answers_command(rows: Path, before: str, after: str, base_url: str | None) -> str:
+def answers_command(rows: Path, before: str, after: ModelSettings) -> str:
     """The command that compares what both models answer to general rows.
 
     Args:
         rows: The file of the check, in the folder of the data of a training.
         before: The model that was trained, by its name for `--arm`.
-        after: What came out.
-        base_url: Where both are asked; None as for `--arm`.
+        after: What came out, asked where the one before is, with the same key.
     """
     words = ["clear-pipeline", "evaluate", "model", str(rows)]
     words += ["--out", str(rows.parent.parent / "general")]
-    words += ["--arm", f"before={before}", "--arm", f"after={after}"]
-    return shlex.join([*words, *([] if base_url is None else ["--base-url", base_url])])
+    words += ["--arm", f"before={before}", "--arm", f"after={after.model}"]
+    route = {
+        "--base-url": after.base_url,
+        "--api-key-env": after.api_key_env,
+        "--api-key-file": after.api_key_file,
+    }
+    for option, value in route.items():
+        words += [] if value is None else [option, str(value)]
+    return shlex.join(words)

@@ -41,6 +41,9 @@ _UNTAUGHT = re.compile(
 )
 _UNSHAPED = re.compile(r"response_format|json_schema|structured outputs?", re.IGNORECASE)
 
+_UNNAMED_JSON = re.compile(r"must contain the word ['\"`]?json", re.IGNORECASE)
+_JSON_OBJECT: Final = "json_object"
+
 _TOO_LONG = re.compile(
     r"context (?:length|size|window)|maximum model length|prompt is too long"
     r"|maximum number of tokens|too many (?:input |prompt )?tokens",
@@ -75,6 +78,7 @@ class Dialect:
         self._max_samples = settings.max_samples_per_request
         self._max_logprobs: int | None = None
         self._thinks = False
+        self._names_json = settings.is_openai
         thinker = settings.is_openai and _REASONING_NAMES.match(settings.model)
         self._effort = _EFFORTS[0] if thinker else None
         self.per_choice_usage = False
@@ -89,6 +93,7 @@ class Dialect:
             "max_logprobs": self._max_logprobs,
             "thinks": self._thinks,
             "effort": self._effort,
+            "names_json": self._names_json,
             "capabilities": asdict(self.capabilities),
         }
 
@@ -101,6 +106,7 @@ class Dialect:
         self._max_logprobs = learned["max_logprobs"]
         self._thinks = learned["thinks"]
         self._effort = learned["effort"]
+        self._names_json = learned.get("names_json", self._names_json)
         self.capabilities = Capabilities(**learned["capabilities"])
 
     def is_llama_cpp(self, slots: int) -> None:
@@ -128,6 +134,8 @@ class Dialect:
         elif self._thinks:
             limit = max(limit, REASONING_BUDGET)
         body[self._limit_name] = limit
+        if self._names_json and _asks_json(body) and not _says_json(request):
+            del body["response_format"]
         return {name: value for name, value in body.items() if name not in self._refused}
 
     def learn_from_refusal(self, body: Body, *, param: str | None, message: str) -> bool:
@@ -142,6 +150,8 @@ class Dialect:
             Whether asking again, with a body that is made anew, may go better.
         """
         self._learn_what_is_missing(body, param or message)
+        if _asks_json(body) and self._learn_to_ask_in_words(param or message, message):
+            return True
         found = None if too_long(message) else _NAMED.search(param or message)
         name = found.group() if found else ""
         name = "n" if name == "one completion choice" else name
@@ -183,6 +193,20 @@ class Dialect:
         if "response_format" in body and _UNSHAPED.search(blamed):
             self.capabilities = replace(self.capabilities, schema=False)
 
+    def _learn_to_ask_in_words(self, blamed: str, message: str) -> bool:
+        """Whether a row can be asked without the form that was refused: JSON, whatever its keys.
+
+        OpenAI takes it only where the prompt names JSON; others not at all.
+        """
+        if _UNNAMED_JSON.search(message):
+            self._names_json = True
+        elif _UNSHAPED.search(blamed):
+            self._refused.add("response_format")
+        else:
+            return False
+        logger.info("%s: adapted to %r", self._model, message)
+        return True
+
     def learn_from_reply(
         self, request: ChatRequest, body: Body, reply: Completion, *, thought: int
     ) -> bool:
@@ -223,6 +247,16 @@ class Dialect:
         if request.response_format is not None and said and known.schema is None:
             shaped = all(choice.text.lstrip().startswith("{") for choice in said)
             self.capabilities = replace(self.capabilities, schema=shaped)
+
+
+def _asks_json(body: Body) -> bool:
+    """Whether a reply is to be a JSON object of any keys; a schema is a question of its own."""
+    shape = body.get("response_format")
+    return isinstance(shape, Mapping) and shape.get("type") == _JSON_OBJECT
+
+
+def _says_json(request: ChatRequest) -> bool:
+    return any("json" in message.text.lower() for message in request.messages)
 
 
 def _smaller(message: str, asked: int) -> int | None:

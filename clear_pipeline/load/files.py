@@ -6,10 +6,16 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from clear_pipeline.load.events import Skipped
 from clear_pipeline.manifest import MANIFEST
 
+_MADE_HERE: Final = (
+    (MANIFEST, "rows", "a run directory"),
+    ("loop.json", "round-1", "the directory of a loop"),
+)
+"""A file and a directory in it by which a directory is known, and what it is."""
 _HF_NOTES = frozenset({"dataset_info.json", "dataset_dict.json", "state.json"})
 
 
@@ -42,14 +48,22 @@ def _entries(directory: Path, root: Path, skipped: list[Skipped]) -> Iterator[Pa
         name = shown(directory.relative_to(root)) + "/"
         skipped.append(Skipped(name, f"cannot be read: {error.strerror}"))
         return
-    if (directory / MANIFEST).is_file() and (directory / "rows").is_dir():
-        skipped.append(Skipped(shown(directory.relative_to(root)) + "/", "a run directory"))
+    if (made := _made_here(directory)) is not None:
+        skipped.append(Skipped(shown(directory.relative_to(root)) + "/", made))
         return
     for entry in entries:
         if entry.is_dir() and not entry.is_symlink():
             yield from _entries(entry, root, skipped)
         else:
             yield entry
+
+
+def _made_here(directory: Path) -> str | None:
+    """What of this package's own the directory is, which may lie within DATA; None = nothing."""
+    for file, beside, what in _MADE_HERE:
+        if (directory / file).is_file() and (directory / beside).is_dir():
+            return what
+    return None
 
 
 def _no_data(file: Path, root: Path) -> str | None:

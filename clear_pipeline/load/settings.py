@@ -61,6 +61,10 @@ class LoadSettings(Settings):
             )
         return self
 
+    def of_own_rows(self) -> LoadSettings:
+        """For rows that this package wrote from DATA: all of them, in its form, in these limits."""
+        return self.model_copy(update={"format": None, "formats": {}, "map": None, "limit": None})
+
     @property
     def mapped(self) -> list[Format]:
         """The formats with the columns of `map`, of all that have its fields; none without it."""

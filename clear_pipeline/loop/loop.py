@@ -87,6 +87,8 @@ class Loop:
         directory = local_directory(out)
         base = self._plan.trainer.base_model()
         self._plan.require_possible(base)
+        if (directory / RECORD).is_file():
+            (directory / arm_of(1)).mkdir(exist_ok=True)  # known as a loop, even within DATA
         asked = self._asked(data)
         _refuse_strangers(directory)
         with Store(directory).locked(self._progress.note):

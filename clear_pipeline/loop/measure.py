@@ -113,9 +113,8 @@ def measure(
 
 def test_load(plan: LoopConfig) -> LoadSettings:
     """Test rows of the user's are laid out as DATA is; the loop's own are chat rows."""
-    return (
-        LoadSettings() if plan.test is None else plan.config.load.model_copy(update={"limit": None})
-    )
+    load = plan.config.load
+    return load.of_own_rows() if plan.test is None else load.model_copy(update={"limit": None})
 
 
 def _gains(report: EvaluationReport, arm: str) -> tuple[Figure, ...]:

@@ -244,7 +244,9 @@ class Round:
 
     def _left_out(self) -> LeftOut | None:
         """The test rows of the loop's own, and others that ask the same."""
-        return asked_in(self._loop / TEST) if self._plan.test is None else None
+        if self._plan.test is not None:
+            return None
+        return asked_in(self._loop / TEST, self._plan.config.load)
 
     def _threshold(self) -> float | None:
         """From which confidence the first filter kept rows; None where no rank decided it."""

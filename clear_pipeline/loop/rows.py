@@ -72,13 +72,14 @@ def _drawn(table: pa.Table, *, share: float, seed: int) -> list[bool]:
     ]
 
 
-def asked_in(test: Path) -> LeftOut:
+def asked_in(test: Path, load: LoadSettings) -> LeftOut:
     """Which rows ask what a written test row asks, whatever has become of the filter since.
 
     Args:
         test: As `write_test` leaves it.
+        load: Of DATA, for its limits.
     """
-    asked = requests_in(test, LoadSettings())
+    asked = requests_in(test, load.of_own_rows())
     return lambda table: [request_hash(row) in asked for row in examples(table)]
 
 

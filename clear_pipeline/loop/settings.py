@@ -20,7 +20,7 @@ from clear_pipeline.llm.catalog import embedded_model
 from clear_pipeline.llm.open import model_identity
 from clear_pipeline.llm.pricing import prices
 from clear_pipeline.llm.settings import ModelSettings, Prices
-from clear_pipeline.load import LoadSettings, discover
+from clear_pipeline.load import discover
 from clear_pipeline.schema import JSON
 from clear_pipeline.settings import Settings
 from clear_pipeline.stages.cascade import Cascade
@@ -120,7 +120,7 @@ class LoopConfig:
         """
         update: dict[str, Any] = {"models": {**self.config.models, "candidate": writer}}
         if later:
-            update["load"] = LoadSettings(shard_rows=self.config.load.shard_rows)
+            update["load"] = self.config.load.of_own_rows()
         if threshold is not None:
             keep = Confidence(confidence=max(0.0, nextafter(threshold, 0.0)))
             update["stages"] = tuple(_above(stage, keep) for stage in self.config.stages)

@@ -74,6 +74,18 @@ def test_arms_on_a_server(test_file: Path, tmp_path: Path) -> None:
         assert (found["value"], found["low"], found["high"]) == (1, 1, 1)
 
 
+def test_the_key_of_the_arms(test_file: Path, tmp_path: Path) -> None:
+    """It is sent where it is named, and named only beside who is asked with it."""
+    with StubServer(adds) as stub:
+        arm = ["--arm", "tuned=tuned", "--base-url", stub.url, "--api-key-env", "OPENAI_API_KEY"]
+        shown = evaluate("model", test_file, "--out", tmp_path / "out", *arm)
+        assert shown.returncode == 0, shown.stderr
+        assert set(stub.keys) == {"sk-none"}
+    alone = evaluate("model", test_file, "--out", tmp_path / "o", "--api-key-env", "OPENAI_API_KEY")
+    assert alone.returncode == 2
+    assert "--api-key-env goes with --arm NAME=MODEL, or --judge MODEL" in alone.stderr
+
+
 def served(name: str, url: str) -> dict[str, object]:
     """An arm of the file, which is YAML and so may be JSON."""
     return {"name": name, "model": {"model": name, "base_url": url, "max_in_flight": 4}}

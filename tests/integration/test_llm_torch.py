@@ -227,6 +227,13 @@ async def _capabilities(model: ChatModel) -> Any:  # noqa: ANN401
     return model.capabilities
 
 
+def test_a_json_object_is_asked_for_in_words(base: Path) -> None:
+    """The server has no forms of replies, and what it says to the question is a reply."""
+    shaped = request(response_format='{"type":"json_object"}')
+    plain = asked(base, lambda model: model.complete(request()))
+    assert asked(base, lambda model: model.complete(shaped)).choices == plain.choices
+
+
 def test_the_server_by_itself(base: Path) -> None:
     """It listens on loopback alone, lists its model, says why it refuses, and ends when closed."""
     server = TorchServer(base, "tiny")

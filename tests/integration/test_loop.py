@@ -126,12 +126,16 @@ def test_too_few_rows_to_score(servers: Servers, data: Path, tmp_path: Path) -> 
 
 
 def test_own_test_rows(servers: Servers, data: Path, tmp_path: Path) -> None:
-    """With --test no row of DATA is held out, and these rows are asked about."""
+    """With --test no row of DATA is held out, and these rows are asked about.
+
+    A format that is given is that of DATA and of these rows, not of the training files.
+    """
     test = tmp_path / "test.jsonl"
     lines = [{"prompt": f"thing {n}?", "completion": f"right {n}"} for n in range(100, 120)]
     test.write_text("".join(json.dumps(line) + "\n" for line in lines))
     out = tmp_path / "loop"
-    done = cli(words(servers, data, out, "--test", str(test), "--metric", "exact_match"))
+    more = ("--metric", "exact_match", "--set", "load.format=prompt-completion")
+    done = cli(words(servers, data, out, "--test", str(test), *more))
     assert done.returncode == 0, done.stderr
     found = record(out)
     assert (found["test_rows"], found["test"]) == (20, str(test))

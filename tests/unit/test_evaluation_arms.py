@@ -198,6 +198,17 @@ def test_test_rows_in_a_training_file_are_counted(tmp_path: Path) -> None:
     assert found.warning().startswith(f"leak: 3 of 4 test rows stand in {train} (2 with the same")
 
 
+def test_training_files_need_not_be_laid_out_as_the_test_rows(tmp_path: Path) -> None:
+    """The format that is given is that of the test rows; an exported file is read as it is."""
+    given = LoadSettings(format="prompt-completion")
+    test = read_held_out(rows(tmp_path / "test.jsonl", [("a?", "1"), ("b?", "2")]), given)
+    alike = rows(tmp_path / "alike.jsonl", [("a?", "1")])
+    turns = [{"role": "user", "content": "b?"}, {"role": "assistant", "content": "2"}]
+    exported = tmp_path / "train.jsonl"
+    exported.write_text(json.dumps({"messages": turns}) + "\n")
+    assert [leak(test, train, given).rows for train in (alike, exported)] == [1, 1]
+
+
 def test_rows_without_a_reference_are_left_out_and_told(tmp_path: Path) -> None:
     """A row without a response cannot be scored; it is no wrong answer."""
     file = rows(tmp_path / "test.jsonl", [("a?", "1"), ("b?", ""), ("c?", "3")])

@@ -12,10 +12,13 @@ from clear_pipeline.errors import (
     RunMismatchError,
     UsageError,
 )
-from clear_pipeline.loop import Loop, build_loop
+from clear_pipeline.load import discover
+from clear_pipeline.loop import Loop, LoopRecord, build_loop
+from clear_pipeline.loop.measure import arm_of
 from clear_pipeline.loop.spend import agreed_to
 from loop_server import write_rows
 
+ROW = '{"prompt": "a?", "completion": "b"}\n'
 NOBODY = "http://127.0.0.1:1/v1"
 
 
@@ -71,3 +74,19 @@ def test_damaged_prices(tmp_path: Path) -> None:
     (tmp_path / "trainings.json").write_text('[["round-1/tuned", "dear"]]')
     with pytest.raises(DamagedRunError, match=r"trainings\.json: is not as it was written"):
         agreed_to(tmp_path / "round-1" / "tuned", 1.0, lost=False)
+
+
+def test_a_loop_within_its_data_is_no_data(tmp_path: Path) -> None:
+    """Its files are no rows, however far it has come; a file of that name may be some."""
+    data, out = tmp_path / "data", tmp_path / "data" / "loop"
+    (out / arm_of(1) / "tuned").mkdir(parents=True)
+    (data / "rows.jsonl").write_text(ROW)
+    (out / arm_of(1) / "tuned" / "train.jsonl").write_text(ROW)
+    (out / "test.jsonl").write_text(ROW)
+    assert len(discover(data).inputs) == 3
+    LoopRecord(package_version="0", metric="token_f1", asked={}, test="").write(out)
+    listing = discover(data)
+    assert [source.name for source in listing.inputs] == ["rows.jsonl"]
+    assert [(s.path, s.reason) for s in listing.skipped] == [("loop/", "the directory of a loop")]
+    (data / "loop.json").write_text(ROW)
+    assert len(discover(data).inputs) == 2

@@ -90,11 +90,12 @@ def test_the_first_run_has_no_candidates_yet() -> None:
 
 def test_a_later_round_keeps_the_first_threshold() -> None:
     """Rows as sure as the last one that was kept are kept: the rule is `>`, just below it."""
-    made = plan("load.map={prompt: a, response: b}", stages=("score", "cascade", "filter",
-                "rectify"))  # fmt: skip
+    made = plan("load.map={prompt: a, response: b}", "load.max_line_bytes=2000000",
+                stages=("score", "cascade", "filter", "rectify"))  # fmt: skip
     config = made.curating(WRITER, 0.5, later=True)
     assert config.models["candidate"] == WRITER
     assert config.load.map is None
+    assert config.load.max_line_bytes == 2_000_000
     rules = [s.keep for s in config.stages if isinstance(s, Filter | Cascade)]
     assert rules == [Confidence(confidence=nextafter(0.5, 0))] * 2
     first = made.curating(WRITER, None, later=False)

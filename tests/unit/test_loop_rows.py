@@ -17,6 +17,7 @@ from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.settings import ModelSettings, Prices
 from clear_pipeline.llm.spend import Reservation
 from clear_pipeline.llm.spend_file import SpendFile
+from clear_pipeline.load import LoadSettings
 from clear_pipeline.loop import LoopSettings
 from clear_pipeline.loop.rows import asked_in, drawn, require_enough, write_rows, write_test
 from clear_pipeline.loop.spend import agreed_to, as_spent, spent_before, spent_beside, spent_in
@@ -71,7 +72,7 @@ def test_rows_that_ask_the_same_are_test_rows_together(tmp_path: Path) -> None:
     (shard,) = run.shards()
     ids = [f"rows.jsonl:{n}" for n in (1, 2, 3, 4, 5)]
     assert shard.table["id"].to_pylist() == ids
-    assert asked_in(test)(shard.table) == [False, False, False, False, True]
+    assert asked_in(test, LoadSettings())(shard.table) == [False, False, False, False, True]
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -101,7 +102,7 @@ def test_test_rows_are_gone_from_the_next_round(tmp_path: Path) -> None:
     """Those that are left out stand in the test file alone."""
     run, settings = finished_run(tmp_path), LoopSettings(hold_out=0.999)
     assert write_test(run, tmp_path / "test.jsonl", settings) == 2
-    write_rows(run, tmp_path / "rows.jsonl", asked_in(tmp_path / "test.jsonl"))
+    write_rows(run, tmp_path / "rows.jsonl", asked_in(tmp_path / "test.jsonl", LoadSettings()))
     tests, rows = lines(tmp_path / "test.jsonl"), lines(tmp_path / "rows.jsonl")
     assert [each["messages"][-1]["content"] for each in tests] == ["good 1", "good 2"]
     assert [each["messages"][-1]["content"] for each in rows] == ["better 3", "bad 5"]

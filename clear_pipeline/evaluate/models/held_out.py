@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from clear_pipeline.errors import UsageError
+from clear_pipeline.errors import NothingReadableError, UsageError
 from clear_pipeline.llm.budget import count_of
 from clear_pipeline.load import (
     Data,
@@ -153,7 +153,7 @@ def leak(test: HeldOut, train: str | Path, load: LoadSettings) -> Leak:
     """
     seen_rows: set[str] = set()
     seen_prompts: set[str] = set()
-    for found in read_rows(train, load.model_copy(update={"limit": None})):
+    for found in _rows_beside(train, load):
         if isinstance(found, Example):
             seen_rows.add(row_hash(found))
             seen_prompts.add(request_hash(found))
@@ -176,7 +176,7 @@ def draw_examples(
     """
     avoided = {request_hash(row) for row in test.rows}
     fitting: dict[str, Example] = {}
-    for found in read_rows(file, load.model_copy(update={"limit": None})):
+    for found in _rows_beside(file, load):
         if isinstance(found, Example) and _fits(found, avoided):
             digest = hashlib.sha256(f"{seed}:{row_hash(found)}".encode()).hexdigest()
             fitting.setdefault(digest, found)
@@ -186,6 +186,21 @@ def draw_examples(
             "are in words and no test rows; give a larger file or a smaller few_shot"
         )
     return tuple(fitting[digest] for digest in sorted(fitting)[:count])
+
+
+def _rows_beside(
+    file: str | Path, load: LoadSettings
+) -> Iterator[Example | Quarantined | Problem | Skipped]:
+    """All of a file beside a test set: rows laid out as the test rows, or as they were exported.
+
+    Raises:
+        NothingReadableError: No row can be used, in either layout.
+    """
+    own = load.of_own_rows()
+    try:
+        yield from read_rows(file, load.model_copy(update={"limit": None}))
+    except NothingReadableError:
+        yield from read_rows(file, own)
 
 
 def _fits(row: Example, avoided: Collection[str]) -> bool:

@@ -81,8 +81,7 @@ def train(settings: Lora, data: TrainingData, ctx: TrainingContext) -> Trained:
         summary["answers to general rows"] = answers_command(
             data.general,
             settings.base if settings.base in CATALOG else str(ready.weights),
-            route.model,
-            route.base_url,
+            route,
         )
     return Trained(model=route, curve=fitted.curve, summary=summary, general=fitted.general)
 

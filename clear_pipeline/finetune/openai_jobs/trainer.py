@@ -285,11 +285,10 @@ class OpenAIJobs(Settings):
             "usd": None if price is None or tokens is None else tokens * price / 1e6,
             "checkpoints": ", ".join(await follower.checkpoints(job)) or None,
         }
-        if data.general is not None:  # nobody here has its weights
-            summary["answers to general rows"] = answers_command(
-                data.general, model.model, seen.model, model.base_url
-            )
         route = model.model_copy(update={"model": seen.model, "price_per_mtok": None})
+        if data.general is not None:  # nobody here has its weights
+            command = answers_command(data.general, model.model, route)
+            summary["answers to general rows"] = command
         return Trained(model=route, curve=curve_of(record.events(str(job.job_id))), summary=summary)
 
 

@@ -75,7 +75,8 @@ def test_general_rows(training: Training, server: JobsServer, tmp_path: Path) ->
     data = training.folder / "data"
     assert summary["answers to general rows"] == (
         f"clear-pipeline evaluate model {data}/general.jsonl --out {training.folder}/general "
-        f"--arm before=base --arm after=ft:base:loop::1 --base-url {server.url}"
+        f"--arm before=base --arm after=ft:base:loop::1 --base-url {server.url} "
+        "--api-key-env TUNING_KEY"
     )
     assert (data / "mixed.jsonl").read_bytes() == train.content
 
