@@ -28,13 +28,11 @@ def summary(record: LoopRecord) -> RenderableType:
     metric = LABELS[record.metric]
     title = f"{count_of(len(record.rounds), 'round')}, measured on {record.test_rows:,} rows"
     table = Table(title=title, title_justify="left")
-    table.add_column("model")
-    for name in ("kept", "rectified", "dropped", "trained on"):
-        table.add_column(name, justify="right")
-    for name in (f"{metric} [95 %]", "gain [95 %]", "spent"):
+    table.add_column("model", no_wrap=True)
+    for name in ("rows", f"{metric}\n[95 %]", "gain\n[95 %]", "spent"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in record.references:
-        table.add_row(each.name, "", "", "", "", _mean(each.figures, record.metric), "", "")
+        table.add_row(each.name, "", _mean(each.figures, record.metric), "", "")
     for done in record.rounds:
         table.add_row(*_cells(done, record.metric))
     return Group(table, *(Text(line) for line in remarks(record)))
@@ -42,11 +40,15 @@ def summary(record: LoopRecord) -> RenderableType:
 
 def _cells(done: RoundRecord, metric: str) -> list[str]:
     rows, gain = done.rows, gain_of(done, metric)
-    counts = (rows.get(Fate.KEPT, 0), rows.get(Fate.RECTIFIED, 0))
-    dropped = sum(rows.get(fate, 0) for fate in _DROPPED)
+    counts = {
+        "kept": rows.get(Fate.KEPT, 0),
+        "rectified": rows.get(Fate.RECTIFIED, 0),
+        "dropped": sum(rows.get(fate, 0) for fate in _DROPPED),
+        "trained on": done.train_rows,
+    }
     return [
         arm_of(done.round),
-        *(f"{count:,}" for count in (*counts, dropped, done.train_rows)),
+        "\n".join(f"{count:,} {name}" for name, count in counts.items()),
         _mean(done.figures, metric),
         "-" if gain is None else gain.shown(signed=True).replace(" ", "\n", 1),
         _spent(done.spent),

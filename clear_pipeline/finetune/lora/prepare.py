@@ -14,6 +14,7 @@ from clear_pipeline.finetune.lora.settings import Lora
 from clear_pipeline.finetune.lora.source import tokenizer_of, weights_of
 from clear_pipeline.finetune.rows import MIN_ROWS, training_rows
 from clear_pipeline.formats import RowError
+from clear_pipeline.llm.budget import count_of
 from clear_pipeline.stages.base import Progress
 
 
@@ -60,10 +61,9 @@ def prepared(settings: Lora, data: TrainingData, progress: Progress) -> Prepared
     if own < MIN_ROWS:
         few = f"{own} usable rows; a training needs at least {MIN_ROWS}"
         findings.append(Finding(data.train, None, few))
-    if not valid:
+    if told := _of_validation(len(valid)):
         where = data.train if data.valid is None else data.valid
-        blind = "no validation rows: no step is known to be the best, and all epochs are trained"
-        findings.append(Finding(where, None, blind, "warning"))
+        findings.append(Finding(where, None, told, "warning"))
     findings += _of_general(data, train, general)
     return Prepared(
         weights,
@@ -73,6 +73,19 @@ def prepared(settings: Lora, data: TrainingData, progress: Progress) -> Prepared
         tuple(findings),
         tuple(general.values()),
     )
+
+
+def _of_validation(rows: int) -> str | None:
+    """What to say of so many validation rows; None = nothing."""
+    if rows == 0:
+        return "no validation rows: no step is known to be the best, and all epochs are trained"
+    if rows < MIN_ROWS:
+        return (
+            f"{count_of(rows, 'validation row')} alone to tell which step is the best, and when to "
+            "end: give more with --valid FILE or a larger valid_fraction of the run's export; with "
+            "a fraction of 0 all epochs are trained"
+        )
+    return None
 
 
 def _of_general(
