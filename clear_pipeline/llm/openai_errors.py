@@ -61,8 +61,14 @@ class EndpointErrors:
                 return CallError("auth", said, transient=False)
             case openai.AuthenticationError() | openai.PermissionDeniedError():
                 return RunFailedError(self._refused_key(said))
-            case openai.RateLimitError(code="insufficient_quota"):
-                return RunFailedError(f"{self._settings.url}: the account has no quota: {said}")
+            case (
+                openai.RateLimitError(code="insufficient_quota")
+                | openai.APIStatusError(status_code=402)
+            ):
+                return RunFailedError(
+                    f"{self._settings.url}: the account has no quota or credit left ({said}); once "
+                    "it has some, the same command goes on"
+                )
             case openai.RateLimitError():
                 return CallError("rate_limit", said, transient=True, retry_after=retry_after)
             case openai.APIStatusError(status_code=status) if 300 <= status < 400:  # noqa: PLR2004

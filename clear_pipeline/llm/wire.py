@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
@@ -23,6 +24,12 @@ tools are called."""
 
 _NESTED: Final = ("tools", "response_format")
 """Members of a body that templates may write in a form of their own."""
+
+_GIVEN_UP: Final = ("abort", "error", "insufficient_system_resource")
+"""Finish reasons of a sample that the server gave up midway: those of vLLM and SGLang, of
+OpenRouter, of DeepSeek."""
+
+_REASON_LENGTH: Final = 300
 
 _MOST_TOKENS: Final = 1 << 32
 """More than any request takes; sums of such counts, and of their prices, still fit 64 bits."""
@@ -143,13 +150,13 @@ def thought_tokens(reply: Body) -> int:
 def parse_completion(reply: Body, request: ChatRequest, usage: Usage) -> Completion:
     """Read the choices, in order, at most as many as were asked for.
 
-    Choices that hold no message are left out, and those that come twice: the layer above asks for
-    them again. An empty message is an answer.
+    Choices that hold no message are left out, those that the server gave up midway, and those that
+    come twice: the layer above asks for them again. An empty message is an answer.
 
     Raises:
         NoAnswerError: There is no usable choice.
         CallError: `garbled`: a log-probability is NaN. `bad_reply`: a token of a message that was
-            to be scored was not.
+            to be scored was not. `outage`: the server gave up every choice.
     """
     choices = reply.get("choices")
     ordered = _ordered(choices if isinstance(choices, list) else [])
@@ -158,7 +165,7 @@ def parse_completion(reply: Body, request: ChatRequest, usage: Usage) -> Complet
     read = (_choice(c, keep, dictated=dictated) for c in ordered)
     parsed = [choice for choice in read if choice is not None]
     if not parsed:
-        raise NoAnswerError("the reply holds no usable choice")
+        raise _given_up(ordered) or NoAnswerError("the reply holds no usable choice")
     if request.score_from is not None:
         parsed = [_scored(reply, request.score_from)]
     return Completion(tuple(parsed[: len(request.samples)]), str(reply.get("model") or ""), usage)
@@ -174,11 +181,21 @@ def _ordered(choices: Sequence[object]) -> list[object]:
     return sorted(once, key=lambda choice: count_of(mapping(choice).get("index")))
 
 
+def _given_up(choices: Sequence[object]) -> CallError | None:
+    """Why there is no sample, where the server says that it gave one up; None where it does not."""
+    for fields in map(mapping, choices):
+        if (finish := fields.get("finish_reason")) in _GIVEN_UP:
+            said = mapping(fields.get("error")).get("message") or "no reason given"
+            why = textwrap.shorten(str(said), _REASON_LENGTH, placeholder=" ...")
+            return CallError("outage", f"the answer broke off ({finish}): {why}", transient=True)
+    return None
+
+
 def _choice(choice: object, keep: int, *, dictated: bool) -> Choice | None:
-    """One sample, or None if it holds no message. A dictated text is left as it is."""
+    """One sample; None if it holds no message, or half a one. A dictated text is left as it is."""
     fields = mapping(choice)
     message = fields.get("message")
-    if not isinstance(message, dict):
+    if not isinstance(message, dict) or fields.get("finish_reason") in _GIVEN_UP:
         return None
     text: object = message.get("content") or ""
     thought = message.get("reasoning_content") or message.get("reasoning") or None

@@ -24,6 +24,7 @@ from stub_server import Body, StubServer
 
 T = TypeVar("T")
 KEY = "sk-do-not-print-me-5f2c"
+GIVEN_UP = stub.says(stub.text_choice("The capital of", finish_reason="error"))
 
 
 def ask(text: str = "q", **fields: Any) -> ChatRequest:  # noqa: ANN401
@@ -104,13 +105,13 @@ def test_requests_in_flight_stay_under_the_limit() -> None:
 
 @pytest.mark.parametrize("fault", [stub.status(500), stub.status(503), stub.truncated,
                                    stub.nested, stub.dropped, stub.says(), stub.status(429),
-                                   stub.status(408)])  # fmt: skip
-def test_a_fault_that_may_pass_is_asked_again(fault: stub.Reply) -> None:
-    """5xx, 408, 429, a closed connection, broken JSON, empty choices: asked again, and counted."""
+                                   stub.status(408), GIVEN_UP])  # fmt: skip
+def test_a_fault_that_may_pass_is_asked_again(fault: stub.Reply, tmp_path: Path) -> None:
+    """5xx, 408, 429, a lost connection, broken JSON, no or half a choice: asked again, counted."""
     with StubServer() as server:
         server.faults.extend([fault, fault])
-        got, totals = use(server, complete(ask()))
-    assert got.text
+        got, totals = use(server, complete(ask()), cache=tmp_path / "c")
+    assert got.text.startswith("reply ")
     assert (len(server.bodies), totals.requests, totals.retries, totals.failed) == (3, 3, 2, 0)
 
 
@@ -125,6 +126,7 @@ def test_a_fault_that_may_pass_is_asked_again(fault: stub.Reply) -> None:
         (stub.no_utf8, "garbled", 3),
         (stub.hang, "timeout", 3),
         (stub.dropped, "outage", 3),
+        (GIVEN_UP, "outage", 3),
         (stub.status(429, headers={"Retry-After": "86400"}), "rate_limit", 1),
         (stub.status(400, message="messages: wrong"), "bad_request", 1),
         (stub.status(422), "bad_request", 1),
@@ -428,9 +430,13 @@ def test_a_forbidden_row_is_not_a_forbidden_key() -> None:
             use(server, complete(ask()))
 
 
-def test_an_empty_account_stops_the_run() -> None:
-    """`insufficient_quota` comes as 429 but does not pass."""
-    empty = StubServer(stub.status(429, code="insufficient_quota"))
-    with empty as server, pytest.raises(RunFailedError, match="quota"):
+@pytest.mark.parametrize(
+    "refusal",
+    [stub.status(429, code="insufficient_quota"), stub.status(402, code=402, message="no credits")],
+)
+def test_an_empty_account_stops_the_run(refusal: stub.Reply) -> None:
+    """OpenAI's 429 `insufficient_quota`, and the 402 of others: neither passes, nor is of a row."""
+    empty = StubServer(refusal)
+    with empty as server, pytest.raises(RunFailedError, match="no quota or credit left"):
         use(server, complete(ask()))
     assert len(server.bodies) == 1

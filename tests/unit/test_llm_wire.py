@@ -400,6 +400,21 @@ def test_usable_choices_are_kept_beside_broken_ones() -> None:
     assert [choice.text for choice in got.choices] == ["a"]
 
 
+@pytest.mark.parametrize("finish", ["error", "abort", "insufficient_system_resource"])
+def test_a_sample_that_the_server_gave_up_is_none(finish: str) -> None:
+    """What it had written is no answer: beside others it is left out, alone it is an outage."""
+    half = {"index": 0, "message": {"content": "The capital of"}, "finish_reason": finish,
+            "error": {"code": 502, "message": "upstream\nis gone"}}  # fmt: skip
+    whole = {"index": 1, "message": {"content": "Paris"}, "finish_reason": "stop"}
+    asked = ASK.with_samples(range(2))
+    got = parse_completion({"choices": [half, whole]}, asked, Usage())
+    assert [choice.text for choice in got.choices] == ["Paris"]
+    with pytest.raises(CallError) as failure:
+        parse_completion({"choices": [half]}, ASK, Usage())
+    assert str(failure.value) == f"outage: the answer broke off ({finish}): upstream is gone"
+    assert failure.value.transient
+
+
 def test_a_reply_cut_in_its_reasoning_is_asked_again_with_room() -> None:
     """Once: a model that thinks longer than the budget keeps its empty answer."""
     dialect = Dialect(SERVER)

@@ -230,7 +230,7 @@ def test_no_such_api(training: Training, server: JobsServer) -> None:
 def test_no_quota(training: Training, server: JobsServer) -> None:
     """What the account cannot pay stops at once, and goes on with the same files."""
     server.refusals.append(status(429, code="insufficient_quota", message="pay first"))
-    assert "the account has no quota: pay first" in training.stops()
+    assert "the account has no quota or credit left (pay first)" in training.stops()
     training.train()
     assert (server.asked[UPLOAD], len(server.jobs)) == (2, 1)
 
