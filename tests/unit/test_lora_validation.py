@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra `train` is not installed")
 
-from clear_pipeline.finetune import TrainingData  # noqa: E402
-from clear_pipeline.finetune.lora.prepare import prepared  # noqa: E402
-from clear_pipeline.stages.base import SilentProgress  # noqa: E402
-from lora_rows import colours, settings, write  # noqa: E402
+from clear_pipeline.finetune import TrainingData
+from clear_pipeline.finetune.lora.prepare import prepared
+from clear_pipeline.stages.base import SilentProgress
+from lora_rows import colours, settings, write
 
 
 @pytest.mark.parametrize(
