@@ -12,26 +12,47 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from clear_pipeline.engine.base import ShardTask
-from clear_pipeline.errors import TRANSIENT_KINDS
+from clear_pipeline.errors import ROW_KINDS, TRANSIENT_KINDS
 from clear_pipeline.manifest import Manifest, Part, StageRecord, fingerprint
 from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Settings, Stage
 from clear_pipeline.store import ROWS_FOLDER, Store
 
-_TRANSIENT = rf"(^|: )({'|'.join(TRANSIENT_KINDS)}): "
+_CALL_ERRORS: Final = (
+    "embed_error",
+    "score_error",
+    "cascade_error",
+    "second_error",
+    "rectify_reason",
+)
+"""The columns that say of what kind a failed call was."""
 
 
 def transient_failures(columns: pa.Table) -> int:
     """Rows whose call failed in a way that a later try may mend (see `errors.CallError`)."""
-    failed = 0
-    for name in ("embed_error", "score_error", "cascade_error", "second_error", "rectify_reason"):
+    return _failed(columns, TRANSIENT_KINDS)
+
+
+def refused_rows(record: StageRecord, store: Store) -> int:
+    """Rows in the parts of a stage that were refused for what they are (see `ROW_KINDS`)."""
+    return sum(
+        _failed(store.read(record.kind, key, part, _CALL_ERRORS), ROW_KINDS)
+        for key, part in record.parts.items()
+    )
+
+
+def _failed(columns: pa.Table, kinds: Sequence[str]) -> int:
+    """Rows whose call failed in one of these ways."""
+    failed, pattern = 0, rf"(^|: )({'|'.join(kinds)}): "
+    for name in _CALL_ERRORS:
         if name in columns.column_names:
-            hits = pc.match_substring_regex(columns[name], _TRANSIENT)
+            hits = pc.match_substring_regex(columns[name], pattern)
             failed += pc.sum(pc.fill_null(hits, fill_value=False)).as_py() or 0
     return failed
 

@@ -24,6 +24,7 @@ from clear_pipeline.resume import (
     is_complete,
     part_fingerprint,
     reason_to_rerun,
+    refused_rows,
     reusable,
     settings_of,
     transient_failures,
@@ -144,7 +145,7 @@ class _Computed:
             models=await work.pool.open(stage.roles()) if todo else {},
             progress=progress,
             rows_in_flight=work.pool.rows_in_flight(stage.roles()),
-            tally=FailureTally(rows),
+            tally=self._tally() if todo else FailureTally(),
             records=self.inputs.records,
         )
         work.progress.start(stage.name, rows)
@@ -167,6 +168,11 @@ class _Computed:
                     self.record.parts[task.key] = part
                     todo.remove(task.key)
         return todo
+
+    def _tally(self) -> FailureTally:
+        """Judges by all rows of the stage, those of parts that were taken over included."""
+        refused = refused_rows(self.record, self.work.store) if self.stage.roles() else 0
+        return FailureTally(self.inputs.rows, refused=refused)
 
     def _due(self, states: Sequence[JSON] | None, todo: set[str]) -> Iterator[ShardTask]:
         """The tasks of these shards, with what their parts will be known by."""

@@ -17,12 +17,15 @@ class FailureTally:
     Args:
         total: How many rows the stage has before it, also those that it will not ask about; 0 if
             nobody knows.
+        refused: Rows of these that an earlier run found to fail by themselves (`ROW_KINDS`), and
+            that are not begun again.
     """
 
-    def __init__(self, total: int = 0) -> None:
+    def __init__(self, total: int = 0, *, refused: int = 0) -> None:
         self.begun = 0
         self._total = total
         self._errors: Counter[str] = Counter()
+        self._refused = refused
         self._of_rows = 0
 
     def fail(self, stage: str, error: str, allowed: float, *, kind: str) -> None:
@@ -44,10 +47,11 @@ class FailureTally:
         """
         self._errors[error] += 1
         self._of_rows += kind in ROW_KINDS
-        failed, rows = self._errors.total(), max(self.begun, self._total)
-        elsewhere = failed - self._of_rows
+        now = self._errors.total()
+        elsewhere = now - self._of_rows
+        failed, rows = self._refused + now, max(self.begun, self._total)
         if elsewhere >= MIN_FAILURES and elsewhere > allowed * self.begun:
-            rows = self.begun
+            failed, rows = now, self.begun
         elif failed < MIN_FAILURES or failed <= allowed * rows:
             return
         worst, count = self._errors.most_common(1)[0]
