@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from rich.text import Text
 
-from clear_pipeline.cli.console import errors
+from clear_pipeline.cli.console import errors, without
 from clear_pipeline.config import Config
 from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.caps import cap_shown
@@ -86,8 +86,8 @@ def refuse_models_unattended(
 
 
 def _estimate_command() -> str:
-    """What was typed, as the command that tells what it would take."""
-    words = [word for word in sys.argv[2:] if word != "--yes"]
+    """The run that was typed, as the command that tells what it would take."""
+    words = without(sys.argv[2:], options=["--engine"], flags=["--yes"])
     return shlex.join(["clear-pipeline", "estimate", *words])
 
 

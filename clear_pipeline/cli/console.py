@@ -6,6 +6,7 @@ import json
 import logging
 import shlex
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +48,25 @@ def next_command(command: str) -> None:
 def this_command() -> str:
     """What was typed."""
     return shlex.join(["clear-pipeline", *sys.argv[1:]])
+
+
+def without(
+    words: Sequence[str], *, options: Collection[str] = (), flags: Collection[str] = ()
+) -> list[str]:
+    """The words of a command less what another command does not know.
+
+    Args:
+        words: As they were typed.
+        options: Left out with their values, as in `--name value` and `--name=value`.
+        flags: Left out; they have no value.
+    """
+    kept, rest = [], iter(words)
+    for word in rest:
+        if word in options:
+            next(rest, None)
+        elif word not in flags and word.partition("=")[0] not in options:
+            kept.append(word)
+    return kept
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401  # any JSON value

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from clear_pipeline.cli.caps import with_cap
 from clear_pipeline.cli.consent import show_models
-from clear_pipeline.cli.console import Json, errors, next_command, output, print_json
+from clear_pipeline.cli.console import Json, errors, next_command, output, print_json, without
 from clear_pipeline.cli.groups import grouped
 from clear_pipeline.cli.options import CapOptions, ChainOptions, Data
 from clear_pipeline.cli.progress import TerminalProgress
@@ -67,12 +67,8 @@ def estimate(
 
 def _run_command(out: Path | None, short: Sequence[ShortCap]) -> str:
     """This command as a run: without the words that a run does not know, with caps that suffice."""
-    words_left, kept = iter(sys.argv[sys.argv.index("estimate") + 1 :]), []
-    for word in words_left:
-        if word == "--rows":
-            next(words_left, None)
-        elif word != "--json" and not word.startswith("--rows="):
-            kept.append(word)
+    typed = sys.argv[sys.argv.index("estimate") + 1 :]
+    kept = without(typed, options=["--rows"], flags=["--json"])
     for each in short:
         kept = with_cap(kept, each.cap, each.enough)
     command = shlex.join(["clear-pipeline", "run", *kept])
