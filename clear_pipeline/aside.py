@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from clear_pipeline.durable import TEMPORARY, file_sha256, write_atomically
+from clear_pipeline.durable import file_sha256, temporary_name, write_atomically
 from clear_pipeline.load import Quarantined
 from clear_pipeline.row_files import JsonLines
 
@@ -28,7 +27,7 @@ class Aside:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._unfinished = path.with_name(f".{path.name}.rows.{os.getpid()}{TEMPORARY}")
+        self._unfinished = path.with_name(temporary_name(f"{path.name}.rows"))
         self._lines: JsonLines | None = None
         self.rows = 0
         self.first: list[Quarantined] = []

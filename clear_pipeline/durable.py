@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,32 @@ TEMPORARY: Final = ".tmp"
 """Ends the name of a file that is being written; one that a killed process left is no file."""
 DAMAGED: Final = ".damaged"
 """Added to the name of a file that is set aside because it cannot be used any more."""
+_OF_A_PROCESS: Final = re.compile(rf"\..+\.(\d+){re.escape(TEMPORARY)}")
+
+
+def temporary_name(name: str) -> str:
+    """A hidden name beside `name` that no other process of this machine writes to."""
+    return f".{name}.{os.getpid()}{TEMPORARY}"
+
+
+def is_left_behind(name: str) -> bool:
+    """Whether a `temporary_name` is of a process that has ended.
+
+    One with this process's number is of an earlier process that had it.
+    """
+    made = _OF_A_PROCESS.fullmatch(name)
+    return made is not None and (int(made[1]) == os.getpid() or has_ended(int(made[1])))
+
+
+def has_ended(process: int) -> bool:
+    """Whether no process of this machine has the number."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:  # somebody else's
+        pass
+    return False
 
 
 def file_sha256(path: Path) -> str:
@@ -52,7 +79,7 @@ def write_atomically(
     Raises:
         UnwritableError: A full disk, or no leave to write there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    temporary = path.with_name(temporary_name(path.name))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +17,6 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from clear_pipeline.durable import writing
 from clear_pipeline.errors import NoSurvivorsError, UsageError
 from clear_pipeline.formats import FORMATS, RowError
 from clear_pipeline.ledger import fates
@@ -26,7 +24,7 @@ from clear_pipeline.row_files import JsonLines, Parquet
 from clear_pipeline.schema import Example, Fate, Message, examples
 from clear_pipeline.settings import Settings
 from clear_pipeline.stages.confidence import final_confidence
-from clear_pipeline.target import Directory, Target
+from clear_pipeline.target import Directory, Target, staging
 
 Split: TypeAlias = Literal["train", "valid"]
 
@@ -115,22 +113,16 @@ def export(
     target = Directory(out) if isinstance(out, Path) else out
     if not own_directory:
         _refuse_foreign_files(target)
-    staging = target.staging
-    shutil.rmtree(staging, ignore_errors=True)
-    with writing(staging):
-        staging.mkdir(parents=True)
-    try:
+    with staging(target) as staged:
         with ExitStack() as stack:
-            files = _Files(staging, settings, stack, own_columns=own_columns)
+            files = _Files(staged, settings, stack, own_columns=own_columns)
             for row in _rows(tables):
                 files.add(row)
             for entry in quarantine:
                 files.add_quarantined(entry)
         if files.result.train + files.result.valid == 0:
             raise NoSurvivorsError(_nothing_exported(files.result))
-        _publish(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        _publish(staged, target)
     return files.result
 
 
@@ -284,10 +276,10 @@ def _refuse_foreign_files(target: Target) -> None:
             )
 
 
-def _publish(staging: Path, target: Target) -> None:
-    written = sorted(path.name for path in staging.iterdir())
+def _publish(staged: Path, target: Target) -> None:
+    written = sorted(path.name for path in staged.iterdir())
     for name in written:
-        target.take(staging / name)
+        target.take(staged / name)
     for name in _TRAINING_FILES:
         if name not in written:
             target.drop(name)

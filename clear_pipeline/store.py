@@ -23,7 +23,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import BaseFileLock, FileLock, Timeout
 
-from clear_pipeline.durable import TEMPORARY, file_sha256, write_atomically, writing
+from clear_pipeline.durable import (
+    TEMPORARY,
+    file_sha256,
+    has_ended,
+    is_left_behind,
+    temporary_name,
+    write_atomically,
+    writing,
+)
 from clear_pipeline.errors import DamagedRunError, RunLockedError, UsageError
 from clear_pipeline.manifest import Part
 from clear_pipeline.stages.base import Shard
@@ -44,7 +52,7 @@ _LOCK = ".lock"
 _HOLDER = ".lock-holder"
 
 _PART = re.compile(r"(part-[0-9a-f]{16}\.parquet|quarantine-[0-9a-f]{16}\.jsonl)")
-_LEFT_BEHIND = re.compile(rf"\.(.+\.\d+|export|fetched){re.escape(TEMPORARY)}")
+_FETCHED = f".fetched{TEMPORARY}"
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -158,19 +166,22 @@ class Store:
         return Shard(key, table)
 
     def sweep(self, named: Mapping[str, Collection[str]]) -> None:
-        """Delete what killed processes and removed rows left behind; only under the lock.
+        """Delete what ended processes and removed rows left behind; only under the lock.
+
+        What another process is writing, such as an export, stays.
 
         Args:
             named: By folder, the names of the files in it that the manifest knows.
         """
         folders = [path for path in self.directory.iterdir() if path.is_dir()]
-        kept = [path for path in folders if not _LEFT_BEHIND.fullmatch(path.name)]
+        kept = [path for path in folders if not is_left_behind(path.name)]
         for folder in (self.directory, *kept):
             for path in folder.iterdir():
+                left = is_left_behind(path.name) or path.name == _FETCHED
                 if path.is_dir() and not path.is_symlink():
-                    if _LEFT_BEHIND.fullmatch(path.name):
+                    if left:
                         shutil.rmtree(path)
-                elif _LEFT_BEHIND.fullmatch(path.name) or (
+                elif left or (
                     _PART.fullmatch(path.name) and path.name not in named.get(folder.name, ())
                 ):
                     path.unlink()
@@ -178,7 +189,7 @@ class Store:
     @property
     def scratch(self) -> Path:
         """Where files lie that nobody wants again; not made yet, and swept if it is left behind."""
-        return self.directory / f".scratch.{os.getpid()}{TEMPORARY}"
+        return self.directory / temporary_name("scratch")
 
     @contextmanager
     def locked(self, note: Callable[[str], None] = logger.info) -> Iterator[None]:
@@ -254,12 +265,8 @@ class Holder(NamedTuple):
         """Whether it is known to run no more."""
         if not self.is_here:
             return False
-        try:
-            os.kill(self.process, 0)
-        except ProcessLookupError:
+        if has_ended(self.process):
             return True
-        except OSError:  # somebody else's
-            pass
         now = _began(self.process)
         return None not in (self.began, now) and self.began != now
 

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from clear_pipeline.durable import TEMPORARY, write_atomically
+from clear_pipeline.durable import is_left_behind, temporary_name, write_atomically, writing
 from clear_pipeline.remote import Place
 
-_STAGING: Final = f".export{TEMPORARY}"
+_STAGING: Final = "export"
+
+
+@contextmanager
+def staging(target: Target) -> Iterator[Path]:
+    """An empty directory for files on their way to a target, until the context ends.
+
+    It is this process's alone: another one may export from the same run, or to the same place, at
+    the same time. What exports that were killed left beside it is deleted.
+
+    Raises:
+        UnwritableError: The disk is full, or the directory may not be written.
+    """
+    for path in target.beside.glob(f".{_STAGING}.*"):
+        if is_left_behind(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+    folder = target.beside / temporary_name(_STAGING)
+    with writing(folder):
+        folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Target(Protocol):
     """Takes files that were written as a whole beside it."""
 
     @property
-    def staging(self) -> Path:
-        """A directory of this machine for files on their way; not there yet."""
+    def beside(self) -> Path:
+        """The directory of this machine in which files are staged."""
         ...
 
     def shown(self, name: str) -> str:
@@ -44,9 +69,9 @@ class Directory:
     path: Path
 
     @property
-    def staging(self) -> Path:
-        """Within it, so that a file is only renamed."""
-        return self.path / _STAGING
+    def beside(self) -> Path:
+        """Itself, so that a file is only renamed."""
+        return self.path
 
     def shown(self, name: str) -> str:
         """See `Target`."""
@@ -75,16 +100,11 @@ class RemoteDirectory:
 
     Attributes:
         place: Where.
-        beside: The directory of this machine in which files are staged.
+        beside: Takes as much room as the export.
     """
 
     place: Place
     beside: Path
-
-    @property
-    def staging(self) -> Path:
-        """Takes as much room as the export."""
-        return self.beside / _STAGING
 
     def shown(self, name: str) -> str:
         """See `Target`."""

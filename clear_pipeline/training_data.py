@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,7 +12,7 @@ from typing import Final
 import pyarrow as pa
 
 from clear_pipeline.config import build_config
-from clear_pipeline.durable import TEMPORARY, writing
+from clear_pipeline.durable import temporary_name, writing
 from clear_pipeline.export import move_export
 from clear_pipeline.finetune import Balance, TrainingData
 from clear_pipeline.outputs import export_run
@@ -85,7 +84,7 @@ def exported(
         note: Told what there is to know of general rows.
         measured: As of `balanced`.
     """
-    place = out / f".data.{os.getpid()}{TEMPORARY}"
+    place = out / temporary_name("data")
     ran, mixed = place / "run", place / "mixed"
     there = out.exists()
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from clear_pipeline import __version__
-from clear_pipeline.durable import TEMPORARY, writing
+from clear_pipeline.durable import temporary_name, writing
 from clear_pipeline.engine.local import cores
 from clear_pipeline.errors import (
     ClearPipelineError,
@@ -128,7 +128,7 @@ def require_shared(directory: Path) -> None:
     Raises:
         UsageError: One does not.
     """
-    token = directory / f".ray.{os.getpid()}{TEMPORARY}"
+    token = directory / temporary_name("ray")
     with writing(token):
         token.touch()
     try:

@@ -246,12 +246,17 @@ def test_stale_lock_is_recognised_and_taken_over(
 
 def test_leftovers_are_swept_and_nothing_else(calm: Path, copy: Path) -> None:
     """Temporary files of killed processes and parts that no manifest names go; other files stay."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
     left = [
-        copy / ".manifest.json.77.tmp", copy / "score" / ".part-0.parquet.77.tmp",
-        copy / "score" / "part-0123456789abcdef.parquet", copy / "export" / ".export.tmp",
+        copy / f".manifest.json.{gone.pid}.tmp", copy / "score" / f".part-0.parquet.{gone.pid}.tmp",
+        copy / "score" / "part-0123456789abcdef.parquet", copy / f".export.{gone.pid}.tmp",
         copy / "rows" / "quarantine-0123456789abcdef.jsonl",
     ]  # fmt: skip
-    mine = [copy / "notes.txt", copy / "score" / "part-of-mine.parquet", copy / ".env"]
+    mine = [
+        copy / "notes.txt", copy / "score" / "part-of-mine.parquet", copy / ".env",
+        copy / f".export.{os.getpid()}.tmp",
+    ]  # fmt: skip
     for path in (*left, *mine):
         path.touch()
     assert scripted(copy).returncode == 0

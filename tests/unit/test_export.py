@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +201,29 @@ def test_nothing_to_export_is_an_error_and_writes_nothing(tmp_path: Path) -> Non
     with pytest.raises(NoSurvivorsError, match="none of 1 rows was kept"):
         run(judged([row(1)], [False]), tmp_path)
     assert (tmp_path / "train.jsonl").read_bytes() == before
-    assert not (tmp_path / ".export.tmp").exists()
+    assert not list(tmp_path.glob(".export*"))
+
+
+def test_exports_at_the_same_time_are_apart(tmp_path: Path) -> None:
+    """One that another process makes in the midst of it leaves each file whole, and nothing on."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / f".export.{ended.pid}.tmp").mkdir()  # as a killed one leaves it
+
+    def meanwhile() -> Iterator[pa.Table]:
+        yield table([row(1), row(2)])
+        other = get_context("spawn").Process(target=run, args=(table([row(3)]), tmp_path))
+        other.start()
+        other.join()
+        assert other.exitcode == 0
+        assert len(lines(tmp_path / "train.jsonl")) == 1
+        yield table([row(4)])
+
+    result = export(meanwhile(), [], tmp_path, ExportSettings(valid_fraction=0))
+    assert result.train == 3
+    asked = [line["messages"][0]["content"] for line in lines(tmp_path / "train.jsonl")]
+    assert asked == ["2 + 1?", "2 + 2?", "2 + 4?"]
+    assert not list(tmp_path.glob(".export*"))
 
 
 def test_unknown_format_names_the_known_ones() -> None:
