@@ -100,8 +100,8 @@ def export(
         out: The directory, created if needed, or a place elsewhere.
         settings: See `ExportSettings`.
         own_columns: Whether rows that have the wanted format already keep the names of their
-            columns (`question` for `prompt`). False for rows of several files, so that all rows
-            of a training file have the same columns.
+            columns (`question` for `prompt`). False for rows of several files, so that what
+            the format reads is called the same in all rows.
         own_directory: Whether nobody else's files can lie in `out`, as in a run directory.
 
     Raises:

@@ -64,6 +64,13 @@ class Layout(Protocol):
         """The columns that `read` takes from a readable record; the others are carried along."""
         ...
 
+    def decoded(self, record: Record) -> dict[str, JSON]:
+        """A readable record with values where its source, such as a CSV file, holds JSON text.
+
+        Its columns keep their names and order; one that says nothing is left out.
+        """
+        ...
+
     def read(self, record: Record) -> Parsed:
         """Understand a record.
 

@@ -17,7 +17,7 @@ from clear_pipeline.formats.base import (
     text,
 )
 from clear_pipeline.formats.turns import (
-    in_place,
+    decoded_columns,
     json_column,
     read_tools,
     read_turns,
@@ -73,6 +73,10 @@ class Chat:
         """Turns and tools."""
         return frozenset(name for name in self.reserved if name in record)
 
+    def decoded(self, record: Record) -> dict[str, JSON]:
+        """Turns and tools are lists."""
+        return decoded_columns(record, self.reserved)
+
     def read(self, record: Record) -> Parsed:
         """Understand a record, see `Layout.read`."""
         if self.messages not in record:
@@ -98,8 +102,8 @@ class Chat:
 
     def with_target(self, record: Record, target: Message) -> dict[str, JSON]:
         """A copy with another last turn."""
-        turns = [*turn_list(record, self.messages)[:-1], write_turn(target)]
-        return {**record, self.messages: in_place(record[self.messages], turns)}
+        turns: list[JSON] = [*turn_list(record, self.messages)[:-1], write_turn(target)]
+        return {**record, self.messages: turns}
 
 
 def _from_functions(record: Record) -> str | None:

@@ -114,6 +114,10 @@ class Pair:
             )
         return found[0]
 
+    def decoded(self, record: Record) -> dict[str, JSON]:
+        """All columns are text."""
+        return dict(record)
+
     def read(self, record: Record) -> Parsed:
         """Understand a record, see `Layout.read`."""
         prompt, response, context, system = self._columns(record)

@@ -75,18 +75,19 @@ class Format:
     def write(self, example: Example, *, own_columns: bool = True) -> dict[str, JSON]:
         """A row of this format for an example, whose target may have been replaced.
 
-        A row of the same format comes back as it was, but for a new target; with `own_columns`
-        False only if its columns are named as this format names them, and none holds as JSON text
-        what this format holds as it is. A row of another format gets this format's columns,
-        followed by the columns of the source that its format does not use; one of those whose
-        name this format uses is written as `source_<name>`.
+        A row of the same format comes back as it was, but for a new target, and for values that
+        its source could hold as JSON text only, such as the turns in a CSV file; with
+        `own_columns` False only if its columns are named as this format names them. A row of
+        another format gets this format's columns, followed by the columns of the source that its
+        format does not use; one of those whose name this format uses is written as
+        `source_<name>`.
         What was written is read back: a row is never changed in silence.
 
         Raises:
             RowError: This format cannot express the example.
         """
-        original: dict[str, JSON] = json.loads(example.original)
         source = FORMATS[example.format]
+        original = source.layout.decoded(json.loads(example.original))
         wanted = Parsed(example.messages, example.target, example.tools, example.unscorable)
         own = own_columns or self._stands_in(original, wanted, source)
         if source.name == self.name and own:
@@ -103,13 +104,7 @@ class Format:
 
     def _stands_in(self, original: Record, row: Parsed, source: Format) -> bool:
         """Whether the columns of a row are those that this format would write for it."""
-        composed = self.layout.compose(row)
-        if not source.layout.used(original) <= {*composed, *ID_COLUMNS}:
-            return False
-        return all(
-            isinstance(value, str) or not isinstance(original.get(name), str)
-            for name, value in composed.items()
-        )
+        return source.layout.used(original) <= {*self.layout.compose(row), *ID_COLUMNS}
 
     def _carried(self, original: Record, source: Format) -> dict[str, JSON]:
         used = source.layout.used(original)

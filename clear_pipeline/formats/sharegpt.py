@@ -19,7 +19,13 @@ from clear_pipeline.formats.base import (
     text,
 )
 from clear_pipeline.formats.strict_json import parse
-from clear_pipeline.formats.turns import in_place, read_tools, read_turns, turn_list, write_turn
+from clear_pipeline.formats.turns import (
+    decoded_columns,
+    read_tools,
+    read_turns,
+    turn_list,
+    write_turn,
+)
 from clear_pipeline.schema import JSON, Message, canonical_json
 
 _ROLES = {
@@ -87,6 +93,10 @@ class ShareGPT:
         """The columns that are read."""
         return frozenset({self._column(record) or "", self.system, self.tools} & record.keys())
 
+    def decoded(self, record: Record) -> dict[str, JSON]:
+        """Turns are a list; tools are JSON text in this format."""
+        return decoded_columns(record, {self._column(record)})
+
     def read(self, record: Record) -> Parsed:
         """Understand a record, see `Layout.read`."""
         column = self._column(record)
@@ -121,7 +131,7 @@ class ShareGPT:
         speaker, content = _keys(last)
         if target.tool_calls is None and last[speaker] != "function_call":
             new = {speaker: last[speaker], content: new.pop("value"), **_without_speaker(new)}
-        return {**record, column: in_place(record[column], [*before, new])}
+        return {**record, column: [*before, new]}
 
 
 def _without_speaker(turn: Mapping[str, JSON]) -> dict[str, JSON]:

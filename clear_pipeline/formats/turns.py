@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
 from clear_pipeline.formats.base import RowError, kind, shown, text
 from clear_pipeline.formats.strict_json import parse
@@ -28,6 +29,21 @@ def json_column(record: Mapping[str, JSON], name: str) -> JSON:
         return parse(value)
     except RowError as error:
         raise RowError(f"key {name!r}: {error}") from None
+
+
+def decoded_columns(record: Mapping[str, JSON], names: Collection[str | None]) -> dict[str, JSON]:
+    """A record with the values of the named columns that hold JSON text.
+
+    Those whose text says nothing are left out; one whose text is no JSON stays as it is.
+    """
+    decoded = dict(record)
+    for name, value in record.items():
+        if name in names and isinstance(value, str):
+            with suppress(RowError):
+                decoded[name] = json_column(record, name)
+                if decoded[name] is None:
+                    del decoded[name]
+    return decoded
 
 
 def turn_list(record: Mapping[str, JSON], column: str) -> list[Mapping[str, JSON]]:
@@ -168,8 +184,3 @@ def read_tools(record: Mapping[str, JSON], column: str = "tools") -> str | None:
     if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
         raise RowError(f"key {column!r} is {kind(tools)}, expected a list of tools")
     return canonical_json(tools)
-
-
-def in_place(column: JSON, value: JSON) -> JSON:
-    """`value` the way `column` held its own: as JSON text if that was text."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(column, str) else value

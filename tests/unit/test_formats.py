@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -122,16 +123,35 @@ def test_chat_target_is_the_last_turn_and_may_be_a_tool_call() -> None:
     assert parsed.tools == '[{"function":{"name":"add"},"type":"function"}]'
 
 
-def test_chat_in_csv_holds_json_text() -> None:
-    """`messages` as JSON text is read, and written back as JSON text with the new target."""
-    row = {"messages": json.dumps(TOOL_TURNS), "tools": ""}
-    example = replace(example_of(row, "openai"), target=Message("assistant", "two"))
+@pytest.mark.parametrize("own_columns", [True, False])
+def test_chat_in_csv_is_written_as_lists(*, own_columns: bool) -> None:
+    """JSON text is read, and written as the values that it says; an empty cell says nothing."""
+    tools: list[Row] = [{"type": "function", "function": {"name": "add"}}]
+    row = {"n": "7", "messages": json.dumps(TOOL_TURNS), "tools": ""}
+    with_tools = row | {"tools": json.dumps(tools)}
+    new = replace(example_of(row, "openai"), target=Message("assistant", "two"))
+    write = partial(FORMATS["openai"].write, own_columns=own_columns)
 
-    written = FORMATS["openai"].write(example)
+    assert write(example_of(row, "openai")) == {"n": "7", "messages": TOOL_TURNS}
+    assert write(example_of(with_tools, "openai")) == {
+        "n": "7",
+        "messages": TOOL_TURNS,
+        "tools": tools,
+    }
+    two = {"role": "assistant", "content": "two"}
+    assert write(new) == {"n": "7", "messages": [*TOOL_TURNS[:-1], two]}
 
-    assert isinstance(written["messages"], str)
-    assert json.loads(written["messages"])[-1] == {"role": "assistant", "content": "two"}
-    assert json.loads(written["messages"])[:-1] == TOOL_TURNS[:-1]
+
+def test_lists_of_csv_keep_the_names_of_a_column_map() -> None:
+    """Of a single file: the values are those of the format, the names those of the user."""
+    mapped = FORMATS["openai"].mapped({"messages": "talk"})
+    turns = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]
+    talk = example_of({"talk": json.dumps(turns)}, mapped.key)
+    assert FORMATS["openai"].write(talk) == {"talk": turns}
+    assert FORMATS["openai"].write(talk, own_columns=False) == {"messages": turns}
+    said = [{"from": "human", "value": "1 + 1?"}, {"from": "gpt", "value": "2"}]
+    share = example_of({"conversations": json.dumps(said), "tools": "[]"}, "sharegpt")
+    assert FORMATS["sharegpt"].write(share) == {"conversations": said, "tools": "[]"}
 
 
 def test_text_parts_are_joined_and_images_carried_through() -> None:
