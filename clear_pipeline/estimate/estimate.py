@@ -68,19 +68,19 @@ async def estimate(
         pool: The models.
         cache_path: Answers of this run, if there are any.
         effort: How much it may take.
-        mode: How the run will ask; only where it is live are rows tried.
+        mode: How the run will ask; only where it is live is anything asked, and are rows tried.
 
     Raises:
         UnreachableError: A server does not answer.
         UsageError: The endpoint cannot do what a stage needs.
     """
-    sample = take(read, rows=effort.rows, first=FIRST)
+    sample, live = take(read, rows=effort.rows, first=FIRST), mode == "live"
     with _answers(cache_path) as answers:
-        outlook = await Outlook.of(stages, sample, pool, answers)
+        outlook = await Outlook.of(stages, sample, pool, answers, live=live)
         learnt = await outlook.learnt()
         ends = await outlook.ends()
     pace = tried = None
-    may_try = mode == "live" and outlook.is_free and not pool.budget.is_capped
+    may_try = live and outlook.is_free and not pool.budget.is_capped
     if may_try and any(ends[0].values()):
         pace, tried = await _tried(outlook, pool, effort)
     return await outlook.estimate(ends, learnt, tried, pace, batch=mode == "batch")

@@ -47,11 +47,25 @@ class Outlook:
 
     @classmethod
     async def of(
-        cls, stages: Sequence[Stage], sample: Sample, pool: ModelPool, answers: Answers | None
+        cls,
+        stages: Sequence[Stage],
+        sample: Sample,
+        pool: ModelPool,
+        answers: Answers | None,
+        *,
+        live: bool = True,
     ) -> Outlook:
-        """Ask the servers what they are."""
+        """Ask the servers what they are.
+
+        Args:
+            stages: As of the class.
+            sample: As of the class.
+            pool: The models.
+            answers: As of the class.
+            live: Whether a question is answered at once, and not with a batch.
+        """
         roles = list(dict.fromkeys(role for stage in stages for role in stage.roles()))
-        endpoints = {role: await _asked(role, stages, pool, answers) for role in roles}
+        endpoints = {role: await _asked(role, stages, pool, answers, live=live) for role in roles}
         counting = {r: Counting(e, embeds=r == EMBEDDER) for r, e in endpoints.items()}
         if answers is not None:
             pool.commit_answers()
@@ -127,12 +141,12 @@ class Outlook:
 
 
 async def _asked(
-    role: str, stages: Sequence[Stage], pool: ModelPool, answers: Answers | None
+    role: str, stages: Sequence[Stage], pool: ModelPool, answers: Answers | None, *, live: bool
 ) -> Endpoint:
     """An endpoint, and whether it scores a given text, if that matters.
 
-    One without a price is asked, where no cap is set, which that would count against; of another
-    one it is known only once the run has asked.
+    One without a price is asked, where it answers at once and no cap is set, which that would count
+    against; of another one it is known only once the run has asked.
     """
     endpoint = await pool.endpoint(role)
     known = endpoint.capabilities
@@ -142,7 +156,7 @@ async def _asked(
     able: bool | None = None
     if answers is not None:
         able = await Remembered(endpoint.identity, answers).scored_text()
-    if able is None and _is_free(endpoint) and not pool.budget.is_capped:
+    if able is None and live and _is_free(endpoint) and not pool.budget.is_capped:
         able = await scores_text((await pool.open([role]))[role])
     if able is None and not any(set(score.weights) - {"likelihood"} for score in scores):
         able = True  # else the run stops before it has asked anything

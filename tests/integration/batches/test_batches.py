@@ -20,6 +20,7 @@ from batch_server import BatchServer, result_line
 from batch_visits import ONE_QUESTION, ROWS, Visits, spend
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import BatchPendingError, BudgetExceededError, UsageError
+from clear_pipeline.estimate import Estimate
 from clear_pipeline.estimate.learning import ENOUGH
 from clear_pipeline.llm.batch.record import RECORD, Record
 from clear_pipeline.llm.meter import Amount, Totals
@@ -230,6 +231,24 @@ def test_an_offline_run_writes_files_and_reads_results(
         )
     run = offline.visit()
     assert pq.read_table(run.path / "ledger.parquet") == pq.read_table(live.path / "ledger.parquet")
+
+
+def test_an_estimate_before_the_first_round_takes_no_round(data: Path, tmp_path: Path) -> None:
+    """The first file asks about all rows, and beside them whether the endpoint scores a text."""
+    config = build_config(
+        flags={
+            "models": {"scorer": {"model": "stub", "base_url": "http://127.0.0.1:9/v1"}},
+            "mode": "offline",
+        },
+        stages=["score", "filter"],
+        preset="fast",
+    )
+    estimates: list[Estimate] = []
+    with pytest.raises(BatchPendingError):
+        Pipeline(config, before_calls=estimates.append).run(data, out=tmp_path / "run")
+    (requests,) = (tmp_path / "run" / "batches").glob("requests-*.jsonl")
+    assert len(requests.read_text().splitlines()) == ROWS + 1
+    assert [estimate.rows for estimate in estimates] == [ROWS]
 
 
 def test_an_endpoint_that_moved_is_asked_at_its_new_address(
