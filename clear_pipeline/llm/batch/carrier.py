@@ -97,8 +97,11 @@ class Carrier(Protocol):
 class Offline:
     """Files for an engine that somebody starts by hand, such as `vllm run-batch`.
 
+    An engine writes its results one after the other: those that are whole have the name
+    `results-NUMBER.jsonl`, and those that may still grow the name with `.part` behind it.
+
     Args:
-        directory: Where results are looked for, under `results-NUMBER.jsonl`.
+        directory: Where results are looked for.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -122,11 +125,12 @@ class Offline:
         return written
 
     async def look(self, batch: Batch) -> Seen:
-        """Completed once its results are there."""
+        """Completed once its results are whole; until then, how many of them are there."""
         path = results_path(self._directory, batch)
-        if not path.is_file():
-            return Seen(batch.state)
-        return Seen("completed", files=(str(path),))
+        if path.is_file():
+            return Seen("completed", files=(str(path),))
+        growing = growing_path(self._directory, batch)
+        return Seen(batch.state, answered=_whole_lines(growing) if growing.is_file() else 0)
 
     async def results(self, seen: Seen) -> Iterable[bytes]:
         """The lines of its results."""
@@ -142,11 +146,22 @@ def _lines(files: Iterable[str]) -> Iterator[bytes]:
             yield from lines
 
 
+def _whole_lines(path: Path) -> int:
+    """Lines that have been written to their ends."""
+    with path.open("rb") as lines:
+        return sum(line.endswith(b"\n") for line in lines)
+
+
 def requests_path(directory: Path, batch: Batch) -> Path:
     """The file of a batch."""
     return directory / f"requests-{batch.number}.jsonl"
 
 
 def results_path(directory: Path, batch: Batch) -> Path:
-    """Where the results of an offline batch are expected."""
+    """Where the results of an offline batch are expected once they are whole."""
     return directory / f"results-{batch.number}.jsonl"
+
+
+def growing_path(directory: Path, batch: Batch) -> Path:
+    """Where an engine writes them until then."""
+    return directory / f"{results_path(directory, batch).name}.part"

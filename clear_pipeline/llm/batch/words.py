@@ -9,7 +9,7 @@ from typing import Final
 
 from clear_pipeline.errors import RunFailedError
 from clear_pipeline.llm.batch.batch import Batch
-from clear_pipeline.llm.batch.carrier import Seen, requests_path, results_path
+from clear_pipeline.llm.batch.carrier import Seen, growing_path, requests_path, results_path
 
 _SHOWN: Final = 5
 
@@ -27,20 +27,23 @@ def progress_of(batches: Sequence[Batch]) -> str:
 def commands_for(batches: Sequence[Batch], directory: Path) -> list[str]:
     """What to run by hand for those that are offline, a command each.
 
+    The results get the name under which they are taken in once the engine has written them all.
+
     Args:
         batches: Open ones.
         directory: Where their files are.
     """
-    return [
-        shlex.join(
-            [
-                "vllm", "run-batch", "-i", str(requests_path(directory, batch)),
-                "-o", str(results_path(directory, batch)), "--model", batch.model.model,
-            ]
-        )
-        for batch in batches
-        if batch.offline
+    return [_command(batch, directory) for batch in batches if batch.offline]
+
+
+def _command(batch: Batch, directory: Path) -> str:
+    growing = str(growing_path(directory, batch))
+    ask = [
+        "vllm", "run-batch", "-i", str(requests_path(directory, batch)),
+        "-o", growing, "--model", batch.model.model,
     ]  # fmt: skip
+    keep = ["mv", growing, str(results_path(directory, batch))]
+    return f"{shlex.join(ask)} && {shlex.join(keep)}"
 
 
 def failed(batch: Batch, seen: Seen) -> RunFailedError:

@@ -223,7 +223,8 @@ def test_an_offline_run_writes_files_and_reads_results(
         told = offline.wait()
         requests = offline.out / "batches" / f"requests-{number}.jsonl"
         results = offline.out / "batches" / f"results-{number}.jsonl"
-        assert f"vllm run-batch -i {requests} -o {results} --model stub" in told
+        ask = f"vllm run-batch -i {requests} -o {results}.part --model stub"
+        assert f"{ask} && mv {results}.part {results}\n" in told
         lines = [json.loads(line) for line in requests.read_text().splitlines()]
         answered = lines[left_out:][::-1]
         results.write_text(
@@ -231,6 +232,23 @@ def test_an_offline_run_writes_files_and_reads_results(
         )
     run = offline.visit()
     assert pq.read_table(run.path / "ledger.parquet") == pq.read_table(live.path / "ledger.parquet")
+
+
+def test_results_that_are_still_written_are_waited_for(data: Path, tmp_path: Path) -> None:
+    """Two of six and a bit: none is taken in, nothing is asked again; then all are, at once."""
+    offline = Visits(data, tmp_path / "run", "http://127.0.0.1:9/v1", mode="offline")
+    offline.wait()
+    folder = offline.out / "batches"
+    asked = [json.loads(line) for line in (folder / "requests-1.jsonl").read_text().splitlines()]
+    lines = [result_line(each["custom_id"], 200, completion(each["body"])) for each in asked]
+    growing = folder / "results-1.jsonl.part"
+    growing.write_text("".join(lines[:2]) + lines[2][:40])
+    assert "batch 1: written, 2 of 6 done" in offline.wait()
+    growing.write_text("".join(lines))
+    assert "batch 1: written, 6 of 6 done" in offline.wait()
+    growing.rename(folder / "results-1.jsonl")
+    offline.visit()
+    assert not (folder / "requests-2.jsonl").exists()
 
 
 def test_an_estimate_before_the_first_round_takes_no_round(data: Path, tmp_path: Path) -> None:
