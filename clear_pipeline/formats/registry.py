@@ -30,10 +30,12 @@ class Format:
         key: What `Example.format` holds: the name, followed by the column map as canonical JSON
             if there is one, so that a row can be written back without asking how it was read.
         layout: Where things stand in a row.
+        columns: Those that its column map names.
     """
 
     key: str
     layout: Layout
+    columns: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -58,7 +60,8 @@ class Format:
             )
         if not columns:
             return self
-        return Format(self.name + canonical_json(columns), self.layout.mapped(columns))
+        key, layout = self.name + canonical_json(columns), self.layout.mapped(columns)
+        return Format(key, layout, frozenset(columns.values()))
 
     def matches(self, record: Record) -> bool:
         """Whether the record has the columns of this format; its values may still be wrong."""

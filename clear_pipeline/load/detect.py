@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from clear_pipeline.formats import Format, Record
+from clear_pipeline.formats import FORMATS, Format, Record
 from clear_pipeline.formats.base import shown
 from clear_pipeline.load.arrow_reader import read_arrow
 from clear_pipeline.load.events import FileError, Source, UnknownColumnsError
@@ -170,14 +170,50 @@ def _no_rows(endings: Collection[str], text: bytes, candidates: Sequence[Format]
 
 def unknown_format(columns: Sequence[str], candidates: Sequence[Format]) -> str:
     """The reason why rows with these columns cannot be used."""
+    names = ", ".join(dict.fromkeys(f.name for f in candidates))
     return (
-        f"no known format (found {shown(columns)}; expected {', '.join(f.name for f in candidates)}"
+        f"no known format (found {shown(columns)}; expected {names}"
         "); name the columns: --map prompt=...,response=..."
     )
 
 
 def detect_format(records: Sequence[Record], candidates: Sequence[Format]) -> Format | None:
-    """The format that most of the records suit, the likelier one in a tie; None if none does."""
-    counts = [sum(f.matches(record) for record in records) for f in candidates]
+    """The format that most of the records suit, the likelier one in a tie.
+
+    Args:
+        records: The first rows of a file.
+        candidates: Formats that it may have, see `LoadSettings.candidates`. If all are one format,
+            with a map and without, that is the file's.
+
+    Returns:
+        None if no record suits a candidate.
+    """
+    likely = _likeliest_first(records, candidates)
+    counts = [sum(f.matches(record) for record in records) for f in likely]
     best = max(counts, default=0)
-    return candidates[counts.index(best)] if best else None
+    if best:
+        return likely[counts.index(best)]
+    return candidates[0] if len({f.name for f in candidates}) == 1 else None
+
+
+def _likeliest_first(records: Sequence[Record], candidates: Sequence[Format]) -> list[Format]:
+    """The candidates of which a map names a column that is there, and those without a map.
+
+    A map speaks for its format where all its columns are there, or the rows are of the format only
+    by them. Otherwise it says no more than where that format would find things: its rank stays.
+    """
+    there = frozenset(chain.from_iterable(records))
+    possible = [f for f in candidates if not f.columns or f.columns & there]
+    meant = [f for f in possible if f.columns and (f.columns <= there or _made_by_map(f, records))]
+    ranks = list(FORMATS)
+    others = [f for f in possible if f not in meant]
+    return meant + sorted(others, key=lambda f: ranks.index(f.name))
+
+
+def _made_by_map(format_: Format, records: Sequence[Record]) -> bool:
+    """Whether some record is of a format only by the columns that its map names."""
+    return any(
+        format_.matches(record)
+        and not format_.matches({k: v for k, v in record.items() if k not in format_.columns})
+        for record in records
+    )

@@ -49,7 +49,7 @@ def load_rows(
     first = _look(rows, settings)
     records = [raw.record for raw in first if raw.record is not None]
     candidates = settings.candidates(name)
-    format_ = candidates[0] if len(candidates) == 1 else detect_format(records, candidates)
+    format_ = detect_format(records, candidates)
     reason = ""
     if not first:
         reason = "; ".join(problems) or "no rows"

@@ -15,7 +15,7 @@ class LoadSettings(Settings):
     """How DATA is read: limits, and what to do where detection does not suffice."""
 
     name: ClassVar[str] = "load"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     kind: Literal["load"] = "load"
 
     format: str | None = None
@@ -73,12 +73,11 @@ class LoadSettings(Settings):
         return [f.mapped(columns) for f in fitting]
 
     def candidates(self, file: str) -> list[Format]:
-        """The formats that a file may have, likeliest first: one if it was given.
+        """The formats that a file may have, with the map before without: one's if it was given.
 
         Args:
             file: Relative path, or the name of a table in memory.
         """
         given = next((f for p, f in self.formats.items() if fnmatchcase(file, p)), self.format)
-        if given is None:
-            return [*self.mapped, *FORMATS.values()]
-        return [f for f in self.mapped if f.name == given] or [FORMATS[given]]
+        both = [*self.mapped, *FORMATS.values()]
+        return [f for f in both if given in (None, f.name)]
