@@ -38,6 +38,7 @@ from clear_pipeline.stages.filter import PRECISION_NEEDS, Filter
 from clear_pipeline.stages.rectify import Rectify
 from clear_pipeline.stages.score import Score
 from clear_pipeline.stages.second_opinion import SecondOpinion
+from clear_pipeline.store import CONFIG
 from clear_pipeline.yaml_source import COMMAND_LINE, YamlSource, read_yaml
 
 Role = Literal["scorer", "candidate", "judge", "embedder", "second"]
@@ -230,16 +231,24 @@ def build_config(
     return config
 
 
-def export_settings(**values: object) -> ExportSettings:
-    """Settings of an export from the command line.
+def export_settings(directory: Path, **given: object) -> ExportSettings:
+    """Settings of another export of a run: those of its own, but for the values that are given.
+
+    The rest of the run's config, such as a file with a key, need not be there any more.
+
+    Args:
+        directory: Of the run.
+        given: Values by name, from the command line.
 
     Raises:
-        ConfigError: A value is not allowed; says which are.
+        ConfigError: A value is not allowed, with those that are; or the config cannot be read.
     """
+    file = directory / CONFIG
+    own = read_yaml(file).section("export") if file.is_file() else COMMAND_LINE
     try:
-        return ExportSettings.model_validate(values)
+        return ExportSettings.model_validate({**own.data, **given})
     except ValidationError as error:
-        raise ConfigError(_explained(error, COMMAND_LINE)) from error
+        raise ConfigError(_explained(error, COMMAND_LINE if given else own)) from error
 
 
 def _too_late(columns: Sequence[str], there: set[str]) -> str | None:

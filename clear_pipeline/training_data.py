@@ -11,13 +11,12 @@ from typing import Final
 
 import pyarrow as pa
 
-from clear_pipeline.config import build_config
+from clear_pipeline.config import export_settings
 from clear_pipeline.durable import temporary_name, writing
 from clear_pipeline.export import move_export
 from clear_pipeline.finetune import Balance, TrainingData
 from clear_pipeline.outputs import export_run
 from clear_pipeline.run import Run
-from clear_pipeline.store import CONFIG
 
 DATA: Final = "data"
 """Where the files of a training lie in its folder."""
@@ -129,8 +128,7 @@ def _exported(
     valid: Path | None,
     left_out: Callable[[pa.Table], Sequence[bool]] | None,
 ) -> TrainingData:
-    settings = build_config(run.path / CONFIG).export
-    wanted = settings.model_copy(update={"format": "openai", "extra_columns": "drop"})
+    wanted = export_settings(run.path, format="openai", extra_columns="drop")
     if valid is not None:
         wanted = wanted.model_copy(update={"valid_fraction": 0.0})  # all rows are trained on
     export_run(run, folder, wanted, left_out=left_out, own_columns=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 from rich.table import Table
@@ -21,6 +21,8 @@ from clear_pipeline.report.explain import explanation, explanation_json
 from clear_pipeline.report.next_commands import first_rows, from_here, next_after
 from clear_pipeline.report.text import visible
 from clear_pipeline.run import open_run
+
+_AS_RUN: Final = "else as in the run's own export"
 
 
 def status(run: RunPath, *, as_json: Json = False) -> None:
@@ -87,20 +89,23 @@ def export(
     format_: Annotated[
         str, typer.Option("--format", help=f"One of {', '.join(EXPORT_FORMATS)}.")
     ] = "openai",
-    valid_fraction: Annotated[float, typer.Option(min=0, max=0.99)] = 0.05,
-    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
-    on_unscored: Annotated[str, typer.Option(help="drop or keep.")] = "drop",
-    extra_columns: Annotated[str, typer.Option(help="keep or drop.")] = "keep",
+    valid_fraction: Annotated[
+        float | None, typer.Option(min=0, max=0.99, help=f"Expected share held out; {_AS_RUN}.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help=f"Of the split; {_AS_RUN}.")] = None,
+    on_unscored: Annotated[str | None, typer.Option(help=f"drop or keep; {_AS_RUN}.")] = None,
+    extra_columns: Annotated[str | None, typer.Option(help=f"keep or drop; {_AS_RUN}.")] = None,
 ) -> None:
     """Write the training files of a finished run again, in any format."""
-    settings = export_settings(
-        format=format_,
-        valid_fraction=valid_fraction,
-        seed=seed,
-        on_unscored=on_unscored,
-        extra_columns=extra_columns,
-    )
-    result = export_run(open_run(run), out, settings)
+    opened = open_run(run)
+    told = {
+        "valid_fraction": valid_fraction,
+        "seed": seed,
+        "on_unscored": on_unscored,
+        "extra_columns": extra_columns,
+    }
+    given = {name: value for name, value in told.items() if value is not None}
+    result = export_run(opened, out, export_settings(opened.path, format=format_, **given))
     where = f" to {visible(out)}" if is_remote(out) else ""
     table = Table(
         title=Text(f"Exported as {result.format}{where}"), title_justify="left", show_header=False

@@ -117,6 +117,23 @@ def test_export_in_every_format(finished: Path, tmp_path: Path, form: str) -> No
     assert train.stat().st_size > 0
 
 
+def test_another_export_holds_out_the_same_rows(tmp_path: Path) -> None:
+    """What is not given is as in the run: nothing that it held out is trained on."""
+    data, run = tmp_path / "rows.jsonl", tmp_path / "run"
+    rows = [{"prompt": f"{n} + 1?", "completion": str(n + 1), "topic": "sums"} for n in range(60)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assigned = ("export.valid_fraction=0.4", "export.seed=7", "export.extra_columns=drop")
+    sets = [word for value in assigned for word in ("--set", value)]
+    result = cli("run", data, "--out", run, "--stages", "load,dedup,export", *sets)
+    assert result.returncode == 0, result.stderr
+    for out, given in (("same", ()), ("all", ("--valid-fraction", "0"))):
+        result = cli("export", run, "--out", tmp_path / out, *given)
+        assert result.returncode == 0, result.stderr
+    for name in ("train.jsonl", "valid.jsonl"):
+        assert (tmp_path / "same" / name).read_bytes() == (run / "export" / name).read_bytes()
+    assert len((tmp_path / "all" / "train.jsonl").read_text().splitlines()) == 60
+
+
 def test_evaluate_scores_prints_intervals(finished: Path, tmp_path: Path) -> None:
     """`evaluate scores` measures the confidence against labels, beside trivial baselines."""
     ids = json.loads(cli("rows", finished, "--limit", "1000", "--json").stdout)
