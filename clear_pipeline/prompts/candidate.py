@@ -67,9 +67,18 @@ def parse_candidate(choice: Choice, example: Example) -> Message:
     if not content and not choice.tool_calls:
         raise UnfitCandidateError("it is empty")
     content = _laid_out_like(example.response, content)
-    if _SURROGATE.search(content + (choice.tool_calls or "")):
-        raise UnfitCandidateError("it holds half of a character")
+    refuse_halves(content, choice.tool_calls)
     return replace(example.target, content=content or None, tool_calls=choice.tool_calls)
+
+
+def refuse_halves(*texts: str | None) -> None:
+    """Refuse a text that no file can hold.
+
+    Raises:
+        UnfitCandidateError: One holds half of a character.
+    """
+    if any(_SURROGATE.search(text) for text in texts if text is not None):
+        raise UnfitCandidateError("it holds half of a character")
 
 
 def _bare(text: str, original: str) -> str:

@@ -6,19 +6,25 @@ turn run side by side, so their order does not count; how often a call is made d
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import replace
+from itertools import count
+from typing import Final, TypeAlias
 
 from clear_pipeline.formats.base import RowError
 from clear_pipeline.formats.strict_json import parse
-from clear_pipeline.schema import JSON, Example, canonical_json, normalise
+from clear_pipeline.prompts.candidate import UnfitCandidateError, refuse_halves
+from clear_pipeline.schema import JSON, Example, Message, canonical_json, normalise
 from clear_pipeline.scoring.similarity import overlap
 
 Call: TypeAlias = Counter[str]
 """The facts of one call."""
 
+UNREADABLE: Final = "its tool calls cannot be read"
+"""Why a candidate is refused that means to call a tool in no known form."""
 _TAGGED = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 
 
@@ -60,6 +66,44 @@ def written_calls(text: str) -> list[tuple[str, JSON]] | None:
         found += value if isinstance(value, list) else [value]
     calls = [call for call in map(_named, found) if call is not None]
     return calls if calls and len(calls) == len(found) else None
+
+
+def with_calls(example: Example, target: Message) -> Message:
+    """A new target for a row that calls tools, with the calls of its text as `tool_calls`.
+
+    A server that parses no calls gives them as text, which would teach another form than the
+    row's. The calls get ids that no other turn of the row has; text beside tags stays.
+
+    Raises:
+        UnfitCandidateError: It means to call a tool, and the calls cannot be read.
+    """
+    text = target.content or ""
+    if target.tool_calls is not None:
+        return target
+    calls = written_calls(text)
+    if calls is None:
+        if is_tagged(text):
+            raise UnfitCandidateError(UNREADABLE)
+        return target
+    made: list[JSON] = [
+        {"id": id_, "type": "function", "function": _function(name, arguments)}
+        for id_, (name, arguments) in zip(_free_ids(example), calls, strict=False)
+    ]
+    tool_calls = canonical_json(made)
+    refuse_halves(tool_calls)
+    beside = _TAGGED.sub("", text).strip() if is_tagged(text) else ""
+    return replace(target, content=beside or None, tool_calls=tool_calls)
+
+
+def _function(name: str, arguments: JSON) -> dict[str, JSON]:
+    written = arguments if isinstance(arguments, str) else canonical_json(arguments)
+    return {"name": name, "arguments": written}
+
+
+def _free_ids(example: Example) -> Iterator[str]:
+    """`call_1`, `call_2`, ... but for those that a turn before the target has."""
+    taken = {call.get("id") for m in example.messages for call in json.loads(m.tool_calls or "[]")}
+    return (id_ for number in count(1) if (id_ := f"call_{number}") not in taken)
 
 
 def is_tagged(text: str) -> bool:

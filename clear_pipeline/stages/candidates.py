@@ -12,7 +12,7 @@ from clear_pipeline.prompts.candidate import UnfitCandidateError, parse_candidat
 from clear_pipeline.schema import Example, Message
 from clear_pipeline.scoring.answers import exact_match
 from clear_pipeline.scoring.form import FormCheck, lost_form
-from clear_pipeline.scoring.tool_calls import read_calls, same_calls
+from clear_pipeline.scoring.tool_calls import read_calls, same_calls, with_calls
 
 DRAWS = pa.struct(
     [(name, pa.int64()) for name in ("drawn", "refused", "confirming", "repeated", "judged")]
@@ -52,7 +52,8 @@ class Sifted:
 def sift(choices: Sequence[Choice], example: Example, checks: Collection[FormCheck]) -> Sifted:
     """Refuse what is no target, set apart what confirms the row, and keep each answer once.
 
-    Two responses say the same if their final answers do, or if they call the same tools.
+    Two responses say the same if their final answers do, or if they call the same tools. Where the
+    row's own response has tool calls, those that a candidate writes as text become such.
     """
     apart: list[Message] = []
     confirming: list[Message] = []
@@ -60,22 +61,24 @@ def sift(choices: Sequence[Choice], example: Example, checks: Collection[FormChe
     for choice in choices:
         try:
             target = parse_candidate(choice, example)
+            if example.target.tool_calls is not None:
+                target = with_calls(example, target)
         except UnfitCandidateError as error:
             refused.append(str(error))
             continue
-        if _same(example, target.text, example.response):
+        if _same(example, target, example.target):
             confirming.append(target)
         elif (lost := lost_form(example, target, checks)) is not None:
             refused.append(lost)
-        elif not any(_same(example, target.text, other.text) for other in apart):
+        elif not any(_same(example, target, other) for other in apart):
             apart.append(target)
     repeated = len(choices) - len(apart) - len(confirming) - len(refused)
     return Sifted(tuple(apart), tuple(confirming), repeated, tuple(refused))
 
 
-def _same(example: Example, first: str, second: str) -> bool:
+def _same(example: Example, first: Message, second: Message) -> bool:
     if example.tools is not None or example.target.tool_calls is not None:
-        calls = read_calls(first), read_calls(second)
-        if calls[0] is not None and calls[1] is not None:
-            return same_calls(calls[0], calls[1])
-    return exact_match(first, second)
+        one, other = (read_calls(target.tool_calls or target.text) for target in (first, second))
+        if one is not None and other is not None:
+            return same_calls(one, other)
+    return exact_match(first.text, second.text)

@@ -61,7 +61,7 @@ class Rectify(Settings):
     """
 
     name: ClassVar[str] = "rectify"
-    version: ClassVar[int] = 9
+    version: ClassVar[int] = 10
 
     kind: Literal["rectify"] = "rectify"
     scope: Literal["low", "all"] = "low"

@@ -409,7 +409,7 @@ def test_a_prompt_that_changes_bumps_the_version_of_the_stages_that_ask_it() -> 
         ("score", 11): "4fb168962372",
         ("second_opinion", 9): "4fb168962372",
         ("cascade", 8): "cebd7282f62e",
-        ("rectify", 9): "de82c24b7a05",
+        ("rectify", 10): "de82c24b7a05",
     }
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from clear_pipeline.formats.base import RowError
 from clear_pipeline.formats.strict_json import parse
 from clear_pipeline.schema import JSON, Example, Message
-from clear_pipeline.scoring.tool_calls import is_tagged, written_calls
+from clear_pipeline.scoring.tool_calls import UNREADABLE, is_tagged, written_calls
 
 
 class _Tool(NamedTuple):
@@ -30,7 +30,7 @@ def lost_call(example: Example, target: Message) -> str | None:
         if not has_tools or (calls is None and not is_tagged(text)):
             return None
     if calls is None:
-        return "its tool calls cannot be read"
+        return UNREADABLE
     tools = _tools(example.tools)
     wrong = (_wrong(name, arguments, tools) for name, arguments in calls)
     return next((why for why in wrong if why is not None), None)
