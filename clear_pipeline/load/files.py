@@ -48,7 +48,10 @@ def _entries(directory: Path, root: Path, skipped: list[Skipped]) -> Iterator[Pa
         name = shown(directory.relative_to(root)) + "/"
         skipped.append(Skipped(name, f"cannot be read: {error.strerror}"))
         return
-    if (made := _made_here(directory)) is not None:
+    made = made_here(
+        lambda name: (directory / name).is_file(), lambda name: (directory / name).is_dir()
+    )
+    if made is not None:
         skipped.append(Skipped(shown(directory.relative_to(root)) + "/", made))
         return
     for entry in entries:
@@ -58,10 +61,15 @@ def _entries(directory: Path, root: Path, skipped: list[Skipped]) -> Iterator[Pa
             yield entry
 
 
-def _made_here(directory: Path) -> str | None:
-    """What of this package's own the directory is, which may lie within DATA; None = nothing."""
+def made_here(has_file: Callable[[str], bool], has_directory: Callable[[str], bool]) -> str | None:
+    """What of this package's own a directory is, which may lie within DATA; None = nothing.
+
+    Args:
+        has_file: Whether a file of that name is in it.
+        has_directory: Whether a directory of that name is in it.
+    """
     for file, beside, what in _MADE_HERE:
-        if (directory / file).is_file() and (directory / beside).is_dir():
+        if has_file(file) and has_directory(beside):
             return what
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -13,9 +13,8 @@ from typing import Final
 from clear_pipeline.durable import TEMPORARY
 from clear_pipeline.load.data_file import DataFile
 from clear_pipeline.load.events import Event, Skipped
-from clear_pipeline.load.files import note_or_cache
+from clear_pipeline.load.files import made_here, note_or_cache
 from clear_pipeline.load.settings import LoadSettings
-from clear_pipeline.manifest import MANIFEST
 from clear_pipeline.remote import Place
 
 FETCHED: Final = f".fetched{TEMPORARY}"
@@ -80,13 +79,13 @@ def remote_files(place: Place, skipped: list[Skipped]) -> list[RemoteFile]:
         skipped: Gets what is left out, but for hidden files.
     """
     sizes = {entry.name: entry.size for entry in place.files() if not _hidden(entry.name)}
-    runs = _run_directories(sizes)
-    skipped += [Skipped(f"{run}/", "a run directory") for run in runs]
+    own = _made_here(sizes)
+    skipped += [Skipped(f"{folder}/", what) for folder, what in own.items()]
     read = cache(lambda name: (place / name).read())
     found = []
     for name in sorted(sizes, key=lambda name: PurePosixPath(name).parts):
         path = PurePosixPath(name)
-        if runs & {*map(str, path.parents)}:
+        if own.keys() & {*map(str, path.parents)}:
             continue
         state, info = (str(path.with_name(n)) for n in ("state.json", "dataset_info.json"))
         saved = state in sizes and info in sizes
@@ -104,13 +103,16 @@ def _hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
-def _run_directories(names: dict[str, int | None]) -> set[str]:
-    """The directories of runs of this package, the outermost of each nest."""
-    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
-    runs = {
-        str(PurePosixPath(name).parent)
-        for name in names
-        if PurePosixPath(name).name == MANIFEST
-        and str(PurePosixPath(name).with_name("rows")) in folders
-    }
-    return {run for run in runs if not runs & {*map(str, PurePosixPath(run).parents)}}
+def _made_here(names: Iterable[str]) -> dict[str, str]:
+    """The directories of this package's own and what they are, the outermost of each nest."""
+    files = {PurePosixPath(name) for name in names}
+    folders = {parent for file in files for parent in file.parents}
+    found = ((folder, _what(folder, files, folders)) for folder in sorted(folders))
+    own = {folder: what for folder, what in found if what is not None}
+    return {str(f): what for f, what in own.items() if not own.keys() & {*f.parents}}
+
+
+def _what(
+    folder: PurePosixPath, files: set[PurePosixPath], folders: set[PurePosixPath]
+) -> str | None:
+    return made_here(lambda name: folder / name in files, lambda name: folder / name in folders)

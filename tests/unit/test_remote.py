@@ -205,3 +205,23 @@ def test_parts_of_a_path_without_a_name_are_left_out(memory: str) -> None:
     assert [(s.path, s.reason) for s in listing.skipped] == [
         ("x//b.jsonl", "a part of its path has no name")
     ]
+
+
+def test_what_this_package_made_is_no_data_elsewhere_either(memory: str, tmp_path: Path) -> None:
+    """Runs and loops within DATA are skipped as in a local copy, and named alike."""
+    names = (
+        "a.jsonl", "loop.json", "run/manifest.json", "run/rows/r.jsonl", "run/export/train.jsonl",
+        "b/loop/loop.json", "b/loop/round-1/run/manifest.json", "b/loop/round-1/run/rows/r.jsonl",
+        "b/loop/test.jsonl", "no/loop.json", "no/round-2/a.jsonl",
+    )  # fmt: skip
+    for name in names:
+        put(f"{memory}/{name}", jsonl(ALPACA))
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        put(f"{tmp_path}/{name}", jsonl(ALPACA))
+    here, there = discover(tmp_path), discover(memory)
+    read = ["a.jsonl", "loop.json", "no/loop.json", "no/round-2/a.jsonl"]
+    assert [file.name for file in there.inputs] == read
+    assert [file.name for file in here.inputs] == read
+    skipped = [("b/loop/", "the directory of a loop"), ("run/", "a run directory")]
+    assert [(s.path, s.reason) for s in there.skipped] == skipped
+    assert sorted((s.path, s.reason) for s in here.skipped) == skipped
