@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from clear_pipeline.llm.dialect import Dialect
 from clear_pipeline.llm.meter import Amount, Totals
 from clear_pipeline.llm.pending import Independent
 from clear_pipeline.llm.settings import ModelSettings, Prices
-from clear_pipeline.schema import Message, Role
+from clear_pipeline.schema import JSON, Message, Role
 from clear_pipeline.stages.base import map_rows
 
 MODEL = ModelSettings(model="stub", base_url="http://127.0.0.1:1/v1")
@@ -85,6 +86,7 @@ def test_pending_rows_do_not_stop_the_others() -> None:
         replace(REQUEST, samples=range(2, 5), seed=7, top_logprobs=20, stop=("a", "b")),
         replace(REQUEST, temperature=OMIT, tools="[]", response_format="{}", score_from=3),
         replace(REQUEST, grammar='root ::= "x"', top_logprobs=0, max_output_tokens=9),
+        replace(REQUEST, count_only=True),
     ],
 )
 def test_a_question_is_read_back_without_its_messages(asked: ChatRequest) -> None:
@@ -92,6 +94,13 @@ def test_a_question_is_read_back_without_its_messages(asked: ChatRequest) -> Non
     stored = Question.from_json(Question("hash", asked).to_json())
     assert stored == Question("hash", replace(asked, messages=()))
     assert stored.id == Question("hash", asked).id
+
+
+def test_a_question_of_an_older_record_wants_an_answer() -> None:
+    """Records did not always say which prompts are only counted."""
+    stored = json.loads(question(1).to_json())
+    del stored["count_only"]
+    assert not Question.from_json(json.dumps(stored)).request.count_only
 
 
 def test_other_samples_are_another_line() -> None:
@@ -124,6 +133,29 @@ def test_results_of_engines_that_differ() -> None:
     assert second is not None
     assert (second.id, second.status, second.code) == ("b", 0, "batch_expired")
     assert others == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("error", "reply"),
+    [
+        ("too long", "too long"),
+        ({"error": {"message": "too long"}}, {"error": {"message": "too long"}}),
+        (None, "no reason given"),
+    ],
+)
+def test_a_refusal_without_a_body_is_read_beside_it(error: JSON, reply: JSON) -> None:
+    """As `vllm run-batch` writes it: a text or an object, of a response that has a status."""
+    line = {"custom_id": "a", "response": {"status_code": 400, "body": None}, "error": error}
+    (result,) = results([json.dumps(line).encode()])
+    assert result is not None
+    assert (result.status, result.reply) == (400, reply)
+
+
+def test_a_text_says_why_a_request_was_not_sent() -> None:
+    """Where OpenAI has an object with a code."""
+    (result,) = results([b'{"custom_id": "a", "response": null, "error": "shut down"}'])
+    assert result is not None
+    assert (result.status, result.code, result.message) == (0, "unknown", "shut down")
 
 
 def sizes(limits: BatchSettings, *, enqueued: int = 0) -> list[tuple[int, int]]:

@@ -15,6 +15,8 @@ from clear_pipeline.schema import JSON, canonical_json
 PATH: Final = "/v1/chat/completions"
 """Where each request of a batch goes."""
 
+_NO_REASON: Final = "no reason given"
+
 _BYTES_PER_TOKEN: Final = 3
 """Fewer than English has, so that the estimate is rather too high."""
 
@@ -55,6 +57,7 @@ class Question:
                 "response_format": request.response_format,
                 "grammar": request.grammar,
                 "score_from": request.score_from,
+                "count_only": request.count_only,
             }
         )
 
@@ -76,7 +79,7 @@ class Result:
     Attributes:
         id: The `custom_id` of the request.
         status: HTTP status of its reply; 0 where it was not sent, or none came.
-        reply: The body of the reply.
+        reply: The body of the reply; where it has none, why, an object or a text.
         code: Why it was not sent, such as `batch_expired`; "" if it was.
         message: The same, for people.
     """
@@ -132,12 +135,11 @@ def _result(line: bytes, clean: Callable[[Any], Any]) -> Result | None:
         return None
     response, error = parsed.get("response"), parsed.get("error")
     if isinstance(response, dict) and isinstance(status := response.get("status_code"), int):
-        return Result(parsed["custom_id"], status, response.get("body"))
-    said = error if isinstance(error, dict) else {}
-    code, message = (
-        str(said.get("code") or "unknown"),
-        str(said.get("message") or "no reason given"),
-    )
+        body = response.get("body")
+        # vLLM writes what a server would have refused beside the response.
+        return Result(parsed["custom_id"], status, (error or _NO_REASON) if body is None else body)
+    said = error if isinstance(error, dict) else {"message": error}
+    code, message = str(said.get("code") or "unknown"), str(said.get("message") or _NO_REASON)
     return Result(parsed["custom_id"], 0, None, code, message)
 
 

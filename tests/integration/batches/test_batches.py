@@ -269,6 +269,30 @@ def test_an_estimate_before_the_first_round_takes_no_round(data: Path, tmp_path:
     assert [estimate.rows for estimate in estimates] == [ROWS]
 
 
+def test_what_an_offline_engine_refuses_is_read_as_live(data: Path, tmp_path: Path) -> None:
+    """Those of vLLM have no body: a long prompt is `context`, a refused parameter is left out."""
+    offline = Visits(data, tmp_path / "run", "http://127.0.0.1:9/v1", mode="offline")
+    offline.settings += ["score.max_failed_fraction=1"]
+    long = "This model's maximum context length is 9 tokens."
+    unknown = {"error": {"message": "Unknown parameter: 'temperature'", "param": "temperature"}}
+    for number, refused in ((1, True), (2, False)):
+        offline.wait()
+        asked = (offline.out / "batches" / f"requests-{number}.jsonl").read_text().splitlines()
+        lines = []
+        for entry in map(json.loads, asked):
+            line = json.loads(result_line(entry["custom_id"], 200, completion(entry["body"])))
+            if "What is 3 + 1?" in str(entry["body"]["messages"]):
+                line |= {"response": {"status_code": 400, "body": None}, "error": long}
+            elif refused:
+                line |= {"response": {"status_code": 400, "body": None}, "error": unknown}
+            lines.append(json.dumps(line) + "\n")
+            assert ("temperature" in entry["body"]) == refused
+        (offline.out / "batches" / f"results-{number}.jsonl").write_text("".join(lines))
+    ledger = offline.visit().ledger(["score_error"])
+    errors = [error for error in ledger["score_error"].to_pylist() if error is not None]
+    assert errors == [f"context: {long}"]
+
+
 def test_an_endpoint_that_moved_is_asked_at_its_new_address(
     visits: Visits, server: BatchServer
 ) -> None:
