@@ -36,9 +36,18 @@ _NAMED = re.compile(
 )
 """Parameters that can be changed or left out while the question keeps its meaning."""
 
-_UNTAUGHT = re.compile(
-    r"\b(?:prompt_logprobs|add_generation_prompt|continue_final_message)\b", re.IGNORECASE
+_SCORING: Final = r"\b(?:prompt_logprobs|add_generation_prompt|continue_final_message)\b"
+_UNKNOWN: Final = (
+    r"(?:un(?:known|expected|recogni[sz]ed|supported)|\bextra\b|\badditional\b"
+    r"|\binvalid (?:argument|field|name|parameter)"
+    r"|(?:\bnot|n't) (?:yet )?(?:allowed|available|implemented|permitted|recogni[sz]ed|support))"
 )
+_UNTAUGHT = re.compile(
+    rf"{_UNKNOWN}[^.\n]{{0,40}}?{_SCORING}|{_SCORING}[^.\n]{{0,40}}?{_UNKNOWN}", re.IGNORECASE
+)
+"""A server that does not know how given text is scored. One that does names the parameters too,
+where a chat template changed the text of a row."""
+
 _UNSHAPED = re.compile(r"response_format|json_schema|structured outputs?", re.IGNORECASE)
 
 _UNNAMED_JSON = re.compile(r"must contain the word ['\"`]?json", re.IGNORECASE)
@@ -149,7 +158,7 @@ class Dialect:
         Returns:
             Whether asking again, with a body that is made anew, may go better.
         """
-        self._learn_what_is_missing(body, param or message)
+        self._learn_what_is_missing(body, param, message)
         if _asks_json(body) and self._learn_to_ask_in_words(param or message, message):
             return True
         found = None if too_long(message) else _NAMED.search(param or message)
@@ -186,11 +195,16 @@ class Dialect:
         self._effort = listed[0] if listed else None
         self._thinks = True
 
-    def _learn_what_is_missing(self, body: Body, blamed: str) -> None:
-        """Note a form of question that the server refuses; without it there is no question."""
-        if "prompt_logprobs" in body and _UNTAUGHT.search(blamed):
-            self.capabilities = replace(self.capabilities, prompt_logprobs=False)
-        if "response_format" in body and _UNSHAPED.search(blamed):
+    def _learn_what_is_missing(self, body: Body, param: str | None, message: str) -> None:
+        """Note a form of question that the server refuses; without it there is no question.
+
+        Where it has scored a text before, the refusal is of this one.
+        """
+        if "prompt_logprobs" in body and self.capabilities.prompt_logprobs is None:
+            untaught = re.search(_SCORING, param or "") or _UNTAUGHT.search(message)
+            if untaught:
+                self.capabilities = replace(self.capabilities, prompt_logprobs=False)
+        if "response_format" in body and _UNSHAPED.search(param or message):
             self.capabilities = replace(self.capabilities, schema=False)
 
     def _learn_to_ask_in_words(self, blamed: str, message: str) -> bool:
@@ -223,7 +237,7 @@ class Dialect:
             must be asked again, now with room to think.
         """
         if request.score_from is not None:
-            scored = reply.choices[0].tokens is not None
+            scored = reply.choices[0].tokens is not None or bool(self.capabilities.prompt_logprobs)
             self.capabilities = replace(self.capabilities, prompt_logprobs=scored)
             return False
         if request.count_only:

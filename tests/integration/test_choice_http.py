@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -315,6 +316,27 @@ def test_a_server_that_scores_no_prompt_is_refused_before_the_first_row(reply: s
     with StubServer(reply) as server, pytest.raises(UsageError, match="vLLM"):
         use(server, require_likelihood)
     assert len(server.bodies) == 2
+
+
+def test_a_row_that_the_chat_template_changes_stops_no_later_shard() -> None:
+    """A vLLM refuses it in the parameter's name, and goes on to score the others."""
+    thought = replace(ROW, target=Message("assistant", "hm</think> four"))
+
+    async def template(body: Body) -> web.StreamResponse:
+        if "</think>" in str(body["messages"]):
+            said = "continue_final_message is set but the final message does not appear in the chat"
+            return await stub.status(400, message=said)(body)
+        return await stub.vllm(body)
+
+    async def shards(model: ChatModel) -> Likelihood:
+        await require_likelihood(model)
+        with pytest.raises(CallError, match="bad_request"):
+            await likelihood(model, thought, max_tokens=5)
+        await require_likelihood(model)
+        return await likelihood(model, ROW, max_tokens=5)
+
+    with StubServer(template) as server:
+        assert use(server, shards).tokens == 5
 
 
 def test_a_template_that_closes_the_turn_gives_no_wrong_score() -> None:

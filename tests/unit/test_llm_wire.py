@@ -392,6 +392,54 @@ def test_a_prompt_that_was_not_scored_is_a_final_error(listed: object) -> None:
     assert (failure.value.kind, failure.value.transient) == ("bad_reply", False)
 
 
+SCORE = ChatRequest(ASK.messages, 1, 0.0, score_from=2)
+TEMPLATE = (
+    "continue_final_message is set but the final message does not appear in the chat after "
+    "applying the chat template. Final message to continue: unsupported"
+)
+
+
+@pytest.mark.parametrize(
+    ("param", "message"),
+    [
+        ("prompt_logprobs", "no"),
+        (None, "Unrecognized request argument supplied: prompt_logprobs"),
+        (None, "property 'prompt_logprobs' is unsupported"),
+        (None, "Extra inputs are not permitted, field: 'add_generation_prompt', value: False"),
+        (None, "Additional properties are not allowed ('prompt_logprobs' was unexpected)"),
+        (None, 'Invalid JSON payload received. Unknown name "prompt_logprobs": Cannot find field.'),
+        (None, "got an unexpected keyword argument 'continue_final_message'"),
+        (None, "`prompt_logprobs` is not yet supported by this engine"),
+    ],
+)
+def test_a_server_that_does_not_know_how_text_is_scored(param: str | None, message: str) -> None:
+    """It says that it does not know one of the three parameters; none is left out."""
+    dialect = Dialect(SERVER)
+    body = dialect.body(SCORE)
+    assert not dialect.learn_from_refusal(body, param=param, message=message)
+    assert dialect.capabilities.prompt_logprobs is False
+    assert dialect.body(SCORE) == body
+
+
+def test_a_text_that_the_chat_template_changes_is_a_failed_row() -> None:
+    """As vLLM's of `</think>`: it names the parameter, and says nothing about the next row."""
+    dialect = Dialect(SERVER)
+    assert not dialect.learn_from_refusal(dialect.body(SCORE), param=None, message=TEMPLATE)
+    assert dialect.capabilities.prompt_logprobs is None
+
+
+def test_a_server_that_has_scored_a_text_scores_texts() -> None:
+    """Whatever it refuses or leaves out for a later row."""
+    dialect = Dialect(SERVER)
+    body = dialect.body(SCORE)
+    for listed in ([None, None, position("Y", -1.0)], None):
+        got = parse_completion(reply() | {"prompt_logprobs": listed}, SCORE, Usage())
+        dialect.learn_from_reply(SCORE, body, got, thought=0)
+        assert dialect.capabilities.prompt_logprobs is True
+    dialect.learn_from_refusal(body, param="prompt_logprobs", message="not supported here")
+    assert dialect.capabilities.prompt_logprobs is True
+
+
 def test_usable_choices_are_kept_beside_broken_ones() -> None:
     """What is missing is asked for again by the cache."""
     good = {"index": 2, "message": {"content": "a"}}
