@@ -126,6 +126,19 @@ def export(
     return files.result
 
 
+def is_exported(table: pa.Table, settings: ExportSettings, *, own_columns: bool) -> list[bool]:
+    """Whether `export` writes each row of a shard to a training file; arguments as there."""
+
+    def expressible(row: _Row) -> bool:
+        try:
+            _laid_out(row, settings, own_columns=own_columns)
+        except RowError:
+            return False
+        return True
+
+    return [_survives(row, settings) and expressible(row) for row in _rows([table])]
+
+
 def move_export(staged: Path, out: Path) -> None:
     """Move what `export` wrote into one directory to another, under its rules for that.
 
@@ -188,9 +201,6 @@ class _Files:
         self._settings = settings
         self._own_columns = own_columns
         self.result = ExportResult(settings.format)
-        self._exported = {Fate.KEPT, Fate.RECTIFIED}
-        if settings.on_unscored == "keep":
-            self._exported.add(Fate.UNSCORED)
         parquet = settings.format == PARQUET
         kind: type[JsonLines | Parquet] = Parquet if parquet else JsonLines
         names: tuple[Split, ...] = ("train", "valid") if settings.valid_fraction else ("train",)
@@ -203,11 +213,11 @@ class _Files:
 
     def add(self, row: _Row) -> None:
         """Write a row where it belongs."""
-        if row.fate not in self._exported:
+        if not _survives(row, self._settings):
             self._remove(row, row.reason)
             return
         try:
-            written = self._laid_out(row)
+            written = _laid_out(row, self._settings, own_columns=self._own_columns)
         except RowError as error:
             self._remove(row, f"not expressible as {self._settings.format}: {error}")
             self.result.inexpressible += 1
@@ -235,18 +245,30 @@ class _Files:
         self._removed.write(_line(row, reason) | {"original": json.loads(row.example.original)})
         self.result.removed += 1
 
-    def _laid_out(self, row: _Row) -> Mapping[str, Any]:
-        drop = self._settings.extra_columns == "drop"
-        if self._settings.format == PARQUET:
-            return _parquet_row(row, original=None if drop else row.example.original)
-        wanted, source = FORMATS[self._settings.format], FORMATS[row.example.format]
-        written = wanted.write(row.example, own_columns=self._own_columns)
-        if not drop:
-            return written
-        kept_names = self._own_columns and source.name == wanted.name
-        layout = source.layout if kept_names else wanted.layout
-        used = layout.used(written)
-        return {name: value for name, value in written.items() if name in used}
+
+def _survives(row: _Row, settings: ExportSettings) -> bool:
+    """Whether a row is exported by its fate."""
+    if row.fate is Fate.UNSCORED:
+        return settings.on_unscored == "keep"
+    return row.fate in (Fate.KEPT, Fate.RECTIFIED)
+
+
+def _laid_out(row: _Row, settings: ExportSettings, *, own_columns: bool) -> Mapping[str, Any]:
+    """A row as it stands in a training file.
+
+    Raises:
+        RowError: The format cannot express it.
+    """
+    drop = settings.extra_columns == "drop"
+    if settings.format == PARQUET:
+        return _parquet_row(row, original=None if drop else row.example.original)
+    wanted, source = FORMATS[settings.format], FORMATS[row.example.format]
+    written = wanted.write(row.example, own_columns=own_columns)
+    if not drop:
+        return written
+    layout = source.layout if own_columns and source.name == wanted.name else wanted.layout
+    used = layout.used(written)
+    return {name: value for name, value in written.items() if name in used}
 
 
 def _line(row: _Row, reason: str) -> dict[str, Any]:

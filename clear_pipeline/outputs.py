@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clear_pipeline.card import write_card
-from clear_pipeline.config import Config
+from clear_pipeline.config import Config, export_settings
 from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import UsageError
-from clear_pipeline.export import ExportResult, ExportSettings, export
-from clear_pipeline.ledger import fates, write_ledger
+from clear_pipeline.export import ExportResult, ExportSettings, export, is_exported
+from clear_pipeline.ledger import write_ledger
 from clear_pipeline.manifest import Manifest
 from clear_pipeline.remote import is_remote, local_path, place_at
 from clear_pipeline.report import write_report
 from clear_pipeline.run import Run
-from clear_pipeline.schema import Fate, Message, examples, rows_table
+from clear_pipeline.schema import Message, examples, rows_table
 from clear_pipeline.stages.base import Progress, Shard
 from clear_pipeline.stages.dedup.characters import Unit
 from clear_pipeline.stages.dedup.corpus import Looked, look
@@ -133,7 +133,8 @@ def _counted(tables: Iterator[pa.Table], progress: Progress) -> Iterator[pa.Tabl
 def index_run(run: Run, out: Path, unit: Unit) -> int:
     """Write the rows that a finished run exports as an index for later runs to dedup against.
 
-    A rectified row stands in it with its new response.
+    They are those of its own export, by the settings of the run. A rectified row stands in it with
+    its new response.
 
     Returns:
         How many rows it has.
@@ -144,17 +145,21 @@ def index_run(run: Run, out: Path, unit: Unit) -> int:
     """
     if not run.manifest.finished:
         raise UsageError(f"{run.path}: not finished; run the same command again, then index it")
-    written = write_index(out, (_kept(shard, unit) for shard in run.shards()), unit)
+    settings, own_columns = export_settings(run.path), len(run.manifest.files) == 1
+    rows = (
+        _kept(shard, is_exported(shard.table, settings, own_columns=own_columns), unit)
+        for shard in run.shards()
+    )
+    written = write_index(out, rows, unit)
     if not written:
         out.unlink()
         raise UsageError(f"{run.path}: exports no row, so there is nothing to index")
     return written
 
 
-def _kept(shard: Shard, unit: Unit) -> Looked:
+def _kept(shard: Shard, exported: Sequence[bool], unit: Unit) -> Looked:
     """The exported rows of a shard, as they are exported."""
     table = shard.table
-    exported = [fate in (Fate.KEPT, Fate.RECTIFIED) for fate in fates(table)[0]]
     if "new_target" in table.column_names:
         new = [None if t is None else Message(**t) for t in table["new_target"].to_pylist()]
         table = rows_table(

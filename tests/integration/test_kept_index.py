@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from clear_pipeline import Pipeline, build_config
 from clear_pipeline.cli import app
 from clear_pipeline.errors import UsageError
+from clear_pipeline.outputs import index_run
 from clear_pipeline.run import Run
 
 WORDS = [f"word{i}" for i in range(60)]
@@ -38,6 +39,21 @@ def index(tmp_path: Path) -> Path:
     assert "dedup.against=" in result.output
     assert pq.read_metadata(out).num_rows == 4
     return out
+
+
+def test_an_index_holds_the_rows_of_the_export_and_no_other(tmp_path: Path) -> None:
+    """A row that the run's format cannot express was not exported, and is not in it."""
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    rows = [
+        {"messages": turns},
+        {"messages": [*turns, {"role": "user", "content": "Bye"}, turns[1]]},
+    ]
+    data = tmp_path / "chat.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = build_config(stages=["dedup"], assignments=["export.format=alpaca"])
+    run = Pipeline(config).run(data, out=tmp_path / "run")
+    assert index_run(run, tmp_path / "kept", "word") == 1
+    assert pq.read_table(tmp_path / "kept")["line"].to_pylist() == [1]
 
 
 def deduped(tmp_path: Path, pairs: list[tuple[str, str]], *settings: str) -> Run:

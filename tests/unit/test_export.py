@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +17,7 @@ import pytest
 from pydantic import ValidationError
 
 from clear_pipeline.errors import NoSurvivorsError, UsageError
-from clear_pipeline.export import EXPORT_FORMATS, ExportSettings, export
+from clear_pipeline.export import EXPORT_FORMATS, ExportSettings, export, is_exported
 from clear_pipeline.schema import MESSAGE, Example, Message, rows_table
 
 ALL_TRAIN = {"valid_fraction": 0.0}
@@ -151,11 +151,13 @@ def test_row_that_the_format_cannot_express_keeps_its_fate(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("on_unscored", "exported"), [("drop", 1), ("keep", 2)])
 def test_unscored_rows_are_exported_on_request_only(
-    tmp_path: Path, on_unscored: str, exported: int
+    tmp_path: Path, on_unscored: Literal["drop", "keep"], exported: int
 ) -> None:
     """A row without a score is not good by default."""
     made = table([row(1), row(2)], score_status=pa.array(["scored", "unscored"]))
     assert run(made, tmp_path, on_unscored=on_unscored).train == exported
+    settings = ExportSettings(on_unscored=on_unscored)
+    assert is_exported(made, settings, own_columns=True) == [True, exported == 2]
 
 
 def test_quarantined_rows_are_listed_with_their_text(tmp_path: Path) -> None:
