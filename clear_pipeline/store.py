@@ -24,7 +24,6 @@ import pyarrow.parquet as pq
 from filelock import BaseFileLock, FileLock, Timeout
 
 from clear_pipeline.durable import (
-    TEMPORARY,
     file_sha256,
     has_ended,
     is_left_behind,
@@ -33,6 +32,7 @@ from clear_pipeline.durable import (
     writing,
 )
 from clear_pipeline.errors import DamagedRunError, RunLockedError, UsageError
+from clear_pipeline.load.remote_file import FETCHED
 from clear_pipeline.manifest import Part
 from clear_pipeline.stages.base import Shard
 
@@ -52,7 +52,6 @@ _LOCK = ".lock"
 _HOLDER = ".lock-holder"
 
 _PART = re.compile(r"(part-[0-9a-f]{16}\.parquet|quarantine-[0-9a-f]{16}\.jsonl)")
-_FETCHED = f".fetched{TEMPORARY}"
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -177,7 +176,7 @@ class Store:
         kept = [path for path in folders if not is_left_behind(path.name)]
         for folder in (self.directory, *kept):
             for path in folder.iterdir():
-                left = is_left_behind(path.name) or path.name == _FETCHED
+                left = is_left_behind(path.name) or path.name == FETCHED
                 if path.is_dir() and not path.is_symlink():
                     if left:
                         shutil.rmtree(path)
