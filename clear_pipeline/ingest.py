@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +41,7 @@ from clear_pipeline.manifest import (
 )
 from clear_pipeline.repeats import Repeats
 from clear_pipeline.run_log import RunLog
+from clear_pipeline.schema import JSON
 from clear_pipeline.stages.base import Progress
 from clear_pipeline.store import QUARANTINE, ROWS_FOLDER, Store
 
@@ -59,7 +61,7 @@ def ingest(
 
     Raises:
         NothingReadableError: DATA holds no usable row.
-        UsageError: No file has the columns that are mapped.
+        UsageError: A mapped column is in no file.
     """
     listing, manifest = claim.listing, claim.manifest
     earlier = Earlier(manifest.model_copy(), store, progress, log)
@@ -256,18 +258,35 @@ def _require_rows(claim: Claim, loader: _Loader) -> None:
 
 
 def _require_mapped(settings: LoadSettings, manifest: Manifest, store: Store) -> None:
-    """Refuse a map of columns that no file was read with: it is a slip."""
-    mapped = {format_.key for format_ in settings.mapped}
-    if not mapped or any(record.format in mapped for record in manifest.files):
-        return
-    found = []
-    for record in manifest.files[:_TOLD]:
-        for key in record.shards[:1]:
-            table = store.read(ROWS_FOLDER, key, manifest.shards[key])
-            found.append(
-                f"{record.path}: {columns_shown(list(json.loads(table['original'][0].as_py())))}"
-            )
-    wanted = ", ".join(f"{field}={column}" for field, column in (settings.map or {}).items())
-    raise UsageError(
-        f"map: no file has the columns of {wanted}; found:" + "".join(f"\n  {f}" for f in found)
-    )
+    """Refuse a map of a column that no row has which was read with the map: it is a slip."""
+    keys = {format_.key for format_ in settings.mapped}
+    left = dict(settings.map or {})
+    for record in manifest.files:
+        if record.format in keys and not record.shards:
+            return  # what its rows have is not known: all are in the quarantine
+        for row in _originals(record, manifest, store) if record.format in keys else ():
+            left = {field: column for field, column in left.items() if column not in row}
+            if not left:
+                return
+    if left:
+        raise UsageError(_not_there(left, manifest, store))
+
+
+def _originals(
+    record: FileRecord, manifest: Manifest, store: Store
+) -> Iterator[Mapping[str, JSON]]:
+    """The rows of a file as they stood in it, without those in the quarantine."""
+    for key in record.shards:
+        table = store.read(ROWS_FOLDER, key, manifest.shards[key])
+        yield from (json.loads(original.as_py()) for original in table["original"])
+
+
+def _not_there(left: Mapping[str, str], manifest: Manifest, store: Store) -> str:
+    """What to say of mapped columns, by field, that are not there."""
+    wanted = ", ".join(f"{field}={column}" for field, column in left.items())
+    firsts = [
+        f"\n  {record.path}: {columns_shown(list(row))}"
+        for record in manifest.files[:_TOLD]
+        for row in islice(_originals(record, manifest, store), 1)
+    ]
+    return f"map: no file has the columns of {wanted}; found:{''.join(firsts)}"
