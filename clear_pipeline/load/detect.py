@@ -15,7 +15,7 @@ from clear_pipeline.load.events import FileError, Source, UnknownColumnsError
 from clear_pipeline.load.json_reader import read_json
 from clear_pipeline.load.parquet_reader import read_parquet
 from clear_pipeline.load.settings import LoadSettings
-from clear_pipeline.load.streams import BOM, chunks, compression, lines
+from clear_pipeline.load.streams import BOM, begun, chunks, compression, lines
 from clear_pipeline.load.text_readers import header, read_csv, read_jsonl
 
 _FOREIGN = {
@@ -38,6 +38,8 @@ _ARRAY = re.compile(rb"\[\s*(?:[{\[\"\d\-\]]|null\b|true\b|false\b)")
 _WRAPPED = re.compile(rb'\{\s*"[^"\\]*"\s*:\s*\[\s*\{')
 _TURNS = re.compile(rb'\{\s*"(?:messages|conversations?|tools|functions)"')
 DELIMITERS = ",\t;|"
+_FIRST_LINE_BYTES = 1 << 24
+"""Of a first line that is looked at whole, for its object tells what the file is."""
 _TAR_MAGIC = slice(257, 262)
 
 
@@ -57,14 +59,13 @@ def open_source(
             too, where a file breaks off.
     """
     pieces = chunks(path, max_expansion=settings.max_expansion)
-    head = next(pieces, b"")
+    head, pieces = begun(pieces, min(settings.max_line_bytes, _FIRST_LINE_BYTES))
     if not head.strip():
         raise FileError("empty")
     codec = _codec(path)
     binary = _binary(path, head, codec, settings)
     if binary is not None:
         return binary
-    pieces = chain([head], pieces)
     text = head.removeprefix(BOM).lstrip()
     suffix = f"+{codec}" if codec else ""
     if _ARRAY.match(text):

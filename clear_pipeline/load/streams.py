@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +20,8 @@ FREE_BYTES = 1 << 26
 """A file may become so many bytes, however small it is."""
 BOM = b"\xef\xbb\xbf"
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
+_OPEN = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{[^\n]*+")
+"""A file that begins with an object whose line has not ended."""
 _SKIPPABLE_ZSTD = b"\x2a\x4d\x18"
 
 
@@ -92,6 +96,37 @@ def chunks(path: Path, *, max_expansion: int) -> Iterator[bytes]:
                 yield chunk
     except (OSError, EOFError, zlib.error) as error:
         raise FileError(_said(error)) from error
+
+
+def begun(pieces: Iterator[bytes], limit: int) -> tuple[bytes, Iterator[bytes]]:
+    """The start of a file, to be looked at, and all its pieces, the start included.
+
+    The start is `CHUNK` bytes, more where an object on its first line goes on: all of that line,
+    unless it is longer than `limit`. It is less where the file ends or breaks off before.
+
+    Args:
+        pieces: See `chunks`.
+        limit: Bytes of that line; hardly more are held.
+
+    Raises:
+        FileError: The file breaks off before its first byte; later, the pieces raise it.
+    """
+    head = bytearray()
+    try:
+        for piece in pieces:
+            head += piece
+            if len(head) >= CHUNK and (len(head) > limit or not _OPEN.fullmatch(head)):
+                break
+    except FileError as error:
+        if not head:
+            raise
+        pieces = _breaking(error)
+    return bytes(head), chain([bytes(head)], pieces)
+
+
+def _breaking(error: FileError) -> Iterator[bytes]:
+    yield from ()
+    raise error
 
 
 def _said(error: Exception) -> str:
