@@ -181,6 +181,8 @@ class Pipeline:
                 self._when_checked()
                 for position in range(len(self.config.stages)):
                     await run_in_rounds(self.config.stages, position, work, foresight)
+                if batches is not None:
+                    batches.forgive()
                 work.save()
             except BaseException as error:
                 if isinstance(error, BudgetExceededError):

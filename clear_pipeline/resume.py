@@ -197,7 +197,7 @@ def reason_to_rerun(
         return "another model"
     failed = sum(part.failed for part in record.parts.values())
     if failed:
-        return f"{failed} rows failed for lack of an answer and are tried again"
+        return f"{failed} rows failed for lack of an answer and are worked on again"
     if damaged := damaged_parts(record, store):
         return f"{damaged} of its files are missing or damaged and computed anew"
     return "its input changed or was not finished"

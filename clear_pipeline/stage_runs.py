@@ -61,6 +61,7 @@ async def run_in_rounds(
     except RunFailedError:
         if batches is not None:
             batches.finish(stage.name)
+            batches.forgive()
         raise
     if batches is not None:
         batches.finish(stage.name)

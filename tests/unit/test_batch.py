@@ -247,6 +247,8 @@ def test_the_record_survives_its_process(tmp_path: Path) -> None:
     assert failure is not None
     assert (failure.kind, failure.message, failure.transient) == ("timeout", "expired", True)
     record.finish("score")
+    assert record.failure(question(2).id, max_attempts=2) is not None
+    record.forgive()
     assert record.failure(question(2).id, max_attempts=2) is None
     record.close()
 

@@ -160,8 +160,16 @@ class Batches:
                 await engine.carrier.submit(batch, path, self._record.update, again=False)
 
     def finish(self, stage: str) -> None:
-        """A stage is through, or has stopped: its next run begins anew."""
+        """A stage is through, or has stopped: its next run begins with its first round."""
         self._record.finish(stage)
+
+    def forgive(self) -> None:
+        """The run is through, or has stopped: what has failed is asked again by the next one.
+
+        Not before: while later stages wait for answers, each visit looks at a row with a failed
+        call again, and would put it off anew.
+        """
+        self._record.forgive()
 
     async def cancel(self) -> list[Batch]:
         """Have nothing more answered; returns the batches that were open.

@@ -191,10 +191,14 @@ class Record:
         return CallError(row[1], row[2], transient=bool(row[3]))
 
     def finish(self, stage: str) -> None:
-        """A stage has come to its end: a later run of it starts its attempts and rounds anew."""
+        """A stage has come to its end: a later run of it starts its rounds anew."""
+        with self._transaction():
+            self._db.execute("UPDATE batches SET round = 0 WHERE stage = ? AND ended", (stage,))
+
+    def forgive(self) -> None:
+        """The run has come to its end: a later one starts the attempts of each request anew."""
         with self._transaction():
             self._db.execute("DELETE FROM failures")
-            self._db.execute("UPDATE batches SET round = 0 WHERE stage = ? AND ended", (stage,))
 
     def learned(self, identity: str) -> dict[str, Any] | None:
         """What is known of an endpoint's dialect, see `Dialect.learned`."""

@@ -65,6 +65,24 @@ def test_a_request_that_keeps_failing_makes_its_row_unscored(
     assert "unscored" not in run.ledger(["fate"])["fate"].to_pylist()
 
 
+def test_a_failed_row_is_given_up_while_later_stages_wait(
+    visits: Visits, server: BatchServer
+) -> None:
+    """Three rounds of score, two of rectify, and a row that is asked three times in all."""
+    stubborn: list[str] = []
+
+    def outcome(id_: str, _: int) -> Outcome:
+        stubborn[:] = stubborn or [id_]
+        return "fail" if id_ in stubborn else "answer"
+
+    server.outcome = outcome
+    visits.stages = ["score", "filter", "rectify"]
+    visits.settings += ["models.scorer.max_attempts=3", "score.max_failed_fraction=1"]
+    run, waits = visits.finish()
+    assert (waits, server.asked[stubborn[0]]) == (5, 3)
+    assert run.ledger(["fate"])["fate"].to_pylist().count("unscored") == 1
+
+
 def test_odd_results_are_left_out_and_told(visits: Visits, server: BatchServer) -> None:
     """A result twice, one of no request and a broken line change nothing."""
 
