@@ -78,7 +78,7 @@ def test_general_rows_that_cannot_be_trained_on(tmp_path: Path) -> None:
     long = write(tmp_path / "long.jsonl", [chat("x" * 500, "y")])
     data.train.write_text("".join([*lines[:-1], long.read_text()]))
     found = settings(tmp_path, max_tokens=100).preflight(data, context(tmp_path))
-    assert [each.reason for each in found if each.row is None] == [
+    assert [f.reason for f in found if f.row is None and f.file == data.train] == [
         (
             "3 of 4 general rows and 16 of 16 others can be used: general rows are 15.8% of all "
             "that are trained on"
@@ -93,7 +93,7 @@ def test_own_rows_that_cannot_be_trained_on(tmp_path: Path) -> None:
     long = write(tmp_path / "long.jsonl", [chat("x" * 500, "y")]).read_text()
     data.train.write_text("".join([long] * 7 + lines[7:]))
     found = settings(tmp_path, max_tokens=100).preflight(data, context(tmp_path))
-    assert [each.reason for each in found if each.row is None] == [
+    assert [f.reason for f in found if f.row is None and f.file == data.train] == [
         "9 usable rows; a training needs at least 10",
         (
             "4 of 4 general rows and 9 of 16 others can be used: general rows are 30.8% of all "
