@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
+
+LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+"""Half of a UTF-16 pair: no character, and no file of UTF-8 can hold it."""
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 

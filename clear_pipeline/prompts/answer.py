@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from clear_pipeline.llm.base import ChatRequest, Choice
 from clear_pipeline.prompts.base import ask, render_request
-from clear_pipeline.schema import Example
+from clear_pipeline.schema import LONE_SURROGATE, Example
 
 DrawForm: TypeAlias = Literal["reasoned", "plain"]
 """How a draw is asked for: reasoning first, or the row's own conversation alone."""
@@ -20,7 +20,6 @@ _MARK_PATTERN = re.compile(
     re.MULTILINE,
 )
 """At the start of a line in any case; within one exactly as it was asked for."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 QUESTION: Final = (
     "Write the next response of the assistant in this conversation. First think it through in your "
@@ -95,7 +94,7 @@ def parse_draw(choice: Choice) -> str | None:
     cut = choice.finish_reason == "length"
     if choice.withheld or (choice.tool_calls and cut):
         return None
-    if _SURROGATE.search(choice.text + (choice.tool_calls or "")):
+    if LONE_SURROGATE.search(choice.text + (choice.tool_calls or "")):
         return None  # no table can hold it
     if choice.tool_calls:
         return choice.tool_calls

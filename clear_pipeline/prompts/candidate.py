@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from clear_pipeline.llm.base import OMIT, ChatRequest, Choice
-from clear_pipeline.schema import JSON, Example, Message
+from clear_pipeline.schema import JSON, LONE_SURROGATE, Example, Message
 
 _JSON_OBJECT = '{"type":"json_object"}'
 REFUSAL = re.compile(
@@ -18,7 +18,6 @@ REFUSAL = re.compile(
     re.IGNORECASE,
 )
 """How a reply begins that declines to answer."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _FENCED = re.compile(r"```[\w+-]*\n(.*?)\n?```", re.DOTALL)
 
 
@@ -77,7 +76,7 @@ def refuse_halves(*texts: str | None) -> None:
     Raises:
         UnfitCandidateError: One holds half of a character.
     """
-    if any(_SURROGATE.search(text) for text in texts if text is not None):
+    if any(LONE_SURROGATE.search(text) for text in texts if text is not None):
         raise UnfitCandidateError("it holds half of a character")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,13 +10,12 @@ from clear_pipeline.errors import CallError
 from clear_pipeline.evaluate.models.outcomes import Outcomes
 from clear_pipeline.llm.base import ChatModel, ChatRequest
 from clear_pipeline.prompts.few_shot import few_shot_messages
-from clear_pipeline.schema import Example, Message
+from clear_pipeline.schema import LONE_SURROGATE, Example, Message
 from clear_pipeline.scoring.choice import withheld
 from clear_pipeline.stages.base import map_rows
 
 TEMPERATURE: Final = 0.0
 """The model's one best answer, as in the paper."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +84,4 @@ async def _predict(
         return Prediction(None, str(refused))
     said = Message("assistant", choices[0].text, tool_calls=choices[0].tool_calls).text
     # Half of a character cannot be written to a file.
-    return Prediction(_SURROGATE.sub("\ufffd", said), cut=choices[0].finish_reason == "length")
+    return Prediction(LONE_SURROGATE.sub("\ufffd", said), cut=choices[0].finish_reason == "length")

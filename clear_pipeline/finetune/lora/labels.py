@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,11 +14,10 @@ from clear_pipeline.finetune.rows import TrainingRow
 from clear_pipeline.formats import RowError
 from clear_pipeline.formats.strict_json import parse
 from clear_pipeline.formats.turns import write_turn
-from clear_pipeline.schema import JSON, Message
+from clear_pipeline.schema import JSON, LONE_SURROGATE, Message
 
 IGNORED: Final = -100
 """Label of a token that is read and not learnt."""
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ def encode(row: TrainingRow, tokenizer: PreTrainedTokenizerBase) -> Encoded:
     if row.parsed.unscorable is not None:
         raise RowError(f"holds more than text ({row.parsed.unscorable})")
     whole = _rendered(row, len(row.turns), tokenizer, answering=False)
-    if _SURROGATE.search(whole):
+    if LONE_SURROGATE.search(whole):
         raise RowError("lone surrogate: half of a UTF-16 pair, which is no character")
     _require_tools_told(row, whole, tokenizer)
     spans = [
