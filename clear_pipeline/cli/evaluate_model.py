@@ -13,7 +13,7 @@ from rich.text import Text
 from clear_pipeline.cli.consent import introduce_models
 from clear_pipeline.cli.console import Json, errors, next_command, output, print_json
 from clear_pipeline.cli.groups import grouped
-from clear_pipeline.cli.options import CapOptions, Yes, column_map
+from clear_pipeline.cli.options import CapOptions, ColumnMap, Yes, column_map
 from clear_pipeline.cli.progress import TerminalProgress
 from clear_pipeline.cli.resumable import resumable
 from clear_pipeline.errors import UsageError
@@ -59,9 +59,7 @@ class ArmOptions:
     max_answer_tokens: Annotated[
         int | None, typer.Option(min=1, help="Longest answer in tokens; 512.")
     ] = None
-    mapping: Annotated[
-        str | None, typer.Option("--map", help="prompt=question,response=answer")
-    ] = None
+    mapping: ColumnMap = None
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N test rows.")] = None
 
     def settings(self, budget: dict[str, Any] | None) -> EvaluationSettings:

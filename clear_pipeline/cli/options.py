@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,10 @@ Data = Annotated[
     str, typer.Argument(help="File or directory of mixed formats, here or at s3://, gs://, hf://.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before priced work.")]
+ColumnMap = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="prompt=question,response=answer; may be given several times."),
+]
 MaxUsd = Annotated[float | None, typer.Option(min=0, help="Stop before more dollars are spent.")]
 
 
@@ -25,9 +30,7 @@ class SourceOptions:
     config: Annotated[Path | None, typer.Option(help="YAML, see docs/config.md.")] = None
     model: Annotated[str | None, typer.Option(help="Model name at the endpoint.")] = None
     base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint.")] = None
-    mapping: Annotated[
-        str | None, typer.Option("--map", help="prompt=question,response=answer")
-    ] = None
+    mapping: ColumnMap = None
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="a.b=value, as in score.k=3")
@@ -51,18 +54,22 @@ class SourceOptions:
         return _given(models={"scorer": scorer} if scorer else None, load=load or None)
 
 
-def column_map(mapping: str | None) -> dict[str, str] | None:
-    """What `--map` says, by field; None if it is not given.
+def column_map(mapping: Sequence[str] | None) -> dict[str, str] | None:
+    """What `--map` says, however often it is given, by field; None if it is not.
 
     Raises:
-        UsageError: It is no list of FIELD=COLUMN.
+        UsageError: It is no list of FIELD=COLUMN, or names a field twice.
     """
-    if mapping is None:
+    if not mapping:
         return None
-    pairs = [pair.partition("=") for pair in mapping.split(",")]
+    text = ",".join(mapping)
+    pairs = [pair.partition("=") for pair in text.split(",")]
     if not all(key and value for key, _, value in pairs):
-        raise UsageError(f"--map {mapping}: expected prompt=COLUMN,response=COLUMN")
-    return {key.strip(): value.strip() for key, _, value in pairs}
+        raise UsageError(f"--map {text}: expected prompt=COLUMN,response=COLUMN")
+    columns = {key.strip(): value.strip() for key, _, value in pairs}
+    if len(columns) < len(pairs):
+        raise UsageError(f"--map {text}: names a field twice; give each one column")
+    return columns
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -142,7 +142,7 @@ def _announce(plan: Plan, asked: Probe) -> None:
 
 def _given(source: SourceOptions) -> list[str]:
     """Options of this probe that a run must have too, so that it is what was probed."""
-    options = {"--map": source.mapping, "--limit": source.limit}
+    options = {"--map": ",".join(source.mapping or ()) or None, "--limit": source.limit}
     words = [[name, str(value)] for name, value in options.items() if value is not None]
     assigned = [["--set", text] for text in source.assignments]
     return [word for pair in [*words, *assigned] for word in pair]

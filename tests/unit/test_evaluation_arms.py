@@ -131,7 +131,7 @@ def test_options_say_the_same_as_a_file(tmp_path: Path) -> None:
     file.write_text("load: {max_line_bytes: 4096}\nbudget: {max_usd: 1}\nbaseline: b\n")
     options = ArmOptions(
         arm=["a=m=1", "b=n"], arms=file, base_url=URL, judge="j", judge_form="rating",
-        max_answer_tokens=9, mapping="prompt=q,response=r", limit=5,
+        max_answer_tokens=9, mapping=["prompt=q,response=r"], limit=5,
     )  # fmt: skip
     found = options.settings({"max_calls": 3})
     assert [(a.name, a.model.model, a.model.base_url) for a in found.arms] == [
