@@ -101,9 +101,11 @@ class Chat:
         return row
 
     def with_target(self, record: Record, target: Message) -> dict[str, JSON]:
-        """A copy with another last turn."""
-        turns: list[JSON] = [*turn_list(record, self.messages)[:-1], write_turn(target)]
-        return {**record, self.messages: turns}
+        """A copy with another last turn, a call as `function_call` where the row has it so."""
+        turn = write_turn(target)
+        if json_column(record, self.tools) is None and "functions" in record:
+            turn = _with_function_call(turn)
+        return {**record, self.messages: [*turn_list(record, self.messages)[:-1], turn]}
 
 
 def _from_functions(record: Record) -> str | None:
@@ -131,6 +133,16 @@ def _with_tool_calls(turns: list[Mapping[str, JSON]]) -> list[Mapping[str, JSON]
         else:
             result.append(turn)
     return result
+
+
+def _with_function_call(turn: dict[str, JSON]) -> dict[str, JSON]:
+    """A turn of one tool call with the deprecated key; any other as it is."""
+    match turn.pop("tool_calls", None):
+        case [{"function": function}]:
+            turn |= {"content": turn.get("content"), "function_call": function}
+        case list(calls):
+            turn["tool_calls"] = calls
+    return turn
 
 
 CHAT = Chat()

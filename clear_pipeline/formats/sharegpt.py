@@ -21,6 +21,7 @@ from clear_pipeline.formats.base import (
 from clear_pipeline.formats.strict_json import parse
 from clear_pipeline.formats.turns import (
     decoded_columns,
+    json_column,
     read_tools,
     read_turns,
     turn_list,
@@ -48,7 +49,8 @@ _SPEAKERS = {"user": "human", "assistant": "gpt", "tool": "observation"}
 class ShareGPT:
     """Which columns may hold the turns, the one to write first, and where system and tools are.
 
-    Tool calls carry no ids here: they are numbered, and answered in the order they were made.
+    Tool calls carry no ids here: they are numbered, and answered in the order they were made. Some
+    writers put them into the turn as OpenAI does; these are read too.
     """
 
     conversations: tuple[str, ...] = ("conversations", "conversation", "messages")
@@ -149,7 +151,8 @@ def _keys(turn: Mapping[str, JSON]) -> tuple[str, str]:
 
 def _openai_turns(turns: Sequence[Mapping[str, JSON]]) -> list[Mapping[str, JSON]]:
     result: list[Mapping[str, JSON]] = []
-    calls = answers = 0
+    ids: list[str] = []
+    answers = 0
     for number, turn in enumerate(turns, start=1):
         try:
             speaker, content = _keys(turn)
@@ -162,23 +165,39 @@ def _openai_turns(turns: Sequence[Mapping[str, JSON]]) -> list[Mapping[str, JSON
                 "name": turn.get("name"),
             }
             if name == "function_call":
-                made = _read_calls(turn[content], calls)
-                calls += len(made)
-                said |= {"content": None, "tool_calls": made}
+                said |= {"content": None, "tool_calls": _read_calls(turn[content], ids)}
             elif said["role"] == "tool":
                 answers += 1
-                said["tool_call_id"] = f"call_{answers}"
+                link = ids[answers - 1] if answers <= len(ids) else f"call_{answers}"
+                said["tool_call_id"] = text(turn, "tool_call_id") or link
+            else:
+                said["tool_calls"] = _openai_calls(turn, ids)
         except RowError as error:
             raise RowError(f"turn {number}: {error}") from None
         result.append(said)
     return result
 
 
-def _read_calls(value: JSON, before: int) -> list[JSON]:
+def _openai_calls(turn: Mapping[str, JSON], ids: list[str]) -> JSON:
+    """Tool calls as OpenAI has them, which stand in a turn beside what is said."""
+    calls = json_column(turn, "tool_calls")
+    if not isinstance(calls, list):
+        return calls
+    numbered: list[JSON] = []
+    for call in calls:
+        if isinstance(call, Mapping):
+            given = call.get("id")
+            ids.append(given if isinstance(given, str) else f"call_{len(ids) + 1}")
+            call = {**call, "id": ids[-1] if given is None else given}
+        numbered.append(call)
+    return numbered
+
+
+def _read_calls(value: JSON, ids: list[str]) -> list[JSON]:
     """`{"name", "arguments"}`, or a list of them, as OpenAI tool calls numbered on."""
     calls = parse(value) if isinstance(value, str) else value
     made: list[JSON] = []
-    for number, call in enumerate(calls if isinstance(calls, list) else [calls], before + 1):
+    for call in calls if isinstance(calls, list) else [calls]:
         if not isinstance(call, Mapping) or not isinstance(call.get("name"), str):
             raise RowError(f"function_call is {kind(call)} without a name")
         arguments = call.get("arguments", {})
@@ -186,7 +205,8 @@ def _read_calls(value: JSON, before: int) -> list[JSON]:
             "name": call["name"],
             "arguments": arguments if isinstance(arguments, str) else canonical_json(arguments),
         }
-        made.append({"id": f"call_{number}", "type": "function", "function": function})
+        ids.append(f"call_{len(ids) + 1}")
+        made.append({"id": ids[-1], "type": "function", "function": function})
     return made
 
 

@@ -128,9 +128,11 @@ def _tool_calls(calls: JSON) -> str | None:
         return None
     if not isinstance(calls, list):
         raise RowError(f"tool_calls is {kind(calls)}, expected a list")
+    said: list[JSON] = []
     for call in calls:
         if not isinstance(call, Mapping):
             raise RowError(f"a tool call is {kind(call)}, expected an object")
+        call = {key: value for key, value in call.items() if value is not None}  # Parquet pads
         function = call.get("function", {})
         if not isinstance(function, Mapping):
             raise RowError(f"a tool call's function is {kind(function)}, expected an object")
@@ -138,7 +140,8 @@ def _tool_calls(calls: JSON) -> str | None:
             raise RowError("a tool call names no function")
         if not isinstance(call.get("id", ""), str):
             raise RowError("a tool call's id is no text")
-    return canonical_json(calls)
+        said.append(call)
+    return canonical_json(said)
 
 
 def write_turn(message: Message, *, unscorable: str | None = None) -> dict[str, JSON]:

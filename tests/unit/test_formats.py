@@ -195,6 +195,38 @@ def test_deprecated_functions_are_tools() -> None:
     assert parsed.tools == '[{"function":{"name":"add"},"type":"function"}]'
 
 
+def test_a_new_call_of_a_row_with_functions_is_a_function_call() -> None:
+    """A rectified target is written under the deprecated key, which `functions` goes with."""
+    row: Row = {
+        "messages": [
+            {"role": "user", "content": "1 + 1?"},
+            {"role": "assistant", "function_call": {"name": "add", "arguments": "{}"}},
+        ],
+        "functions": [{"name": "add"}],
+    }
+    example = example_of(row, "openai")
+    better = replace(example, target=Message("assistant", tool_calls=canonical_json([CALL])))
+
+    written = FORMATS["openai"].write(better)
+
+    last: Row = {"role": "assistant", "content": None, "function_call": CALL["function"]}
+    assert written == {**row, "messages": [{"role": "user", "content": "1 + 1?"}, last]}
+
+
+def test_keys_of_a_tool_call_that_are_null_are_not_there() -> None:
+    """Parquet gives every call the keys of all calls."""
+    padded = {**CALL, "id": None, "custom": None}
+    turns: list[Row] = [
+        {"role": "user", "content": "1 + 1?"},
+        {"role": "assistant", "content": None, "tool_calls": [padded]},
+    ]
+
+    parsed = FORMATS["openai"].read({"messages": turns})
+
+    without_id = {key: value for key, value in CALL.items() if key != "id"}
+    assert parsed.target == Message("assistant", tool_calls=canonical_json([without_id]))
+
+
 def test_weights_are_kept() -> None:
     """`weight` of a turn is read, and written back as the whole number it was."""
     turns: list[Row] = [
@@ -234,6 +266,26 @@ def test_sharegpt_tool_turns_are_those_of_openai() -> None:
         {"role": "tool", "content": "2", "tool_call_id": "call_1"},
         {"role": "assistant", "content": "2"},
     ]
+
+
+def test_sharegpt_turns_may_hold_tool_calls_as_openai_has_them() -> None:
+    """Calls in a turn keep their ids, or are numbered, and are answered in their order."""
+    unnamed = {key: value for key, value in CALL.items() if key != "id"}
+    row: Row = {
+        "conversations": [
+            {"from": "human", "value": "1 + 1?"},
+            {"from": "gpt", "value": "", "tool_calls": [{**CALL, "id": "a"}, unnamed]},
+            {"from": "tool", "value": "2"},
+            {"from": "tool", "value": "3"},
+            {"from": "gpt", "value": "2 and 3"},
+        ],
+    }
+
+    parsed = FORMATS["sharegpt"].read(row)
+
+    made = [{**CALL, "id": "a"}, {**CALL, "id": "call_2"}]
+    assert parsed.messages[1] == Message("assistant", "", tool_calls=canonical_json(made))
+    assert [m.tool_call_id for m in parsed.messages[2:]] == ["a", "call_2"]
 
 
 def test_openai_tool_turns_fit_sharegpt_whatever_their_ids() -> None:
