@@ -188,8 +188,9 @@ def _openai_calls(turn: Mapping[str, JSON], ids: list[str]) -> JSON:
         if isinstance(call, Mapping):
             given = call.get("id")
             ids.append(given if isinstance(given, str) else f"call_{len(ids) + 1}")
-            call = {**call, "id": ids[-1] if given is None else given}
-        numbered.append(call)
+            numbered.append({**call, "id": ids[-1] if given is None else given})
+        else:
+            numbered.append(call)
     return numbered
 
 

@@ -129,10 +129,10 @@ def _tool_calls(calls: JSON) -> str | None:
     if not isinstance(calls, list):
         raise RowError(f"tool_calls is {kind(calls)}, expected a list")
     said: list[JSON] = []
-    for call in calls:
-        if not isinstance(call, Mapping):
-            raise RowError(f"a tool call is {kind(call)}, expected an object")
-        call = {key: value for key, value in call.items() if value is not None}  # Parquet pads
+    for padded in calls:
+        if not isinstance(padded, Mapping):
+            raise RowError(f"a tool call is {kind(padded)}, expected an object")
+        call = {key: value for key, value in padded.items() if value is not None}  # as Parquet pads
         function = call.get("function", {})
         if not isinstance(function, Mapping):
             raise RowError(f"a tool call's function is {kind(function)}, expected an object")

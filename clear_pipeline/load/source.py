@@ -108,11 +108,12 @@ def nothing_readable(
     found = [f"{s.path}: {s.reason}" for s in skipped] + [str(q) for q in quarantined]
     more = f"\n  and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     listed = "".join(f"\n  {line}" for line in found[:_LISTED]) or "\n  no files"
+    rows_told = "--map prompt=COLUMN,response=COLUMN, or look at the rows above"
     return NothingReadableError(
         f"{data}: no usable row\nfound:{listed}{more}\n"
         f"expected: rows as {', '.join(FORMATS)} in JSONL, JSON, CSV, Parquet or Arrow files, "
         "plain or compressed with gzip, zstd or bz2\n"
-        "try: --map prompt=COLUMN,response=COLUMN, or look at the rows above"
+        f"try: {rows_told if quarantined else 'name a file or directory that holds rows'}"
     )
 
 

@@ -187,7 +187,19 @@ def test_nothing_to_read_says_what_was_found_and_expected(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="DATA is a int; expected a path, a pandas DataFrame"):
         discover(5)
     many = [Skipped(f"{n}", "empty") for n in range(7)]
-    assert "\n  4: empty\n  and 2 more\nexpected" in str(nothing_readable("d", many, []))
+    told = str(nothing_readable("d", many, []))
+    assert "\n  4: empty\n  and 2 more\nexpected" in told
+    assert told.endswith("\ntry: name a file or directory that holds rows")
+
+
+def test_rows_that_nobody_understood_are_advised_on() -> None:
+    """Where there are rows, a map of their columns may be what is missing."""
+    bad = Quarantined("a.jsonl:1", "a.jsonl", 1, "missing key 'output'", "{}")
+
+    told = str(nothing_readable("d", [], [bad]))
+
+    assert "a.jsonl:1: missing key 'output'" in told
+    assert told.endswith("try: --map prompt=COLUMN,response=COLUMN, or look at the rows above")
 
 
 def test_a_name_that_is_no_text_is_shown(tmp_path: Path) -> None:
