@@ -130,3 +130,29 @@ def test_shown_options_exist(line: str) -> None:
 def test_readme_first_line_names_the_paper() -> None:
     """Other tools use the acronym; the first line says which CLEAR this is."""
     assert "CLEAR (Chen & Mueller 2024)" in (ROOT / "README.md").read_text().splitlines()[0]
+
+
+REACHING = {
+    "engine": "`--engine ray`",
+    "finetune/lora": "Hugging Face Hub",
+    "finetune/openai_jobs": "`--trainer openai-jobs`",
+    "llm": "`clear-pipeline model pull`",
+    "llm/batch": "`--mode batch`",
+    "remote": "`s3://bucket/dir`",
+    "scoring": "`similarity: nli`",
+}
+"""Packages whose modules may reach another machine, and a word with which SECURITY.md says so."""
+NETWORK = re.compile(
+    r"^\s*(import|from) (aiohttp|fsspec|huggingface_hub|openai|pyarrow\.fs|ray|urllib\.request"
+    r"|clear_pipeline\.llm\.endpoint)\b",
+    re.MULTILINE,
+)
+
+
+def test_security_tells_all_that_leaves_the_machine() -> None:
+    """What can reach another machine stands in the table of SECURITY.md, which ends "nothing"."""
+    package = ROOT / "clear_pipeline"
+    modules = [p for p in package.rglob("*.py") if NETWORK.search(p.read_text(encoding="utf-8"))]
+    assert {path.parent.relative_to(package).as_posix() for path in modules} == set(REACHING)
+    told = (ROOT / "SECURITY.md").read_text(encoding="utf-8").partition("| everything else |")[0]
+    assert [word for word in REACHING.values() if word not in told] == []
