@@ -88,6 +88,15 @@ def test_imports_point_down(path: Path) -> None:
     assert not wrong
 
 
+def test_the_design_draws_the_same_layers() -> None:
+    """The table of docs/design.md has every unit, layer by layer."""
+    text = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    table = text.partition("## Layers")[2].partition("\n## ")[0]
+    rows = [line.split("|")[2] for line in table.splitlines() if "`" in line and "|" in line]
+    layers = [layer for row in rows for layer in row.split(" then ")]
+    assert [set(re.findall(r"`(\w+)`", layer)) for layer in layers] == LAYERS
+
+
 def test_only_the_client_and_its_errors_import_openai() -> None:
     """The openai client has one owner, beside it what posts for it and the table of its errors."""
     pattern = re.compile(r"^\s*(import|from) openai\b", re.MULTILINE)
