@@ -101,6 +101,7 @@ class OpenAIChat:
         if not settings.is_openai:
             # The SDK takes these from the environment; they are OpenAI's business alone.
             self._client.organization = self._client.project = None
+            self._client._custom_headers = {}  # noqa: SLF001  # OPENAI_CUSTOM_HEADERS
         self._send = Poster(self._client, heard)
 
     @property

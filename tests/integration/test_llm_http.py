@@ -16,10 +16,12 @@ import stub_server as stub
 from clear_pipeline.errors import CallError, RunFailedError, UnreachableError, UsageError
 from clear_pipeline.llm.base import OMIT, ChatModel, ChatRequest, Completion, Usage
 from clear_pipeline.llm.breaker import GONE_AFTER
+from clear_pipeline.llm.endpoint import client_of
 from clear_pipeline.llm.meter import Meter, Totals
 from clear_pipeline.llm.open import open_model
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.schema import Message
+from loopback import LoopbackServer
 from stub_server import Body, StubServer
 
 T = TypeVar("T")
@@ -405,6 +407,39 @@ def test_an_openai_key_in_the_environment_is_sent_to_openai_alone(
     with StubServer() as server:
         use(server, complete(ask()))
     assert server.keys == ["none"]
+
+
+class HeadersHeard(LoopbackServer):
+    """Keeps the headers of whatever it is asked, as text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def _app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        return app
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self.heard.append(str(request.headers))
+        return web.json_response(stub.completion({}, [stub.text_choice("a")], data=[]))
+
+
+def test_headers_of_the_environment_go_to_openai_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK would add them, a key among them, to what any other server is asked."""
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"X-Mine: {KEY}\nAuthorization: Bearer {KEY}")
+
+    async def asked_for_batches(settings: ModelSettings) -> None:
+        chat = client_of(settings)
+        await chat.sdk.batches.list(limit=1)
+        await chat.close()
+
+    with HeadersHeard() as server:
+        use(server.url, complete(ask()))
+        asyncio.run(asked_for_batches(ModelSettings(model="stub", base_url=server.url)))
+    assert len(server.heard) == 3
+    assert not [headers for headers in server.heard if KEY in headers]
 
 
 def test_openai_without_a_key_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
