@@ -106,6 +106,8 @@ def parse_usage(reply: Body, *, per_choice: bool) -> Usage:
     if not all(count is None or _is_count(count) for count in told):
         return Usage()
     prompt, cached, completion, written = (count or 0 for count in told)
+    if cached + written > prompt:
+        return Usage()  # by its parts the prompt would cost less than nothing
     listed = reply.get("choices")
     choices = max(1, len(listed)) if per_choice and isinstance(listed, list) else 1
     return Usage(prompt, cached, completion * choices, written)

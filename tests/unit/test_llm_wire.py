@@ -182,6 +182,17 @@ def test_a_count_that_cannot_be_is_no_count(place: str, count: object) -> None:
     assert parse_usage({"choices": [{}], "usage": usage}, per_choice=True) == Usage()
 
 
+@pytest.mark.parametrize(
+    "details", [{"cached_tokens": 10}, {"cached_tokens": 5, "cache_write_tokens": 5}]
+)
+def test_parts_of_a_prompt_are_no_more_than_it(details: dict[str, int]) -> None:
+    """Else a bill could be below 0, and make room under a cap."""
+    usage = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": details}
+    assert parse_usage({"choices": [{}], "usage": usage}, per_choice=False) == Usage()
+    usage["prompt_tokens"] = 10
+    assert parse_usage({"choices": [{}], "usage": usage}, per_choice=False).prompt == 10
+
+
 def test_choices_that_are_no_list_multiply_nothing() -> None:
     """The usage stands as it is; that there is no choice is found where choices are read."""
     usage = {"prompt_tokens": 9, "completion_tokens": 4}
