@@ -54,6 +54,10 @@ _EXTRA_SECONDS: Final = 5.0
 """To connect for a question beside those to the model, and again for each part of its answer. Such
 answers are not computed by the model, so they come at once or do not come."""
 
+_MOST_FORMS: Final = 16
+"""In so many forms one question is asked at most: more than there are parameters to change. A
+server may refuse either of two forms in favour of the other."""
+
 
 class OpenAIChat:
     """The client of one endpoint.
@@ -194,14 +198,19 @@ class OpenAIChat:
             RunFailedError: This endpoint answers nothing: refused key, no quota.
             UsageError: The endpoint does not know the model, or is no API.
         """
+        forms = 0
         while True:
+            forms += 1
             asked = self._dialect.fit(request)
             body = self._dialect.body(asked)
             try:
                 reply, usage = await self._post(body)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 message = self._errors.said(error)
-                if self._dialect.learn_from_refusal(body, param=blamed(error), message=message):
+                learnt = self._dialect.learn_from_refusal(
+                    body, param=blamed(error), message=message
+                )
+                if learnt and forms < _MOST_FORMS:
                     continue
                 raise self._errors.translated(error) from None
             except openai.NotFoundError as error:

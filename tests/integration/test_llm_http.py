@@ -301,6 +301,24 @@ def test_a_refusal_in_the_form_of_fastapi_teaches_as_well() -> None:
     assert "temperature" in server.bodies[1]
 
 
+def test_a_server_that_refuses_every_form_is_not_asked_for_ever() -> None:
+    """It blames whichever name of the limit it got, and names the other: a failure of the row."""
+
+    async def neither(body: stub.Body) -> web.StreamResponse:
+        name = "max_tokens" if "max_tokens" in body else "max_completion_tokens"
+        said = "max_tokens or max_completion_tokens must be at least 16"
+        error = {"message": said, "param": name, "type": "invalid_request_error", "code": None}
+        return web.json_response({"error": error}, status=400)
+
+    async def patiently(model: ChatModel) -> CallError:
+        async with asyncio.timeout(30):
+            return await failing(ask())(model)
+
+    with StubServer(neither) as server:
+        error, totals = use(server, patiently)
+    assert (error.kind, totals.requests) == ("bad_request", 16)
+
+
 def test_capabilities_tell_whether_probabilities_come() -> None:
     """Unknown before the first reply, then as the server does; known at once for llama.cpp."""
 
