@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -244,12 +246,25 @@ def _cause(error: Exception, *kinds: type[Exception]) -> BaseException | None:
 
 
 def _retry_after(error: Exception) -> float | None:
-    """Seconds of a Retry-After header; its date form is not used by model servers."""
+    """Seconds of a Retry-After header; until a date, by the server's own clock if it tells."""
     if not isinstance(error, openai.APIStatusError):
         return None
+    headers = error.response.headers
     for header, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         try:
-            return max(0.0, float(error.response.headers[header]) * unit)
+            return max(0.0, float(headers[header]) * unit)
         except (KeyError, ValueError):
             continue
-    return None
+    then, now = (_moment(headers.get(name)) for name in ("retry-after", "date"))
+    if then is None:
+        return None
+    return max(0.0, (then - (now or datetime.now(UTC))).total_seconds())
+
+
+def _moment(text: str | None) -> datetime | None:
+    """An HTTP date; None for anything else."""
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC)

@@ -233,6 +233,25 @@ def test_retry_after_holds_back_every_request() -> None:
     assert min(later) - refused >= 0.3
 
 
+@pytest.mark.parametrize(
+    ("until", "seconds"),
+    [
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 60.0),
+        ("Wed, 21 Oct 2015 07:26:00 GMT", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 -0000", 60.0),
+        ("Wed, 32 Oct 2015 07:28:00 GMT", None),
+        ("soon", None),
+    ],
+)
+def test_retry_after_may_be_a_date(until: str, seconds: float | None) -> None:
+    """It is one of the server's clock, whatever this machine's says."""
+    headers = {"Retry-After": until, "Date": "Wed, 21 Oct 2015 07:27:00 GMT"}
+    with StubServer() as server:
+        server.faults.append(stub.status(503, headers=headers))
+        error, _ = use(server, failing(ask()), max_attempts=1)
+    assert error.retry_after == seconds
+
+
 def test_n_is_split_to_what_the_server_takes() -> None:
     """A llama.cpp of four slots gets five draws as 4 + 1; it is known before the first refusal."""
     with StubServer(llama_slots=4) as server:
