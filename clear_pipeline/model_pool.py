@@ -117,6 +117,8 @@ class ModelPool:
         earlier = {name: total for name, total in self._spent.items() if name not in by_batch}
         self.budget = Budget(config.budget, SpendFile(directory / SPEND, earlier=earlier))
         self.budget.spend.elsewhere = by_batch
+        if batches is not None:
+            self.budget.spend.reserved = batches.reserved
         self.budget.spend.beside = shared.beside
         self._meters: dict[str, Meter] = {}
         self._open: dict[str, Cached] = {}

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from clear_pipeline.durable import file_sha256
 from clear_pipeline.errors import DamagedRunError, UnwritableError, UsageError
 from clear_pipeline.ledger import ROWS_PER_GROUP
-from clear_pipeline.llm.batch.record import read_totals
+from clear_pipeline.llm.batch.record import read_reserved, read_totals
 from clear_pipeline.llm.budget import spent_words
 from clear_pipeline.llm.meter import Amount, Totals
 from clear_pipeline.llm.settings import BudgetSettings
@@ -176,8 +176,11 @@ class Run:
         Raises:
             DamagedRunError: A record is damaged, see `usage`.
         """
-        batches = sum(self._sums(read_totals, self.path / BATCHES).values(), Totals())
-        return sum(self.usage().values(), Totals()).spent - batches.unaccounted
+        spent = sum(self.usage().values(), Totals()).spent
+        try:
+            return spent - read_reserved(self.path / BATCHES)
+        except UnwritableError:  # `usage` has told it
+            return spent
 
     def spend(self) -> str:
         """Calls, tokens and dollars in words, beside the caps; "" where nothing was asked."""

@@ -84,11 +84,13 @@ class Spend:
 
     Attributes:
         elsewhere: What another record has of this run, by model: batches, open ones as unaccounted.
+        reserved: The part of it that open batches can take at most.
         beside: What other work has spent under the same caps.
     """
 
     def __init__(self) -> None:
         self.elsewhere: Mapping[str, Totals] = {}
+        self.reserved = Amount()
         self.beside = Totals()
         self._sums: dict[str, Sum] = {}
         self._open: set[Reservation] = set()
@@ -108,8 +110,7 @@ class Spend:
     @property
     def billed(self) -> Amount:
         """The same without open batches, which are among `elsewhere` at their bounds."""
-        open_batches = (each.unaccounted for each in self.elsewhere.values())
-        return self.spent - sum(open_batches, Amount())
+        return self.spent - self.reserved
 
     @property
     def unaccounted(self) -> Amount:

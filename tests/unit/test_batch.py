@@ -12,7 +12,14 @@ import pytest
 from clear_pipeline.errors import CallError, DamagedRunError, PendingError
 from clear_pipeline.llm.base import OMIT, ChatRequest, Usage
 from clear_pipeline.llm.batch.batch import Batch
-from clear_pipeline.llm.batch.lines import Question, bodies, prompt_tokens, request_line, results
+from clear_pipeline.llm.batch.lines import (
+    Question,
+    Sent,
+    prompt_tokens,
+    request_line,
+    results,
+    sent_by_id,
+)
 from clear_pipeline.llm.batch.queue import Queue
 from clear_pipeline.llm.batch.record import Record, read_totals
 from clear_pipeline.llm.batch.settings import BatchSettings
@@ -20,6 +27,7 @@ from clear_pipeline.llm.dialect import Dialect
 from clear_pipeline.llm.meter import Amount, Totals
 from clear_pipeline.llm.pending import Independent
 from clear_pipeline.llm.settings import ModelSettings, Prices
+from clear_pipeline.llm.wire import usage_bound
 from clear_pipeline.schema import JSON, Message, Role
 from clear_pipeline.stages.base import map_rows
 
@@ -117,7 +125,9 @@ def test_lines_are_openai_s() -> None:
         f'{{"custom_id":"{asked.id}","method":"POST","url":"/v1/chat/completions",'
         '"body":{"model":"stub","messages":[{"role":"user","content":"Hi"}]}}\n'
     )
-    assert bodies([line.encode()]) == {asked.id: {"model": "stub", "messages": []}}
+    assert sent_by_id([line.encode()]) == {
+        asked.id: Sent({"model": "stub", "messages": []}, usage_bound(BODY))
+    }
 
 
 def test_results_of_engines_that_differ() -> None:

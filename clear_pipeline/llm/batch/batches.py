@@ -22,13 +22,13 @@ from clear_pipeline.llm.batch.carrier import (
 from clear_pipeline.llm.batch.collector import Collector
 from clear_pipeline.llm.batch.engines import Engine, Engines
 from clear_pipeline.llm.batch.intake import take_in
-from clear_pipeline.llm.batch.lines import bodies
+from clear_pipeline.llm.batch.lines import Sent, sent_by_id
 from clear_pipeline.llm.batch.queue import Part
 from clear_pipeline.llm.batch.record import RECORD, Record
 from clear_pipeline.llm.batch.settings import BatchSettings
 from clear_pipeline.llm.batch.words import commands_for, failed, progress_of, unknown
 from clear_pipeline.llm.budget import Budget
-from clear_pipeline.llm.meter import Totals
+from clear_pipeline.llm.meter import Amount, Totals
 from clear_pipeline.llm.rescue import set_damaged_aside
 from clear_pipeline.llm.settings import ModelSettings
 
@@ -86,6 +86,11 @@ class Batches:
     def totals(self) -> dict[str, Totals]:
         """What all batches of the run took, or at most can take, see `Record.totals`."""
         return self._record.totals()
+
+    @property
+    def reserved(self) -> Amount:
+        """The most that open batches can take."""
+        return self._record.reserved()
 
     def rounds(self, stage: str) -> int:
         """In how many rounds questions of a stage have been submitted."""
@@ -150,6 +155,7 @@ class Batches:
         for engine in self._engines:
             enqueued = self._record.enqueued_tokens(engine.settings.identity)
             budget.spend.elsewhere = self._record.totals()
+            budget.spend.reserved = self.reserved
             parts = engine.queue.parts(enqueued=enqueued, fits=budget.fits)
             first = engine.queue.first
             if first is not None and not parts and not budget.fits(first) and not self.open():
@@ -192,7 +198,9 @@ class Batches:
                 cancelled.append((await self._engines.seen(known)).of(known))
                 self._record.update(cancelled[-1])
                 if cancelled[-1].state == UNKNOWN:
-                    self._record.end(cancelled[-1], failures={})
+                    # It may go on in another account: nobody will know what it took.
+                    lost = Totals(requests=batch.requests, unaccounted=batch.most)
+                    self._record.end(cancelled[-1], failures={}, totals=lost)
         return cancelled
 
     def progress(self) -> str:
@@ -230,10 +238,10 @@ class Batches:
     async def _take_in(self, batch: Batch, seen: Seen) -> list[ClearPipelineError]:
         engine = self._engines.of_batch(batch)
         path = requests_path(self._directory, batch)
-        sent = {}
+        sent: dict[str, Sent] = {}
         if path.is_file():
             with path.open("rb") as file:
-                sent = bodies(file)
+                sent = sent_by_id(file)
         lines = await engine.carrier.results(seen)
         if told := set_damaged_aside(self._cache_path):
             self._note(told)

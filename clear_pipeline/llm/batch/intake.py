@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from clear_pipeline.errors import CallError, ClearPipelineError
 from clear_pipeline.llm.answers import Answers
 from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.batch.batch import Batch
-from clear_pipeline.llm.batch.lines import Question, Result, results
+from clear_pipeline.llm.batch.lines import Question, Result, Sent, results
 from clear_pipeline.llm.cache import answers_of
-from clear_pipeline.llm.meter import Totals
+from clear_pipeline.llm.meter import Amount, Totals
 from clear_pipeline.llm.pricing import cost, prices
-from clear_pipeline.llm.wire import Body, parse_usage, thought_tokens
+from clear_pipeline.llm.settings import Prices
+from clear_pipeline.llm.spend import most_nanodollars
+from clear_pipeline.llm.wire import parse_usage, thought_tokens
 
 if TYPE_CHECKING:
     from clear_pipeline.llm.openai_chat import OpenAIChat
@@ -33,7 +35,9 @@ class Intake:
     Attributes:
         answered: Requests whose answers are in the cache.
         failures: By id, why the others have none; those of a cancelled batch are not among them.
-        usage: Tokens of all replies.
+        usage: Tokens of all replies that count them.
+        uncounted: The other replies.
+        most: Upper bound of the tokens of these; None if it is not known of one.
         served: Names that the server gave itself.
         samples: Answered samples.
         unasked: Requests of a cancelled batch that nobody worked on.
@@ -44,6 +48,8 @@ class Intake:
     answered: int = 0
     failures: dict[str, CallError] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
+    uncounted: int = 0
+    most: Usage | None = field(default_factory=Usage)
     served: set[str] = field(default_factory=set)
     samples: int = 0
     unasked: int = 0
@@ -60,7 +66,16 @@ class Intake:
             usage=self.usage,
             usd=usd,
             served=tuple(sorted(self.served)),
+            unaccounted=self._unaccounted(batch, known) if self.uncounted else Amount(),
         )
+
+    def _unaccounted(self, batch: Batch, known: Prices | None) -> Amount:
+        """The most that the replies without a count can have cost."""
+        most = self.most
+        if most is None:
+            return replace(batch.most, calls=self.uncounted)
+        price = 0 if known is None else most_nanodollars(most, known, batch=not batch.offline)
+        return Amount(self.uncounted, most.prompt + most.completion, price)
 
     def words(self, batch: Batch) -> str:
         """What came of the batch, in one line."""
@@ -80,7 +95,7 @@ class Intake:
 def take_in(
     lines: Iterable[bytes],
     asked: Mapping[str, Question],
-    bodies: Mapping[str, Body],
+    sent: Mapping[str, Sent],
     *,
     state: str,
     chat: OpenAIChat,
@@ -91,7 +106,7 @@ def take_in(
     Args:
         lines: Of the output file and the error file, in any order.
         asked: What the batch asked, by id.
-        bodies: What was sent for it, by id.
+        sent: For it, by id.
         state: In which the batch ended.
         chat: Reads replies as it does live, and learns from them.
         answers: The cache.
@@ -103,8 +118,7 @@ def take_in(
             intake.oddities["unreadable"] += 1
         elif result.id in open_:
             question = first[result.id] = open_.pop(result.id)
-            body = bodies.get(result.id) or chat.dialect.body(question.request)
-            _take(result, question, body, intake, chat=chat, answers=answers)
+            _take(result, question, sent.get(result.id), intake, chat=chat, answers=answers)
         else:
             intake.oddities["repeated" if result.id in first else "of no request of it"] += 1
     for id_ in open_:
@@ -115,7 +129,7 @@ def take_in(
 def _take(
     result: Result,
     question: Question,
-    body: Body,
+    sent: Sent | None,
     intake: Intake,
     *,
     chat: OpenAIChat,
@@ -124,6 +138,7 @@ def _take(
     if result.status == 0:
         _unsent(result, intake)
         return
+    body = chat.dialect.body(question.request) if sent is None else sent.body
     if result.status != _OK:
         error = chat.refusal(body, result.status, result.reply)
         _fail(result.id, error or _in_another_form(), intake)
@@ -131,6 +146,12 @@ def _take(
     reply = result.reply if isinstance(result.reply, dict) else {}
     usage = parse_usage(reply, per_choice=chat.dialect.per_choice_usage)
     intake.usage += usage
+    if usage == Usage():
+        intake.uncounted += 1
+        if sent is None or intake.most is None:
+            intake.most = None
+        else:
+            intake.most += sent.most
     try:
         completion = chat.parsed(reply, question.request, usage)
     except CallError as error:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from clear_pipeline.llm.base import OMIT, ChatRequest, Omit
-from clear_pipeline.llm.wire import Body
+from clear_pipeline.llm.base import OMIT, ChatRequest, Omit, Usage
+from clear_pipeline.llm.wire import Body, usage_bound
 from clear_pipeline.schema import JSON, canonical_json
 
 PATH: Final = "/v1/chat/completions"
@@ -103,12 +103,26 @@ def prompt_tokens(body: Body) -> int:
     return len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN + 1
 
 
-def bodies(lines: Iterable[bytes]) -> dict[str, Body]:
-    """By id, the bodies of a file of requests, without their messages."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was sent for a question.
+
+    Attributes:
+        body: Without its messages.
+        most: Upper bound of the tokens that it can take.
+    """
+
+    body: Body
+    most: Usage
+
+
+def sent_by_id(lines: Iterable[bytes]) -> dict[str, Sent]:
+    """By id, what a file of requests holds."""
     found = {}
     for line in lines:
         parsed = json.loads(line)
-        found[parsed["custom_id"]] = {**parsed["body"], "messages": []}
+        body = parsed["body"]
+        found[parsed["custom_id"]] = Sent({**body, "messages": []}, usage_bound(body))
     return found
 
 

@@ -217,6 +217,7 @@ class Record:
     def totals(self) -> dict[str, Totals]:
         """By `usage_name` of the model: what ended batches took, open ones as unaccounted.
 
+        Of an ended one, replies without a count are unaccounted too.
         A model whose batches all came to nothing has totals of 0.
         """
         found: dict[str, Totals] = {}
@@ -232,6 +233,10 @@ class Record:
                 name = usage_name(batch.model.model)
                 found[name] = found.get(name, Totals()) + total
         return found
+
+    def reserved(self) -> Amount:
+        """The most that open batches can take: a part of what is unaccounted in `totals`."""
+        return sum((batch.most for batch in self.open()), Amount())
 
     def close(self) -> None:
         """Close the file."""
@@ -273,6 +278,15 @@ def read_totals(folder: Path) -> dict[str, Totals]:
         return {}
     with closing(Record(path, read_only=True)) as record:
         return record.totals()
+
+
+def read_reserved(folder: Path) -> Amount:
+    """`Record.reserved` of the batches in a folder; as `read_totals`."""
+    path = folder / RECORD
+    if not path.is_file():
+        return Amount()
+    with closing(Record(path, read_only=True)) as record:
+        return record.reserved()
 
 
 def _batch(row: tuple[Any, ...]) -> Batch:

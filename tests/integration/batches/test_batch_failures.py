@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from aiohttp import web
 from batch_server import BatchServer, Outcome, error_line
 from batch_visits import ROWS, Visits, spend
 from clear_pipeline.config import build_config
-from clear_pipeline.errors import RunFailedError, UsageError
+from clear_pipeline.errors import BudgetExceededError, RunFailedError, UsageError
+from clear_pipeline.llm.batch.record import RECORD, Record
 from clear_pipeline.pipeline import Pipeline
+from clear_pipeline.run import open_run
 from stub_server import Body, StubServer, completion, page, status, text_choice
 
 
@@ -218,8 +221,45 @@ def test_a_batch_that_the_provider_does_not_know(visits: Visits, server: BatchSe
     command = [sys.executable, "-m", "clear_pipeline", "batch", "cancel", str(visits.out)]
     told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     assert "unknown" in told.stdout
-    _, waits = visits.finish()
+    lost = open_run(visits.out).usage()["stub, batches"].unaccounted
+    assert (lost.calls, lost.tokens > 0, lost.nanodollars > 0) == (ROWS, True, True)
+    visits.settings.append(f"budget.max_calls={ROWS}")
+    with pytest.raises(BudgetExceededError, match="stopped by max_calls"):
+        visits.visit()
+    visits.settings[-1] = f"budget.max_calls={2 * ROWS}"
+    run, waits = visits.finish()
     assert (waits, server.answered.total(), len(forgotten)) == (1, ROWS, 1)
+    assert run.usage()["stub, batches"].unaccounted == lost
+    assert run.spent().calls == 2 * ROWS
+
+
+@pytest.mark.parametrize("file", ["there", "gone"])
+def test_answers_without_a_count_stay_at_their_bounds(
+    visits: Visits, server: BatchServer, file: str
+) -> None:
+    """As live: nobody knows what they took, so a cap counts them at the most; others as billed."""
+
+    def reply(body: Body) -> Body:
+        if "What is 3 + 1?" in str(body["messages"]):
+            return completion(body, usage={"prompt_tokens": 0, "completion_tokens": 0})
+        return completion(body)
+
+    server.reply = reply
+    visits.wait()
+    with closing(Record(visits.out / "batches" / RECORD)) as record:
+        (batch,) = record.open()
+    if file == "gone":
+        (visits.out / "batches" / "requests-1.jsonl").unlink()
+    run = visits.visit()
+    total = run.usage()["stub, batches"]
+    assert (total.requests, total.usage.prompt, total.unaccounted.calls) == (ROWS, 50, 1)
+    bound, whole = total.unaccounted, batch.most
+    if file == "gone":
+        assert (bound.tokens, bound.nanodollars) == (whole.tokens, whole.nanodollars)
+    else:
+        assert bound.tokens == pytest.approx(whole.tokens / ROWS, rel=0.01)
+        assert bound.nanodollars == pytest.approx(whole.nanodollars / ROWS, rel=0.01)
+    assert run.spent() == total.spent
 
 
 def test_a_key_that_results_repeat_is_kept_nowhere(
