@@ -26,8 +26,9 @@ _SHOWN = 3
 """Files that a message names."""
 _AT_ONCE = 16
 """Files elsewhere that are asked about at the same time."""
-_OURS = (".lock", LOG, CACHE)
-"""May lie in the directory of a new run: answers may be brought along from another one."""
+_OURS = (".lock", LOG, CACHE, f".{MANIFEST}.")
+"""Starts of names that may lie in the directory of a new run: answers may be brought along from
+another one, and a process may have been killed while it wrote its first manifest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,16 @@ def test_a_directory_of_others_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(RunMismatchError, match=r"foreign: holds no run but notes\.txt;"):
         Pipeline(DEDUP).run(rows(tmp_path / "d.jsonl"), out=foreign)
     assert [path.name for path in foreign.iterdir()] == ["notes.txt"]
+
+
+def test_a_run_that_was_killed_at_its_first_manifest_is_begun_again(tmp_path: Path) -> None:
+    """By the same command, whichever process now has the number of the one that was killed."""
+    out = tmp_path / "run"
+    out.mkdir()
+    for process in (os.getppid(), 2**22 + 1):
+        (out / f".manifest.json.{process}.tmp").write_text("{")
+    Pipeline(DEDUP).run(rows(tmp_path / "d.jsonl"), out=out)
+    assert open_run(out).manifest.finished
 
 
 def test_data_that_is_not_there_makes_no_directory(tmp_path: Path) -> None:
