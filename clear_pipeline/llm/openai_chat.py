@@ -32,7 +32,7 @@ from clear_pipeline.llm.openai_errors import (
     is_unconnected,
 )
 from clear_pipeline.llm.pace import Heard
-from clear_pipeline.llm.post import Poster
+from clear_pipeline.llm.post import Poster, http_client
 from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.llm.vectors import parse_embeddings
 from clear_pipeline.llm.wire import (
@@ -91,16 +91,12 @@ class OpenAIChat:
         self._errors = EndpointErrors(settings, self._key)
         self._silent: set[str] = set()
         self._spoken: set[str] = set()
-        hooks = [] if heard is None else [heard]
         self._client = openai.AsyncOpenAI(
             api_key=self._key or "none",
             base_url=settings.url,
             max_retries=0,
             timeout=openai.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s)),
-            # A redirect would take rows to a host that nobody named.
-            http_client=openai.DefaultAioHttpClient(
-                event_hooks={"response": hooks}, follow_redirects=False
-            ),
+            http_client=http_client(heard),
         )
         if not settings.is_openai:
             # The SDK takes these from the environment; they are OpenAI's business alone.

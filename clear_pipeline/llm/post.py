@@ -17,6 +17,7 @@ import aiohttp
 import httpx2
 import openai
 
+from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.pace import Heard
 
 _KEPT_S: Final = 5.0
@@ -146,3 +147,20 @@ def proxy_of(url: str) -> str | None:
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+
+def http_client(heard: Heard | None) -> httpx2.AsyncClient:
+    """What sends requests: through the proxy that the environment names, and to no other host.
+
+    Raises:
+        UsageError: The environment names no proxy that can be.
+    """
+    hooks = [] if heard is None else [heard]
+    try:
+        # A redirect would take rows to a host that nobody named.
+        return openai.DefaultAioHttpClient(event_hooks={"response": hooks}, follow_redirects=False)
+    except httpx2.InvalidURL:  # its words hold a part of the password
+        raise UsageError(
+            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY in the environment is no URL; a / or @ in its "
+            "password is written %2F or %40"
+        ) from None

@@ -25,13 +25,13 @@ class Prices(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    input: float = Field(ge=0)
+    input: float = Field(ge=0, allow_inf_nan=False)
     """Prompt tokens."""
-    output: float = Field(ge=0)
+    output: float = Field(ge=0, allow_inf_nan=False)
     """Generated tokens, reasoning included."""
-    cached: float | None = Field(default=None, ge=0)
+    cached: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Prompt tokens read from the provider's cache; None = like `input`."""
-    cache_write: float | None = Field(default=None, ge=0)
+    cache_write: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Prompt tokens written to the provider's cache; None = like `input`."""
     batch_discount: float = Field(default=0.5, ge=0, le=1)
     """Part of the price that a batch job saves."""

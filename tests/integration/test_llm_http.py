@@ -479,6 +479,16 @@ def test_headers_of_the_environment_go_to_openai_alone(monkeypatch: pytest.Monke
     assert not [headers for headers in server.heard if KEY in headers]
 
 
+def test_a_proxy_that_is_no_url_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the variables, and nothing of the password that stands in one."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:se/cret@proxy.example:8080")
+    with pytest.raises(UsageError, match=r"HTTPS_PROXY .* is no URL") as refused:
+        client_of(ModelSettings(model="stub", base_url="http://127.0.0.1:9/v1"))
+    assert "cret" not in str(refused.value)
+    assert "'se" not in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
 def test_openai_without_a_key_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the variable to set; nothing is sent."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)

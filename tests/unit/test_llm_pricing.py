@@ -1,9 +1,11 @@
 """What a model costs: configured, one's own, listed, or not known."""
 
+import math
 import socket
 from datetime import date
 
 import pytest
+from pydantic import ValidationError
 
 from clear_pipeline.llm.base import Usage
 from clear_pipeline.llm.catalog import DEFAULT_MODEL
@@ -105,3 +107,11 @@ def test_the_list_is_read_without_a_network(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     assert prices(model("gpt-4o-mini")) is not None
+
+
+@pytest.mark.parametrize("field", ["input", "output", "cached", "cache_write"])
+@pytest.mark.parametrize("price", [math.inf, math.nan, -1.0])
+def test_a_price_is_a_finite_number(field: str, price: float) -> None:
+    """YAML has `.inf` and `.nan`, of which no bill can be made."""
+    with pytest.raises(ValidationError, match=field):
+        Prices.model_validate({"input": 1.0, "output": 1.0, field: price})
