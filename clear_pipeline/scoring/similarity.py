@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from decimal import Decimal
 from typing import Final
 
 from clear_pipeline.schema import normalise
@@ -72,5 +71,7 @@ def _by_value(word: str) -> str:
     word = word.replace("\u2212", "-").replace("'", "\u2032")
     if not _NUMBER.fullmatch(word):
         return word
-    value = Decimal(word.replace(",", "")).normalize()
-    return format(value, "f") if value else "0"
+    whole, _, decimals = word.replace(",", "").partition(".")
+    decimals = decimals.rstrip("0")  # as text: a float or a Decimal would round a long number
+    value = f"{whole}.{decimals}" if decimals else whole
+    return "0" if value == "-0" else value

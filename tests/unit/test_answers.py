@@ -137,6 +137,10 @@ DIFFERENT = {
     "names of languages": ("C++", "C"),
     "operators": ("x > 5", "x < 5"),
     "no number": ("1/0", "0"),
+    "long numbers in words": (
+        "30! is 265252859812191058636308480000000 in full",
+        "30! is 265252859812191058636308480000001 in full",
+    ),
 }
 
 
