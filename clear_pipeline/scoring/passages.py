@@ -14,7 +14,7 @@ MAX_PASSAGES: Final = 8
 
 _BOUNDARY = re.compile(
     r"(?P<block>^(?P<fence>`{3,}|~{3,}).*?(?:^(?P=fence)`*~*[ \t]*$|\Z))"
-    r"|(?P<mark>[.!?\u2026]+)[\"')\]\u201d\u2019\u00bb*_]*(?=\s|$)"
+    r"|(?<![.!?\u2026])(?P<mark>[.!?\u2026]+)[\"')\]\u201d\u2019\u00bb*_]*(?=\s|$)"
     r"|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d\uff09]*"
     r"|(?P<line>\n[ \t]*(?:\n\s*)?)",
     re.MULTILINE | re.DOTALL,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,3 +61,12 @@ def test_no_text_is_lost(text: str) -> None:
     parts = passages(text)
     assert "".join("".join(part.text for part in parts).split()) == whole
     assert 1 <= len(parts) <= MAX_PASSAGES
+
+
+@pytest.mark.parametrize("mark", [".", "!", "?!", "\u2026"])
+def test_a_loop_of_marks_costs_linear_work(mark: str) -> None:
+    """Broken models write "!!!!!!" until they are cut: looked at once, not from every mark anew."""
+    text = "So" + mark * 30_000 + "x"
+    before = time.process_time()
+    assert sentences(text) == [text]
+    assert time.process_time() - before < 2
