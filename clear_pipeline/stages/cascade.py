@@ -263,10 +263,15 @@ def _paid(shard: Shard) -> list[Tokens]:
 def _why_none(ranking: Ranking, kept: int) -> str:
     if kept == len(ranking):
         return "the filter keeps them all"
-    confidence = float(ranking.ranked[max(kept - 1, 0)])
-    tied = ranking.with_just(confidence)
+    beside = [float(ranking.ranked[rank]) for rank in (kept - 1, kept) if rank >= 0]
+    tied, confidence = max((ranking.with_just(value), value) for value in beside)
+    if tied == 1:
+        return (
+            "the band is too narrow to hold a row on either side of the threshold; a larger one "
+            "does: --set stages.cascade.band=1"
+        )
     return (
-        f"{tied} of {len(ranking)} rows have a confidence of {confidence:.3f}, the threshold's, "
+        f"{tied} of {len(ranking)} rows have a confidence of {confidence:.3f}, at the threshold, "
         "too many for the band; a score read from log-probabilities has finer steps, and a larger "
         "band holds more: --set stages.cascade.band=1"
     )

@@ -265,6 +265,8 @@ def test_the_band_follows_the_rule_of_the_threshold(keep: dict[str, Any], asked:
     ("stage", "confidences", "reason"),
     [
         (STAGE, [0.0, 1.0, 1.0, 1.0, 1.0], "4 of 5 rows have a confidence of 1.000"),
+        (STAGE, [0.1, 0.1, 0.5, 0.7, 0.9], "2 of 5 rows have a confidence of 0.100"),
+        (Cascade(band=0.2), FIVE, "the band is too narrow to hold a row on either side"),
         (Cascade.model_validate({"keep": {"count": 9}}), FIVE, "the filter keeps them all"),
     ],
 )
