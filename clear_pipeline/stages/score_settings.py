@@ -88,9 +88,7 @@ class ScoreSettings(Sampling):
                 )
         for name, weight in self.weights.items():
             if weight == 0.0 or not math.isfinite(weight):
-                raise ValueError(
-                    f"weights: {name}: {weight:g} is no weight; leave out what counts 0"
-                )
+                raise ValueError(f"weights: {name}: {weight:g} is no weight; {self._without(name)}")
         return self
 
     @model_validator(mode="after")
@@ -142,6 +140,15 @@ class ScoreSettings(Sampling):
         if not self.reflection and self.k == 0 and self.likelihood_weight < 1.0:
             raise ValueError("without reflection and k, likelihood_weight must be 1")
         return self
+
+    def _without(self, name: str) -> str:
+        """What to do about a part that counts 0: what a preset weighs comes back if left out."""
+        if name not in merged_weights({"preset": self.preset}).get("weights", {}):
+            return "leave out what counts 0"
+        return (
+            f"preset {self.preset} weighs it; without it: preset fast with `reflection`, k and "
+            "weights of your own"
+        )
 
     @property
     def wants_likelihood(self) -> bool:

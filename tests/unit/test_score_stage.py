@@ -116,6 +116,11 @@ def test_values_that_a_preset_sets_may_have_no_effect(settings: dict[str, Any]) 
         ({"weights": {"abc": 1.0}}, "weights: 'abc' is not computed"),
         ({"weights": {"consistency": 1.0}}, "weights: 'consistency' is not computed"),
         ({"weights": {"yes_no": 0.0}}, "weights: yes_no: 0 is no weight"),
+        ({"weights": {"likelihood": 0}}, "preset fast weighs it; without it: preset fast with"),
+        (
+            {"preset": "paper", "weights": {"abc": 0, "abc_again": 1, "consistency": 1}},
+            "leave out what counts 0",
+        ),
         ({"weights": {"yes_no": math.inf}}, "weights: yes_no: inf is no weight"),
         ({"weights": {"yes_no": 1.0}, "likelihood_weight": 0.5}, "name likelihood there"),
         ({"preset": "likelihood", "reflection": ["yes_no"]}, "as preset likelihood sets it"),
