@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from clear_pipeline.calibration.features import Feature, coarsest, design, finest
+from clear_pipeline.calibration.features import CLIP, Feature, coarsest, design, finest
 from clear_pipeline.calibration.file import Calibration
 from clear_pipeline.calibration.missing import features_of, gaps, known
 from clear_pipeline.errors import UsageError
@@ -93,7 +93,8 @@ def _stretched(ranking: Calibration, parts: Mapping[str, F64]) -> SmallModel:
         )
     rows = design(ranking.features, parts)
     log_odds = rows @ ranking.coefficients
-    spread = float(log_odds.std()) or 1.0
+    spread = float(log_odds.std())
+    spread = spread if spread > CLIP else 1.0  # the mean of equal numbers may differ from them
     ones = np.eye(len(ranking.features) + 1)[:, 0]
     slope = (ranking.coefficients - float(log_odds.mean()) * ones) / spread
     return SmallModel("ranking", ranking.features, rows, np.column_stack([ones, slope]))

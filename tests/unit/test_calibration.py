@@ -24,6 +24,7 @@ from clear_pipeline.calibration.reliability import (
     reliability_bins,
     wilson,
 )
+from clear_pipeline.calibration.small_models import models_for
 from clear_pipeline.errors import UsageError
 from clear_pipeline.report.calibration import shown
 from clear_pipeline.report.reliability import reliability_svg
@@ -458,6 +459,18 @@ def test_a_file_of_another_version_is_refused(
         Calibration.read(path)
     with pytest.raises(UsageError, match=r"gone\.json: cannot be read"):
         Calibration.read(tmp_path / "gone.json")
+
+
+def test_a_ranking_that_gives_all_rows_one_value_is_stretched_by_nothing(
+    ranking: Calibration,
+) -> None:
+    """The mean of equal numbers is off by the last digit: that is no spread to divide by."""
+    rows = np.arange(111)
+    for value in np.linspace(0.05, 0.95, 19):
+        found = {feature.name: np.full(111, value) for feature in ranking.features}
+        models = models_for(found, rows, rows < 50, score="confidence", ranking=ranking)
+        (stretched,) = (model for model in models if model.name == "ranking")
+        assert np.abs(stretched.basis).max() < 1e3
 
 
 def test_the_plot_has_a_point_per_bin() -> None:
