@@ -23,15 +23,17 @@ _LOOPBACK = {"127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 -- compared with, neve
 class Prices(BaseModel):
     """US dollars per million tokens, as the provider's price list has them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
-    input: float = Field(ge=0, allow_inf_nan=False)
+    input: float = Field(ge=0)
     """Prompt tokens."""
-    output: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0)
     """Generated tokens, reasoning included."""
-    cached: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cached: float | None = Field(default=None, ge=0)
     """Prompt tokens read from the provider's cache; None = like `input`."""
-    cache_write: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cache_write: float | None = Field(default=None, ge=0)
     """Prompt tokens written to the provider's cache; None = like `input`."""
     batch_discount: float = Field(default=0.5, ge=0, le=1)
     """Part of the price that a batch job saves."""
