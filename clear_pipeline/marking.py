@@ -24,7 +24,7 @@ from clear_pipeline.calibration import (
 from clear_pipeline.durable import write_text_atomically
 from clear_pipeline.errors import UsageError
 from clear_pipeline.evaluate.labels import Labels, listed
-from clear_pipeline.evaluate.matching import match
+from clear_pipeline.evaluate.matching import Match, match
 from clear_pipeline.manifest import StageRecord
 from clear_pipeline.run import Run
 from clear_pipeline.scoring.parts import F64
@@ -150,7 +150,8 @@ def calibrate_run(
     scored_by = scored_by_of(record)
     if ranking is not None:
         _check_ranking(ranking, scored_by)
-    column = _matched_column(run, labels)
+    matched = _matched(run, labels)
+    column, labels = matched.column, matched.labels
     ids, found = scored_parts(run, column=column)
     positions = {row_id: i for i, row_id in enumerate(ids)}
     marked = [row_id for row_id in labels.bad if row_id in positions]
@@ -200,7 +201,8 @@ def calibrate_eta(
     record = run.manifest.stage("rectify")
     if record is None:
         raise UsageError(f"{run.path}: no verdicts; run it with the stage rectify")
-    column = _matched_column(run, labels)
+    matched = _matched(run, labels)
+    column, labels = matched.column, matched.labels
     table = pa.concat_tables(
         shard.table.select([column, "rectify_outcome", "verdict", "preference"])
         for shard in run.shards()
@@ -253,7 +255,7 @@ def _check_ranking(ranking: Calibration, scored_by: ScoredBy) -> None:
         )
 
 
-def _matched_column(run: Run, labels: Labels) -> str:
+def _matched(run: Run, labels: Labels) -> Match:
     """Which column the marks' ids are of; every one of them stands in it once."""
     found = match(run.ledger(["id", "source_id"]), labels)
     if found.unknown:
@@ -266,7 +268,7 @@ def _matched_column(run: Run, labels: Labels) -> str:
             f"{len(found.ambiguous):,} marked ids are those of several rows, so nothing is "
             f"applied; mark by row id (file:line):\n{listed(found.ambiguous)}"
         )
-    return found.column
+    return found
 
 
 def scored_parts(run: Run, column: str = "id") -> tuple[list[str], dict[str, F64]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -38,7 +38,7 @@ class Labels:
     """Marks by id.
 
     Attributes:
-        bad: Per id, whether the row is bad.
+        bad: Per id, as it stands in the file, whether the row is bad.
         weights: Per id, how many rows the mark stands for; empty where the file says nothing.
         unlabelled: Lines of rows that have no id or no label.
         unreadable: Lines of rows that could not be parsed.
@@ -58,6 +58,32 @@ class Labels:
             (self.unlabelled, "without an id or a label, left out"),
         )
         return [f"rows of the labels file {what}: {_counted(n)}" for n, what in told if n]
+
+    def renamed(self, own: Mapping[str, str]) -> Labels:
+        """The same by other ids.
+
+        Args:
+            own: The other id of each.
+
+        Raises:
+            UsageError: One of these is then marked good and bad, or has two weights.
+        """
+        return replace(
+            self,
+            bad=_joined(self.bad, own, "is marked good and bad"),
+            weights=_joined(self.weights, own, "has two weights"),
+        )
+
+
+def _joined(
+    values: Mapping[str, _Value], own: Mapping[str, str], conflict: str
+) -> Mapping[str, _Value]:
+    """The values by the other ids."""
+    joined = {own[i]: value for i, value in values.items()}
+    wrong = [f"id {own[i]!r} {conflict}" for i, value in values.items() if joined[own[i]] != value]
+    if wrong:
+        raise UsageError(f"{len(wrong)} marks contradict others:\n{listed(wrong)}")
+    return joined
 
 
 def _counted(lines: Sequence[int]) -> str:
@@ -99,10 +125,11 @@ class _Read:
             self.unreadable.append(raw.line)
             return
         self.columns |= dict.fromkeys(raw.record)
-        row_id, label, weight = (_text(raw.record, name) for name in names)
+        row_id = _raw_text(raw.record, names[0])
+        label, weight = (_text(raw.record, name) for name in names[1:])
         if any(_text(raw.record, name) != value for name, value in where.items()):
             self.excluded += 1
-        elif row_id and label:
+        elif row_id.strip() and label:
             self.marks.append(_Mark(f"{path}:{raw.line}", row_id, label, weight))
         else:
             self.unlabelled.append(raw.line)
@@ -195,8 +222,13 @@ def _no_marks(
 
 
 def _text(record: Record, column: str) -> str:
+    return _raw_text(record, column).strip()
+
+
+def _raw_text(record: Record, column: str) -> str:
+    """With the white space at its ends: an id may have some."""
     value = record.get(column)
-    return "" if value is None else str(value).strip()
+    return "" if value is None else str(value)
 
 
 def _plain(label: str) -> str:

@@ -110,7 +110,7 @@ def evaluate_scores(
     """
     ledger = run.ledger()
     found = match(ledger, labels)
-    rows, bad, weight = _labelled(ledger, labels, found)
+    rows, bad, weight = _labelled(ledger, found)
     values = _scores(rows)
     chosen = score or next((name for name in REFINED if name in values), "confidence")
     if chosen not in values:
@@ -127,7 +127,7 @@ def evaluate_scores(
         cascade=cascade_effect(run, dict(zip(ids, bad.tolist(), strict=True)), resamples=resamples),
         matched_by=found.column,
         unscored=tuple(ids[~scored].tolist()),
-        unmatched=len(labels.bad) - rows.num_rows - len(found.ambiguous),
+        unmatched=len(found.labels.bad) - rows.num_rows - len(found.ambiguous),
         ambiguous=len(found.ambiguous),
         left_out=len(labels.unlabelled) + labels.excluded,
         unreadable=len(labels.unreadable),
@@ -136,9 +136,9 @@ def evaluate_scores(
     )
 
 
-def _labelled(ledger: pa.Table, labels: Labels, found: Match) -> tuple[pa.Table, Flags, F64]:
+def _labelled(ledger: pa.Table, found: Match) -> tuple[pa.Table, Flags, F64]:
     """The rows that have one label, whether each is bad, and how many rows it stands for."""
-    left_out = {*found.unknown, *found.ambiguous}
+    labels, left_out = found.labels, {*found.unknown, *found.ambiguous}
     names = ledger[found.column].to_pylist()
     rows = ledger.filter(pa.array([i in labels.bad and i not in left_out for i in names]))
     names = rows[found.column].to_pylist()

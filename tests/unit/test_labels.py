@@ -12,6 +12,7 @@ import pytest
 
 from clear_pipeline.errors import UsageError
 from clear_pipeline.evaluate.labels import Labels, listed, read_labels
+from clear_pipeline.evaluate.matching import match
 
 MARKS = [{"id": "x", "label": "good"}, {"id": "y", "label": "Bad"}, {"id": "z", "label": None}]
 JSONL = "\n".join(json.dumps(mark) for mark in MARKS)
@@ -140,6 +141,33 @@ def test_a_label_of_bad_rows_that_no_row_has_is_refused(tmp_path: Path) -> None:
     path.write_text("id,label\nx,spam\ny,Ham\n")
     with pytest.raises(UsageError, match=r"no label is 'spma'.*there are spam, ham"):
         read_labels(path, bad="spma")
+
+
+LEDGER = pa.table({"id": ["d.csv:1", "d.csv:2", "d.csv:3"], "source_id": [" a ", "a", "b"]})
+
+
+def test_white_space_at_the_ends_of_an_id_goes_only_where_no_row_has_it(tmp_path: Path) -> None:
+    """A row is marked by its id as it is; an id that a hand wrote with a space still finds one."""
+    path = tmp_path / "a.csv"
+    path.write_text('id,label,weight\n" a ",good,2\na,bad,3\nb ,good,4\n c,bad,5\n')
+    found = match(LEDGER, read_labels(path))
+    assert found.labels.bad == {" a ": False, "a": True, "b": False, "c": True}
+    assert found.labels.weights == {" a ": 2, "a": 3, "b": 4, "c": 5}
+    assert (found.column, found.unknown, found.ambiguous) == ("source_id", ("c",), ())
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [("b ,bad,2", "id 'b' is marked good and bad"), ("b ,good,3", "id 'b' has two weights")],
+)
+def test_marks_that_contradict_without_white_space_are_refused(
+    tmp_path: Path, second: str, message: str
+) -> None:
+    """Two writings of one id are one id."""
+    path = tmp_path / "a.csv"
+    path.write_text(f"id,label,weight\nb,good,2\n{second}\n")
+    with pytest.raises(UsageError, match=message):
+        match(LEDGER, read_labels(path))
 
 
 WEIGHTED = "id,label,weight\na,good,2\nb,bad,3\n"
