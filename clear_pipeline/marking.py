@@ -199,7 +199,7 @@ def calibrate_eta(
             few.
     """
     record = run.manifest.stage("rectify")
-    if record is None:
+    if record is None or "rectify" not in run.manifest.chain:
         raise UsageError(f"{run.path}: no verdicts; run it with the stage rectify")
     matched = _matched(run, labels)
     column, labels = matched.column, matched.labels
@@ -257,6 +257,8 @@ def _check_ranking(ranking: Calibration, scored_by: ScoredBy) -> None:
 
 def _matched(run: Run, labels: Labels) -> Match:
     """Which column the marks' ids are of; every one of them stands in it once."""
+    if not run.manifest.finished:
+        raise UsageError(f"{run.path}: not finished; run the same command again first")
     found = match(run.ledger(["id", "source_id"]), labels)
     if found.unknown:
         raise UsageError(

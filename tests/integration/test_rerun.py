@@ -18,9 +18,11 @@ import pytest
 from clear_pipeline.answer_key import compare, key_beside
 from clear_pipeline.config import Config, build_config
 from clear_pipeline.errors import DamagedRunError, UsageError
+from clear_pipeline.evaluate import Labels
 from clear_pipeline.llm.base import Capabilities, ChatRequest, Completion
 from clear_pipeline.llm.scripted import ScriptedChat
 from clear_pipeline.manifest import Manifest
+from clear_pipeline.marking import calibrate_eta, calibrate_run
 from clear_pipeline.outputs import export_run
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.run import Run, open_run
@@ -98,6 +100,24 @@ def test_result_of_a_finished_run_is_there_until_the_next_one_is(
     caplog.clear()
     assert run(data, out).ledger().equals(whole)
     assert not caplog.records
+
+
+def test_marks_fit_a_finished_run_that_has_what_they_are_fitted_to(
+    data: Path, tmp_path: Path
+) -> None:
+    """Verdicts of a stage that the last run left out are not of it; a stopped run has half."""
+    out = tmp_path / "run"
+    model, labels = ScriptedChat(reply), Labels({"a.jsonl:1": False})
+    roles = dict.fromkeys(("scorer", "candidate", "judge"), model)
+    with_rectify = build_config(stages=["score", "filter", "rectify"], preset="fast")
+    Pipeline(with_rectify, models=roles).run(data, out=out)
+    run(data, out)
+    with pytest.raises(UsageError, match="no verdicts; run it with the stage rectify"):
+        calibrate_eta(open_run(out), labels, max_damage=0.05)
+    with pytest.raises(ZeroDivisionError):
+        Pipeline(config(), models={"scorer": Unnamed(reply)}).run(data, out=out)
+    with pytest.raises(UsageError, match="not finished; run the same command again first"):
+        calibrate_run(open_run(out), labels)
 
 
 @pytest.mark.parametrize("name", ["ledger.parquet", "quarantine.jsonl"])
