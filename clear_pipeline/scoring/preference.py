@@ -77,11 +77,26 @@ class Preference:
         """
         if self.first.verdict != self.second.verdict:
             return "tie"
+        return "tie" if self.first.verdict == "candidate" and self._doubt else self.first.verdict
+
+    @property
+    def objection(self) -> str:
+        """Why the verdict is not the candidate, though it may be preferred; "" if it is."""
+        if self.first.verdict != self.second.verdict:
+            return "the orders disagree"
+        objections = {"candidate": self._doubt, "original": "the original is taken", "tie": "a tie"}
+        return objections[self.first.verdict]
+
+    @property
+    def _doubt(self) -> str:
+        """What the judge says of the two responses by themselves that forbids to replace; or ""."""
         new = _mean(self.first.new_right, self.second.new_right)
         old = _mean(self.first.old_right, self.second.old_right)
-        if self.first.verdict == "candidate" and new is not None and old is not None:
-            return "candidate" if new > EVEN >= old else "tie"
-        return self.first.verdict
+        if new is not None and new <= EVEN:
+            return f"the candidate is not called right ({new:.2f})"
+        if old is not None and old > EVEN:
+            return f"the original is called right too ({old:.2f})"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

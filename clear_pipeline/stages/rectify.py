@@ -266,7 +266,7 @@ class Rectify(Settings):
         elif preference.verdict != "candidate":
             row.end(
                 "not_preferred",
-                "the orders disagree: candidate preferred "
+                f"{preference.objection}: candidate preferred "
                 f"{row.preference_first:.2f} and {row.preference_second:.2f}",
             )
         else:

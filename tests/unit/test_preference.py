@@ -13,7 +13,15 @@ from clear_pipeline.llm.base import ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import Reply, Script, ScriptedChat
 from clear_pipeline.prompts.judge import parse_verdict
 from clear_pipeline.schema import Example, Message
-from clear_pipeline.scoring.preference import Form, OneToken, Preference, Sampled, YesNo, prefer
+from clear_pipeline.scoring.preference import (
+    Form,
+    OneToken,
+    OrderVerdict,
+    Preference,
+    Sampled,
+    YesNo,
+    prefer,
+)
 
 EXAMPLE = Example(
     id="x:1",
@@ -71,6 +79,34 @@ def test_one_token_tie_is_a_tie() -> None:
     """C in both orders is no vote for either."""
     found, _ = judge(lambda *_: token(C=0.9, A=0.05, B=0.05), OneToken())
     assert found.verdict == "tie"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (OrderVerdict(0.9, "candidate"), OrderVerdict(0.9, "candidate"), ""),
+        (OrderVerdict(0.9, "candidate"), OrderVerdict(0.4, "tie"), "the orders disagree"),
+        (OrderVerdict(0.1, "original"), OrderVerdict(0.1, "original"), "the original is taken"),
+        (OrderVerdict(0.5, "tie"), OrderVerdict(0.5, "tie"), "a tie"),
+        (
+            OrderVerdict(0.9, "candidate", 0.6, 0.1),
+            OrderVerdict(0.9, "candidate", 0.4, 0.1),
+            "the candidate is not called right (0.50)",
+        ),
+        (
+            OrderVerdict(0.9, "candidate", 0.9, 0.6),
+            OrderVerdict(0.9, "candidate", 0.9, 0.7),
+            "the original is called right too (0.65)",
+        ),
+    ],
+)
+def test_an_objection_says_why_the_candidate_has_not_won(
+    first: OrderVerdict, second: OrderVerdict, said: str
+) -> None:
+    """There is one wherever the verdict is another, and none where the candidate has won."""
+    preference = Preference(first, second)
+    assert preference.objection == said
+    assert (preference.verdict == "candidate") == (said == "")
 
 
 def yes_no_script(original: float, candidate: float) -> Script:

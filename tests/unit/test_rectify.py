@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from clear_pipeline.errors import CallError, TooManyFailuresError
-from clear_pipeline.llm.base import Choice, Token
+from clear_pipeline.llm.base import ChatRequest, Choice, Token
 from clear_pipeline.llm.scripted import Reply
 from clear_pipeline.schema import Message
 from clear_pipeline.stages.base import Stage
@@ -69,6 +69,23 @@ def test_orders_that_disagree_replace_nothing() -> None:
     )
     assert (got["rectified"], got["verdict"]) == (False, "tie")
     assert got["rectify_reason"] == "the orders disagree: candidate preferred 0.10 and 0.90"
+
+
+def test_the_reason_is_what_both_orders_say_where_they_agree() -> None:
+    """By the odds the candidate is far ahead, but the judge calls neither response right."""
+
+    def judge(request: ChatRequest, _: int) -> Choice:
+        text = request.messages[0].text
+        candidate = "A" if text.index("\nfour\n") < text.index("\nfive\n") else "B"
+        right = 0.4 if f"Is response {candidate} the right" in text else 0.01
+        top = (("Yes", math.log(right)), ("No", math.log(1 - right)))
+        return Choice("No", "length", (Token(*top[0], top),))
+
+    [got], _, _ = run(Rectify(), [row(1)], judge=judge)
+    assert (got["rectified"], got["verdict"]) == (False, "tie")
+    assert got["rectify_reason"] == (
+        "the candidate is not called right (0.40): candidate preferred 0.99 and 0.99"
+    )
 
 
 def test_scope_low_leaves_kept_and_dead_rows_alone() -> None:
