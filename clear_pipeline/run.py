@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from clear_pipeline.llm.spend import with_spend
 from clear_pipeline.llm.spend_file import read_spend
 from clear_pipeline.manifest import Manifest
 from clear_pipeline.parquet_rows import parquet_batches
-from clear_pipeline.schema import Example, Fate, Message, examples
+from clear_pipeline.schema import LONE_SURROGATE, Example, Fate, Message, examples
 from clear_pipeline.stages.base import Shard
 from clear_pipeline.store import BATCHES, LEDGER, QUARANTINE, ROWS_FOLDER, SPEND, Store
 
@@ -237,12 +238,13 @@ class Run:
         Raises:
             UsageError: No such row.
         """
-        table = self._ledger(None, pc.field("id") == row_id)
-        if table.num_rows == 0:
+        of_no_row = LONE_SURROGATE.search(row_id)  # what was typed is not UTF-8
+        table = None if of_no_row else self._ledger(None, pc.field("id") == row_id)
+        if table is None or table.num_rows == 0:
             raise UsageError(
                 f"no row {row_id!r} in {self.path}; ids look like "
                 f"{next(self.ledger_batches(['id']))['id'][0].as_py()!r}: "
-                f"clear-pipeline rows {self.path} lists them"
+                f"clear-pipeline rows {shlex.quote(str(self.path))} lists them"
             )
         row: dict[str, Any] = table.slice(0, 1).to_pylist(maps_as_pydicts="lossy")[0]
         return row

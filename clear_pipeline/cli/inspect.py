@@ -17,7 +17,7 @@ from clear_pipeline.export import EXPORT_FORMATS
 from clear_pipeline.outputs import export_run, index_run
 from clear_pipeline.remote import is_remote, local_path
 from clear_pipeline.report import views, write_report
-from clear_pipeline.report.explain import explanation, explanation_json
+from clear_pipeline.report.explain import explanation, explanation_json, row_called
 from clear_pipeline.report.next_commands import first_rows, from_here, next_after
 from clear_pipeline.report.text import visible
 from clear_pipeline.run import open_run
@@ -47,10 +47,11 @@ def explain(
 ) -> None:
     """Everything about one row: its fate, why, each score, the texts."""
     opened = open_run(run)
+    row = row_called(opened, row_id)
     if as_json:
-        print_json(explanation_json(opened, row_id))
+        print_json(explanation_json(opened, row))
         return
-    output.print(explanation(opened, row_id))
+    output.print(explanation(opened, row))
     next_command(next_after("explain", opened))
 
 

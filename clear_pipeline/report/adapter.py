@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -56,7 +58,8 @@ def report_data(run: Run) -> ReportData:
     fates = fate_counts(run)
     compared = compared_column(run)
     confidences = distribution(run, compared)
-    here = run.path.name  # the report may be handed on: it does not tell where the run lies
+    # The report may be handed on: it does not tell where the run lies.
+    here = Path(os.path.abspath(run.path)).name  # noqa: PTH100  # not where a link leads
     calibration = calibration_of(run)
     return ReportData(
         title=run.manifest.dataset,

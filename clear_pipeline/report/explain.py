@@ -26,6 +26,19 @@ SHOWN_TEXT: Final = 4_000
 _CELL: Final = 60
 
 
+def row_called(run: Run, name: str) -> str:
+    """The id of the row that is called so: its own, or with what is invisible in it written out.
+
+    The latter is how ids are shown, so that they can be typed and copied as they are seen.
+    """
+    if "\\" in name:
+        for batch in run.ledger_batches(["id"]):
+            shown = {visible(row_id): row_id for row_id in batch["id"].to_pylist()}
+            if name in shown:
+                return shown[name]
+    return name
+
+
 def explanation(run: Run, row_id: str) -> RenderableType:
     """One row: its fate and why, what would change it, each score with its meaning, the texts.
 

@@ -51,7 +51,7 @@ def next_after(look: Look, run: Run, *, row: str | None = None) -> str:
         return shlex.join(["clear-pipeline", "rows", path, "--fate", fates[0]])
     shown = row or (_first_id(run, fates[0]) if fates else None)
     if look in {"report", "rows"} and shown is not None:
-        return shlex.join(["clear-pipeline", "explain", path, shown])
+        return shlex.join(["clear-pipeline", *_explain(path, shown)])
     return first_rows(run.path / EXPORT, str(run.manifest.export["format"]))
 
 
@@ -73,9 +73,14 @@ def _ways_on(run: Run, path: str) -> Iterator[tuple[str, list[str]]]:
     for fate in fates[:2]:
         yield f"List the {fate} rows", ["rows", path, "--fate", fate]
     if (row := _first_id(run, fates[0] if fates else None)) is not None:
-        yield "Explain one row", ["explain", path, row]
+        yield "Explain one row", _explain(path, row)
     if any(run.manifest.fates.get(fate) for fate in EXPORTED):
         yield "Write training files", ["export", path, "--format", "openai", "--out", "DIR"]
+
+
+def _explain(path: str, row: str) -> list[str]:
+    """The words that explain a row; an id may begin as an option does, since a file's name may."""
+    return ["explain", *(["--"] if row.startswith("-") else []), path, row]
 
 
 def first_rows(folder: Path, form: str) -> str:

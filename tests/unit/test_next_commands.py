@@ -16,8 +16,10 @@ from typer.testing import CliRunner
 
 from clear_pipeline.cli import app
 from clear_pipeline.config import build_config
+from clear_pipeline.errors import UsageError
 from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.report import views
+from clear_pipeline.report.adapter import report_data
 from clear_pipeline.report.next_commands import from_here
 from clear_pipeline.run import Run, open_run
 from clear_pipeline.store import Store
@@ -60,6 +62,33 @@ def test_the_way_leads_from_a_run_to_its_training_file(tmp_path: Path) -> None:
     assert suggested(words) == ["clear-pipeline", *rows]
     assert suggested(rows) == ["clear-pipeline", "explain", str(out), "d.jsonl:2"]
     assert followed(words) == ["run", "rows", "explain", "head"]
+
+
+@pytest.mark.parametrize("name", ["-x.jsonl", "a\u200f 'b.jsonl", "\x1b[2J.jsonl"])
+def test_a_row_of_a_file_with_an_odd_name_can_be_explained_as_told(
+    tmp_path: Path, name: str
+) -> None:
+    """A name that begins as an option, and one of which a terminal shows no character."""
+    data, out = tmp_path / "data", tmp_path / "run"
+    data.mkdir()
+    (data / name).write_text(2 * '{"prompt": "p", "completion": "c"}\n')
+    words = ["run", str(data), "--out", str(out), "--stages", "dedup"]
+    assert followed(words) == ["run", "rows", "explain", "head"]
+
+
+def test_a_word_that_is_no_text_names_no_row(demo: Run) -> None:
+    """As a shell hands over a file name of another encoding; the message can be typed as it is."""
+    with pytest.raises(UsageError, match=r"no row 'caf\\udce9:1' .* rows '/.*' lists them"):
+        CliRunner().invoke(app, ["explain", str(demo.path), "caf\udce9:1"], catch_exceptions=False)
+
+
+def test_the_report_calls_its_directory_by_name_wherever_one_stands(
+    demo: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opened as the directory where one is: its commands name it all the same."""
+    monkeypatch.chdir(demo.path)
+    told = [shlex.split(command) for _, command in report_data(open_run(".")).commands]
+    assert {words[2] for words in told} == {demo.path.name}
 
 
 @pytest.mark.parametrize("look", LOOKS[1:])
