@@ -180,8 +180,18 @@ CASES = (
     ),
     turns(
         "broken tool call",
-        b'[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"function":{}},1]}]',
+        b'[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"type":"custom"},1]}]',
         "turn 2: a tool call is a number, expected an object",
+    ),
+    turns(
+        "tool call of nothing",
+        b'[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"function":{}}]}]',
+        "turn 2: a tool call names no function",
+    ),
+    turns(
+        "weight out of range",
+        TURNS_FIRST[13:-3] + b',"weight":1' + b"0" * 400 + b"}]",
+        "turn 2: weight is out of range",
     ),
     csv("CSV: fields too few", b"Bad?", "broken CSV: fields in the row 1, in the header 2"),
     csv("CSV: fields too many", b"Bad?,2,3", "broken CSV: fields in the row 3, in the header 2"),

@@ -93,18 +93,26 @@ def _read_turn(turn: Mapping[str, JSON]) -> tuple[Message, str | None]:
     content, unscorable = _content(turn.get("content"))
     if content is None and calls is None:
         content = ""
-    weight = turn.get("weight")
-    if weight is not None and (isinstance(weight, bool) or not isinstance(weight, int | float)):
-        raise RowError(f"weight is {kind(weight)}, expected a number")
     message = Message(
         role,
         content,
         name=text(turn, "name") or None,
         tool_calls=calls,
         tool_call_id=text(turn, "tool_call_id") or None,
-        weight=None if weight is None else float(weight),
+        weight=_weight(turn.get("weight")),
     )
     return message, unscorable
+
+
+def _weight(weight: JSON) -> float | None:
+    if weight is None:
+        return None
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise RowError(f"weight is {kind(weight)}, expected a number")
+    try:
+        return float(weight)
+    except OverflowError:  # a whole number of more than 308 digits
+        raise RowError("weight is out of range") from None
 
 
 def _content(content: JSON) -> tuple[str | None, str | None]:
@@ -136,7 +144,7 @@ def _tool_calls(calls: JSON) -> str | None:
         function = call.get("function", {})
         if not isinstance(function, Mapping):
             raise RowError(f"a tool call's function is {kind(function)}, expected an object")
-        if function and not isinstance(function.get("name"), str):
+        if "function" in call and not isinstance(function.get("name"), str):
             raise RowError("a tool call names no function")
         if not isinstance(call.get("id", ""), str):
             raise RowError("a tool call's id is no text")

@@ -15,7 +15,7 @@ class LoadSettings(Settings):
     """How DATA is read: limits, and what to do where detection does not suffice."""
 
     name: ClassVar[str] = "load"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     kind: Literal["load"] = "load"
 
     format: str | None = None
