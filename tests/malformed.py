@@ -206,6 +206,14 @@ CASES = (
         "rows.json",
     ),
     Case(
+        "rows behind a JSON array",
+        b"[" + FIRST + b"]\n" + LAST + b'\n{"instruction": "Bad?"}\n' + LAST,
+        "row",
+        "missing key 'output' (found instruction)",
+        "rows.json",
+        (1, 2, 4),
+    ),
+    Case(
         "JSON array that is cut off",
         b"[" + FIRST + b"," + LAST + b', {"instru',
         "problem",

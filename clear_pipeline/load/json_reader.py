@@ -24,13 +24,15 @@ class RowCutter:
     Args:
         limit: Bytes of a row that are held; one byte more shows that it was longer.
         documents: The rows are the top-level values, one after the other, not items of a list.
+        array: The document is the list of rows; objects after its end are rows as well.
     """
 
-    def __init__(self, limit: int, *, documents: bool) -> None:
+    def __init__(self, limit: int, *, documents: bool, array: bool = False) -> None:
         self.closed = False
         self.hopeless = False
         self._limit = limit
         self._documents = documents
+        self._array = array
         self._depth = 0
         self._rows_at = 0 if documents else None
         self._in_string = False
@@ -44,11 +46,9 @@ class RowCutter:
         begin = 0
         for at in self._structure(data):
             token = data[at]
-            inside, level = self._rows_at is not None, self._depth == self._rows_at
+            level = self._depth == self._rows_at
             if token in b"[{":
-                self._depth += 1
-                if not inside and token in b"[" and self._depth <= _LIST_DEPTH:
-                    self._rows_at, begin = self._depth, at + 1
+                begin = self._opened(token, at, begin)
             elif token in b",":
                 if level and not self._documents:
                     yield self._take(data[begin:at])
@@ -66,6 +66,15 @@ class RowCutter:
             self.hopeless = self._depth > _HOPELESS_DEPTH
         if self._rows_at is not None:
             self._collect(data[begin : len(data) - len(self._unread)])
+
+    def _opened(self, token: int, at: int, begin: int) -> int:
+        """Go into a bracket; where the current row begins."""
+        if self._array and self._depth == 0 and token in b"{":
+            self._array, self._documents, self._rows_at, begin = False, True, 0, at
+        self._depth += 1
+        if self._rows_at is None and token in b"[" and self._depth <= _LIST_DEPTH:
+            self._rows_at, begin = self._depth, at + 1
+        return begin
 
     def rest(self) -> bytes:
         """The text of a row that the document did not end."""
@@ -111,13 +120,16 @@ def read_json(pieces: Iterable[bytes], settings: LoadSettings, *, rows: str) -> 
     Args:
         pieces: Its bytes, see `streams.chunks`.
         settings: Limits.
-        rows: Where they are: `array`, `wrapped` (lists in one object; what is no object in them
-            is no row), or `documents` (the top-level values themselves).
+        rows: Where they are: `array` (its items, and objects that were written behind it),
+            `wrapped` (lists in one object; what is no object in them is no row), or `documents`
+            (the top-level values themselves).
 
     Raises:
         FileError: The document does not end; the rows before were yielded.
     """
-    cutter = RowCutter(settings.max_line_bytes, documents=rows == "documents")
+    cutter = RowCutter(
+        settings.max_line_bytes, documents=rows == "documents", array=rows == "array"
+    )
     number = 0
     first = True
     for piece in pieces:
