@@ -126,18 +126,32 @@ def _object_rows(text: bytes, candidates: Sequence[Format]) -> str | None:
     if first is not None:
         lists = [v for v in first.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
         return "wrapped" if lists and not rest.strip() and not _suits(first, candidates) else None
-    if line.rstrip()[-1:] not in (b"{", b"[", b",", b":"):
+    if line.rstrip()[-1:] not in (b"{", b"[", b",", b":") or _mostly_rows(rest, candidates):
         return None
     return "documents" if _suits(_first_object(text), candidates) else "wrapped"
 
 
-def _first_object(text: bytes) -> Record | None:
-    """The object that the text starts with, if it ends within it. For a look, not for reading."""
+def _first_object(text: bytes, *, alone: bool = False) -> Record | None:
+    """The object that the text starts with, if it ends within it. For a look, not for reading.
+
+    Args:
+        text: What to look at.
+        alone: Whether nothing may follow it.
+    """
+    decoded = text.decode("utf-8", "replace")
     try:
-        value, _ = json.JSONDecoder().raw_decode(text.decode("utf-8", "replace"))
+        value, end = json.JSONDecoder().raw_decode(decoded)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, Mapping) else None
+    more = alone and decoded[end:].strip()
+    return value if isinstance(value, Mapping) and not more else None
+
+
+def _mostly_rows(text: bytes, candidates: Sequence[Format]) -> bool:
+    """Whether more than half of some lines are rows, so that the line before them was cut off."""
+    filled = [line for line in map(bytes.strip, text.split(b"\n")) if line]
+    rows = sum(_suits(_first_object(line, alone=True), candidates) for line in filled)
+    return 2 * rows > len(filled)
 
 
 def _suits(record: Record | None, candidates: Sequence[Format]) -> bool:

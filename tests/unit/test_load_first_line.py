@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clear_pipeline.load import FileFacts, Problem
+from clear_pipeline.load import FileFacts, Problem, Quarantined
 from loading import Row, events, jsonl, of, rows
 
 LONG = "long " * 20_000
@@ -72,3 +72,30 @@ def test_what_stands_before_a_break_within_the_first_bytes_is_read(tmp_path: Pat
 
     assert [r["response"] for r in rows(found)][:1] == ["A"]
     assert ["damaged" in problem.reason for problem in of(Problem, found)] == [True]
+
+
+@pytest.mark.parametrize("cut", ['{"prompt": "Q",', '{"prompt":', '{"messages": ['])
+def test_a_first_line_that_is_cut_off_costs_one_row(tmp_path: Path, cut: str) -> None:
+    """The lines after it are rows, so the file is no document that goes on over lines."""
+    whole = {"prompt": "Q", "response": "A"}
+    (tmp_path / "a.jsonl").write_bytes(cut.encode() + b"\n" + jsonl([whole, whole]))
+
+    found = events(tmp_path)
+
+    assert [row["line"] for row in rows(found)] == [2, 3]
+    assert [quarantined.line for quarantined in of(Quarantined, found)] == [1]
+
+
+@pytest.mark.parametrize("end", ["]}", "\n]}", "\n]\n}\n"])
+@pytest.mark.parametrize("begin", ['{"data": [', '{"data": [\n', '{"v": 1,\n"data": ['])
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_document_over_lines_is_cut_into_its_rows(
+    tmp_path: Path, begin: str, end: str, count: int
+) -> None:
+    """However its lines are broken, and though most of them begin with a row."""
+    items = [json.dumps({"prompt": "Q", "response": str(n)}) for n in range(count)]
+    (tmp_path / "a.json").write_text(begin + ",\n".join(items) + end)
+
+    found = events(tmp_path)
+
+    assert [row["response"] for row in rows(found)] == [str(n) for n in range(count)]
