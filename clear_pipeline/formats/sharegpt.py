@@ -92,8 +92,16 @@ class ShareGPT:
         return next((name for name in self.conversations if name in record), None)
 
     def used(self, record: Record) -> frozenset[str]:
-        """The columns that are read."""
-        return frozenset({self._column(record) or "", self.system, self.tools} & record.keys())
+        """The columns that are read; a system prompt among the turns goes before the column's."""
+        names = {self._column(record) or "", self.tools}
+        if not self._begins_with_system(record):
+            names.add(self.system)
+        return frozenset(names & record.keys())
+
+    def _begins_with_system(self, record: Record) -> bool:
+        column = self._column(record)
+        turns = turn_list(record, column) if column is not None else []
+        return bool(turns) and _named(turns[0][_keys(turns[0])[0]]) == "system"
 
     def decoded(self, record: Record) -> dict[str, JSON]:
         """Turns are a list; tools are JSON text in this format."""
@@ -149,6 +157,11 @@ def _keys(turn: Mapping[str, JSON]) -> tuple[str, str]:
     return speaker, content
 
 
+def _named(label: JSON) -> str:
+    """A speaker, as `_ROLES` spells it; "" for what is no text."""
+    return label.strip().lower() if isinstance(label, str) else ""
+
+
 def _openai_turns(turns: Sequence[Mapping[str, JSON]]) -> list[Mapping[str, JSON]]:
     result: list[Mapping[str, JSON]] = []
     ids: list[str] = []
@@ -156,10 +169,9 @@ def _openai_turns(turns: Sequence[Mapping[str, JSON]]) -> list[Mapping[str, JSON
     for number, turn in enumerate(turns, start=1):
         try:
             speaker, content = _keys(turn)
-            label = turn[speaker]
-            name = label.strip().lower() if isinstance(label, str) else ""
+            name = _named(turn[speaker])
             said: dict[str, JSON] = {
-                "role": _ROLES.get(name, label),
+                "role": _ROLES.get(name, turn[speaker]),
                 "content": turn[content],
                 "weight": turn.get("weight"),
                 "name": turn.get("name"),

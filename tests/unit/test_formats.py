@@ -345,3 +345,22 @@ def test_carried_columns_make_way_for_those_of_the_format() -> None:
         "source_input": 6,
         "label": "good",
     }
+
+
+def test_a_system_column_beside_a_system_turn_is_carried_along() -> None:
+    """The turn is what counts, and the column's text is not lost in another format."""
+    said = [("system", "In turns."), ("human", "Q"), ("gpt", "A")]
+    row: Row = {
+        "conversations": [{"from": speaker, "value": text} for speaker, text in said],
+        "system": "In the column.",
+    }
+    example = example_of(row, "sharegpt")
+
+    assert [message.text for message in example.messages] == ["In turns.", "Q"]
+    assert FORMATS["openai"].write(example)["system"] == "In the column."
+    assert FORMATS["prompt-completion"].write(example) == {
+        "prompt": "Q",
+        "system": "In turns.",
+        "completion": "A",
+        "source_system": "In the column.",
+    }
