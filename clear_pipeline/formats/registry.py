@@ -106,8 +106,14 @@ class Format:
         return row
 
     def _stands_in(self, original: Record, row: Parsed, source: Format) -> bool:
-        """Whether the columns of a row are those that this format would write for it."""
-        return source.layout.used(original) <= {*self.layout.compose(row), *ID_COLUMNS}
+        """Whether a row stands in the columns that this format would write, and finds it there."""
+        used = source.layout.used(original)
+        if not used <= {*self.layout.compose(row), *ID_COLUMNS}:
+            return False
+        try:
+            return self.layout.used(original) == used
+        except RowError:  # without the column map that it was read with, several columns fit
+            return False
 
     def _carried(self, original: Record, source: Format) -> dict[str, JSON]:
         used = source.layout.used(original)

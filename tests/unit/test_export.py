@@ -248,6 +248,21 @@ def test_rows_of_several_files_get_the_names_of_the_format(tmp_path: Path) -> No
     assert mixed == {"prompt": "2 + 1?", "completion": "4", "topic": "sums"}
 
 
+@pytest.mark.parametrize("extra", ["keep", "drop"])
+def test_rows_of_several_files_are_read_without_the_map_that_chose_their_columns(
+    tmp_path: Path, extra: Literal["keep", "drop"]
+) -> None:
+    """A column that the map passed over makes way, so that what is exported can be loaded."""
+    mapped = replace(row(1, question="Which one?"), format='prompt-completion{"prompt":"prompt"}')
+    settings = ExportSettings(format="prompt-completion", valid_fraction=0.0, extra_columns=extra)
+
+    export([table([mapped])], [], tmp_path, settings, own_columns=False)
+
+    (written,) = lines(tmp_path / "train.jsonl")
+    carried = {"source_question": "Which one?"} if extra == "keep" else {}
+    assert written == {"prompt": "2 + 1?", "completion": "4"} | carried
+
+
 def test_files_of_others_are_neither_replaced_nor_deleted(tmp_path: Path) -> None:
     """A directory with training files that no export wrote is refused as it is."""
     for name in ("train.jsonl", "valid.parquet"):
