@@ -18,6 +18,7 @@ from clear_pipeline.formats.base import (
 )
 from clear_pipeline.formats.turns import (
     decoded_columns,
+    decoded_turns,
     json_column,
     read_tools,
     read_turns,
@@ -74,8 +75,8 @@ class Chat:
         return frozenset(name for name in self.reserved if name in record)
 
     def decoded(self, record: Record) -> dict[str, JSON]:
-        """Turns and tools are lists."""
-        return decoded_columns(record, self.reserved)
+        """Turns, tools and tool calls are lists."""
+        return decoded_turns(decoded_columns(record, self.reserved), self.messages)
 
     def read(self, record: Record) -> Parsed:
         """Understand a record, see `Layout.read`."""

@@ -21,6 +21,7 @@ from clear_pipeline.formats.base import (
 from clear_pipeline.formats.strict_json import parse
 from clear_pipeline.formats.turns import (
     decoded_columns,
+    decoded_turns,
     json_column,
     read_tools,
     read_turns,
@@ -104,8 +105,9 @@ class ShareGPT:
         return bool(turns) and _named(turns[0][_keys(turns[0])[0]]) == "system"
 
     def decoded(self, record: Record) -> dict[str, JSON]:
-        """Turns are a list; tools are JSON text in this format."""
-        return decoded_columns(record, {self._column(record)})
+        """Turns and tool calls are lists; tools are JSON text in this format."""
+        column = self._column(record) or self.conversations[0]
+        return decoded_turns(decoded_columns(record, {column}), column)
 
     def read(self, record: Record) -> Parsed:
         """Understand a record, see `Layout.read`."""

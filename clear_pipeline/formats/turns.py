@@ -46,6 +46,16 @@ def decoded_columns(record: Mapping[str, JSON], names: Collection[str | None]) -
     return decoded
 
 
+def decoded_turns(record: dict[str, JSON], column: str) -> dict[str, JSON]:
+    """The record, with tool calls that stand in a turn as JSON text as values."""
+    turns = record.get(column)
+    if not isinstance(turns, list):
+        return record
+    names = ("tool_calls", "function_call")
+    made = [decoded_columns(t, names) if isinstance(t, Mapping) else t for t in turns]
+    return record | {column: made}
+
+
 def turn_list(record: Mapping[str, JSON], column: str) -> list[Mapping[str, JSON]]:
     """The turns in a column.
 

@@ -364,3 +364,26 @@ def test_a_system_column_beside_a_system_turn_is_carried_along() -> None:
         "completion": "A",
         "source_system": "In the column.",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "speaker", "said", "own_columns"),
+    [
+        ("openai", "messages", "role", "content", True),
+        ("openai", "messages", "role", "content", False),
+        ("sharegpt", "conversations", "from", "value", True),
+    ],
+)
+def test_tool_calls_as_text_are_written_as_lists(
+    name: str, column: str, speaker: str, said: str, *, own_columns: bool
+) -> None:
+    """An exported Parquet has them as JSON text, which no trainer takes in a turn of JSONL."""
+    asked = {speaker: "user", said: "1 + 1?"}
+    call = {speaker: "assistant", said: "Let me see."}
+    row: Row = {column: [asked, call | {"tool_calls": json.dumps([CALL])}]}
+    example = example_of(row, name)
+
+    written = FORMATS[name].write(example, own_columns=own_columns)
+
+    assert written == {column: [asked, call | {"tool_calls": [CALL]}]}
+    assert FORMATS[name].read(written).target == example.target
