@@ -62,7 +62,7 @@ async def batches_of(
         return None
     batches = open_batches(config, directory, note, answers=answers)
     try:
-        await batches.visit()
+        await batches.visit(submit=config.mode != "live")
         if config.mode == "live":
             _refuse_open(batches, directory)
     except BaseException:

@@ -114,8 +114,12 @@ class Batches:
         """
         return [(await self._engines.seen(batch)).of(batch) for batch in self.open()]
 
-    async def visit(self) -> None:
+    async def visit(self, *, submit: bool = True) -> None:
         """Look after the open batches: take in the results of those that have ended.
+
+        Args:
+            submit: Whether a batch is submitted that an earlier process meant to; else it is looked
+                for, and given up if nobody has it.
 
         Raises:
             RunFailedError: A whole batch has failed, or the provider cannot be asked. The same
@@ -123,7 +127,7 @@ class Batches:
         """
         stops: list[ClearPipelineError] = []
         for batch in self.open():
-            known = await self._recovered(batch)
+            known = await self._recovered(batch, submit=submit)
             if known is None:
                 continue
             seen = await self._engines.seen(known)
@@ -216,7 +220,7 @@ class Batches:
         await self._engines.close()
         self._record.close()
 
-    async def _recovered(self, batch: Batch, *, submit: bool = True) -> Batch | None:
+    async def _recovered(self, batch: Batch, *, submit: bool) -> Batch | None:
         """A batch with its id, whatever an earlier process left undone; None if it is no more."""
         if batch.batch_id is not None:
             return batch

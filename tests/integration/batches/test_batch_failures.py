@@ -119,6 +119,17 @@ def test_a_killed_run_finds_what_it_had_done(
     assert spend(run) == (60, 12, 42.0)
 
 
+def test_a_live_run_submits_no_batch_that_was_only_meant(
+    visits: Visits, server: BatchServer
+) -> None:
+    """Killed before the batch was created: a live run gives it up, and asks its questions once."""
+    visits.killed(server, "uploaded")
+    run = visits.visit("live")
+    assert (server.batches, len(server.live)) == ({}, ROWS)
+    assert "batch 1 was never submitted; what it asks is asked anew" in visits.notes
+    assert run.ledger(["score_status"])["score_status"].to_pylist() == ["scored"] * ROWS
+
+
 def test_a_batch_that_was_created_though_the_reply_was_lost_is_taken(
     visits: Visits, server: BatchServer
 ) -> None:
