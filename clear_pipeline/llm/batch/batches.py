@@ -195,6 +195,10 @@ class Batches:
             if known is None:
                 cancelled.append(replace(batch, state="cancelled"))
             elif known.offline:
+                seen = await self._engines.seen(known)
+                if seen.state in ENDED:  # its results are whole
+                    cancelled.append(seen.of(known))
+                    continue
                 cancelled.append(replace(known, state="cancelled"))
                 self._record.end(cancelled[-1], failures={})
             else:

@@ -251,6 +251,23 @@ def test_results_that_are_still_written_are_waited_for(data: Path, tmp_path: Pat
     assert not (folder / "requests-2.jsonl").exists()
 
 
+def test_whole_results_are_used_though_their_batch_is_given_up(data: Path, tmp_path: Path) -> None:
+    """Of two files of an offline run one has its results: `batch cancel` gives up the other."""
+    offline = Visits(data, tmp_path / "run", "http://127.0.0.1:9/v1", mode="offline")
+    offline.settings.append("batch.max_requests=4")
+    offline.wait()
+    folder = offline.out / "batches"
+    asked = [json.loads(line) for line in (folder / "requests-1.jsonl").read_text().splitlines()]
+    lines = [result_line(each["custom_id"], 200, completion(each["body"])) for each in asked]
+    (folder / "results-1.jsonl").write_text("".join(lines))
+    command = [sys.executable, "-m", "clear_pipeline", "batch", "cancel", str(offline.out)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    assert {"completed", "cancelled"} <= set(told.stdout.split())
+    offline.wait()
+    assert "batch 1 (score): completed, 4 of 4 requests answered" in offline.notes
+    assert len((folder / "requests-3.jsonl").read_text().splitlines()) == ROWS - 4
+
+
 def test_an_estimate_before_the_first_round_takes_no_round(data: Path, tmp_path: Path) -> None:
     """The first file asks about all rows, and beside them whether the endpoint scores a text."""
     config = build_config(
