@@ -259,6 +259,7 @@ class Batches:
                 self._record.asked(batch),
                 sent,
                 state=seen.state,
+                offline=batch.offline,
                 chat=engine.chat,
                 answers=answers,
             )

@@ -36,7 +36,7 @@ class Intake:
         answered: Requests whose answers are in the cache.
         failures: By id, why the others have none; those of a cancelled batch are not among them.
         usage: Tokens of all replies that count them.
-        uncounted: The other replies.
+        uncounted: The other replies, and requests of a provider that it says nothing of.
         most: Upper bound of the tokens of these; None if it is not known of one.
         served: Names that the server gave itself.
         samples: Answered samples.
@@ -98,6 +98,7 @@ def take_in(
     sent: Mapping[str, Sent],
     *,
     state: str,
+    offline: bool,
     chat: OpenAIChat,
     answers: Answers,
 ) -> Intake:
@@ -108,6 +109,8 @@ def take_in(
         asked: What the batch asked, by id.
         sent: For it, by id.
         state: In which the batch ended.
+        offline: Whether an engine answered that is started by hand: what its results lack, it has
+            not worked on.
         chat: Reads replies as it does live, and learns from them.
         answers: The cache.
     """
@@ -122,7 +125,8 @@ def take_in(
         else:
             intake.oddities["repeated" if result.id in first else "of no request of it"] += 1
     for id_ in open_:
-        _absent(id_, state, intake)
+        if _absent(id_, state, intake) and not offline:
+            _count_at_most(sent.get(id_), intake)
     return intake
 
 
@@ -147,11 +151,7 @@ def _take(
     usage = parse_usage(reply, per_choice=chat.dialect.per_choice_usage)
     intake.usage += usage
     if usage == Usage():
-        intake.uncounted += 1
-        if sent is None or intake.most is None:
-            intake.most = None
-        else:
-            intake.most += sent.most
+        _count_at_most(sent, intake)
     try:
         completion = chat.parsed(reply, question.request, usage)
     except CallError as error:
@@ -177,14 +177,26 @@ def _unsent(result: Result, intake: Intake) -> None:
         intake.failures[result.id] = CallError("outage", said, transient=True)
 
 
-def _absent(id_: str, state: str, intake: Intake) -> None:
+def _count_at_most(sent: Sent | None, intake: Intake) -> None:
+    """Nobody knows what a request took."""
+    intake.uncounted += 1
+    if sent is None or intake.most is None:
+        intake.most = None
+    else:
+        intake.most += sent.most
+
+
+def _absent(id_: str, state: str, intake: Intake) -> bool:
+    """Enter a request that the results lack; whether it may have been answered all the same."""
     if state == "cancelled":
         intake.unasked += 1
-    elif state == "expired":
+        return False
+    if state == "expired":
         intake.failures[id_] = _expired()
-    else:
-        error = CallError("garbled", "the results of its batch lack it", transient=True)
-        intake.failures[id_] = error
+        return False
+    error = CallError("garbled", "the results of its batch lack it", transient=True)
+    intake.failures[id_] = error
+    return True
 
 
 def _fail(id_: str, error: ClearPipelineError, intake: Intake) -> None:

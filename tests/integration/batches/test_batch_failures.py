@@ -25,7 +25,10 @@ from stub_server import Body, StubServer, completion, page, status, text_choice
 
 @pytest.mark.parametrize("bad", ["fail", "expire", "lose"])
 def test_only_what_failed_is_asked_again(visits: Visits, server: BatchServer, bad: Outcome) -> None:
-    """Two of six requests get no answer: the next batch has them alone, and all have one answer."""
+    """Two of six requests get no answer: the next batch has them alone, and all have one answer.
+
+    What a provider says nothing of may be billed, so it counts at the most that it can take.
+    """
     unlucky: set[str] = set()
 
     def outcome(id_: str, asked: int) -> Outcome:
@@ -43,6 +46,9 @@ def test_only_what_failed_is_asked_again(visits: Visits, server: BatchServer, ba
     assert set(server.answered.values()) == {1}
     assert run.ledger(["score_status"])["score_status"].to_pylist() == ["scored"] * ROWS
     assert spend(run) == (60, 12, (60 * 1.0 + 12 * 2.0) / 2)
+    unaccounted = run.usage()["stub, batches"].unaccounted
+    assert unaccounted.calls == (2 if bad == "lose" else 0)
+    assert (unaccounted.tokens > 0) == (bad == "lose")
 
 
 def test_a_request_that_keeps_failing_makes_its_row_unscored(
