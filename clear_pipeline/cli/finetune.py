@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -38,11 +40,11 @@ from clear_pipeline.finetune import (
     trainer_named,
 )
 from clear_pipeline.finetune.registry import DEFAULT_TRAINER
-from clear_pipeline.llm.settings import ModelSettings
 from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.remote import local_directory
 from clear_pipeline.report.next_commands import run_words
 from clear_pipeline.run import Run, open_run
+from clear_pipeline.schema import JSON
 from clear_pipeline.training_data import exported
 
 _ROUTE: Final = ("model", "base_url", "api_key_env", "api_key_file", "revision")
@@ -192,21 +194,24 @@ def _shown(value: str | float | None) -> str:
 
 def _next(run: Run | None, trained: Trained) -> str:
     """As the paper has it, the trained model writes the candidates of the next round."""
+    route = trained.model.model_dump(mode="json", include=set(_ROUTE), exclude_defaults=True)
     if run is not None and "rectify" in run.manifest.chain:
-        words = [*run_words(run), *_route("candidate", trained.model)]
+        words = run_words(run)
         words[words.index("--out") + 1] = f"{run.path}-2"
+        # As a whole, so that nothing is left of another candidate in the config of the run.
+        whole = json.dumps({name: route[name] for name in _ROUTE if name in route})
+        words += ["--set", f"models.candidate={whole}"]
     else:
-        words = ["clear-pipeline", "run", "DATA", "--out", "RUN", *_route("scorer", trained.model)]
+        words = ["clear-pipeline", "run", "DATA", "--out", "RUN", *_of_scorer(route)]
     return shlex.join(words)
 
 
-def _route(role: str, model: ModelSettings) -> list[str]:
-    """The options by which a model is asked in a role."""
-    given = model.model_dump(mode="json", include=set(_ROUTE), exclude_defaults=True)
-    options = {"model": "--model", "base_url": "--base-url"} if role == "scorer" else {}
+def _of_scorer(route: Mapping[str, JSON]) -> list[str]:
+    """The options by which a model is asked as the scorer."""
+    options = {"model": "--model", "base_url": "--base-url"}
     words = []
-    for name in filter(given.__contains__, _ROUTE):
-        value = str(given[name])
-        set_ = ["--set", f"models.{role}.{name}={value}"]
+    for name in filter(route.__contains__, _ROUTE):
+        value = str(route[name])
+        set_ = ["--set", f"models.scorer.{name}={value}"]
         words += [options[name], value] if name in options else set_
     return words
