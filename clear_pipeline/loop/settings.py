@@ -24,7 +24,7 @@ from clear_pipeline.load import discover
 from clear_pipeline.schema import JSON
 from clear_pipeline.settings import Settings
 from clear_pipeline.stages.cascade import Cascade
-from clear_pipeline.stages.filter import Confidence, Filter, Precision
+from clear_pipeline.stages.filter import Confidence, Filter, Precision, Quantile
 from clear_pipeline.yaml_source import COMMAND_LINE, read_yaml
 
 SECTIONS: Final = ("trainer", "loop")
@@ -122,7 +122,10 @@ class LoopConfig:
         if later:
             update["load"] = self.config.load.of_own_rows()
         if threshold is not None:
-            keep = Confidence(confidence=max(0.0, nextafter(threshold, 0.0)))
+            # Nothing lies below 0: there all rows are as sure as the last one that was kept.
+            keep: Confidence | Quantile = Quantile(quantile=0.0)
+            if threshold > 0:
+                keep = Confidence(confidence=nextafter(threshold, 0.0))
             update["stages"] = tuple(_above(stage, keep) for stage in self.config.stages)
         return self.config.model_copy(update=update)
 
@@ -175,7 +178,7 @@ class LoopConfig:
             )
 
 
-def _above(stage: Any, keep: Confidence) -> Any:  # noqa: ANN401  # one of the union of stages
+def _above(stage: Any, keep: Confidence | Quantile) -> Any:  # noqa: ANN401  # one of the union of stages
     """A stage with the threshold of the first round, in its filter and around it."""
     if isinstance(stage, Filter | Cascade) and not isinstance(stage.keep, Precision):
         return stage.model_copy(update={"keep": keep})

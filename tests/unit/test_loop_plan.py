@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import nextafter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clear_pipeline.errors import ConfigError, UsageError
@@ -101,6 +102,13 @@ def test_a_later_round_keeps_the_first_threshold() -> None:
     first = made.curating(WRITER, None, later=False)
     assert first.stages == made.config.stages
     assert first.load == made.config.load
+
+
+def test_a_first_threshold_of_0_drops_no_row_later() -> None:
+    """Verdicts in words may give many rows a confidence of 0; all are as sure as the last kept."""
+    config = plan().curating(WRITER, 0.0, later=True)
+    (rule,) = [s.keep for s in config.stages if isinstance(s, Filter)]
+    assert rule.rows(np.array([0.0, 0.0, 0.4])) == 3
 
 
 def test_identity_is_what_decides_results() -> None:
