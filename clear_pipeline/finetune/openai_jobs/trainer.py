@@ -24,7 +24,14 @@ from clear_pipeline.finetune.general import answers_command
 from clear_pipeline.finetune.openai_jobs.curve import curve_of
 from clear_pipeline.finetune.openai_jobs.follow import Follower
 from clear_pipeline.finetune.openai_jobs.platform import Platform, Seen
-from clear_pipeline.finetune.openai_jobs.record import ENDED, GIVEN_UP, SUCCEEDED, Job, Record
+from clear_pipeline.finetune.openai_jobs.record import (
+    ENDED,
+    GIVEN_UP,
+    NEVER_CREATED,
+    SUCCEEDED,
+    Job,
+    Record,
+)
 from clear_pipeline.finetune.openai_jobs.survey import Surveyor
 from clear_pipeline.llm.endpoint import Endpoint, client_of
 from clear_pipeline.llm.keys import read_key
@@ -194,8 +201,10 @@ class OpenAIJobs(Settings):
 
     async def _cancelled(self, record: Record, ctx: TrainingContext) -> str:
         job = record.read()
-        if job is None or job.state in ENDED:
-            return "no job is open" if job is None else f"job {job.job_id} has ended: {job.state}"
+        if job is None or job.state == NEVER_CREATED:
+            return "no job is open"
+        if job.state in ENDED:
+            return f"job {job.job_id} has ended: {job.state}"
         async with self._follower(self._base(), ctx) as follower:
             left = await follower.cancel(job)
         if left is None:

@@ -65,6 +65,7 @@ def test_cancel_of_what_was_never_created(training: Training, server: JobsServer
     training.stops()
     told = in_own_loop(training.trainer.cancel(training.context()))
     assert told == "the job that was begun here was never created; it is given up"
+    assert in_own_loop(training.trainer.cancel(training.context())) == "no job is open"
     training.train()
     assert (server.asked[UPLOAD], len(server.jobs)) == (4, 1)
 
