@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from clear_pipeline.config_errors import explained
 from clear_pipeline.config_values import assign
@@ -60,7 +60,8 @@ def trainer_named(
     kind = TRAINERS[name]
     assert issubclass(kind, Settings)  # noqa: S101  # as every trainer is
     own = {key: value for key, value in data.items() if key not in beside}
-    made = _made(kind, own, source, {"": (*kind.model_fields, *beside)})
+    known = _keys(kind)
+    made = _made(kind, own, source, {**known, "": (*known[""], *beside)})
     assert isinstance(made, Trainer)  # noqa: S101
     return made
 
@@ -115,6 +116,16 @@ def _given(
     for assignment in assignments:
         assign(data, assignment)
     return data, source
+
+
+def _keys(kind: type[BaseModel], place: str = "") -> dict[str, tuple[str, ...]]:
+    """The keys of settings, and those of the settings within them, by their place."""
+    known = {place: tuple(kind.model_fields)}
+    for name, field in kind.model_fields.items():
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                known |= _keys(inner, f"{place}.{name}" if place else name)
+    return known
 
 
 def _made(

@@ -211,6 +211,8 @@ def test_a_training_under_a_cap() -> None:
     with pytest.raises(BudgetExceededError, match=r"With the \$2\.50 spent before") as stopped:
         hold(price, cap=5.0, spent=2.5)
     assert stopped.value.enough == 5.5
+    with pytest.raises(BudgetExceededError, match=r"costs about \$0\.0034 .* spent before"):
+        hold(Price(0.00342, 684, "counting"), cap=0.001, spent=0.0009)
     with pytest.raises(UsageError, match="a price that is known"):
         hold(Price(None, None, "nobody"), cap=5.0)
     hold(Price(None, None, "nobody"), cap=None)

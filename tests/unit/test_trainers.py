@@ -50,6 +50,21 @@ def test_contract_of_settings(kind: type[Trainer]) -> None:
         made.kind = "other"  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("base={model: m, baseurl: 'http://127.0.0.1:1/v1'}", "base.baseurl: .* mean 'base_url'"),
+        ("base={model: m, zzz: 1}", "unknown key 'zzz'; base has model, base_url, "),
+        ("max_attempts=3", r"unknown key 'max_attempts'; did you mean base\.max_attempts"),
+        ("nepochs=3", "did you mean 'n_epochs'"),
+    ],
+)
+def test_an_unknown_key_is_told_with_those_of_its_place(assignment: str, told: str) -> None:
+    """Of the model that is trained, not of its trainer."""
+    with pytest.raises(ConfigError, match=told):
+        trainer_named("openai-jobs", [assignment])
+
+
 def test_rows_of_a_file(tmp_path: Path) -> None:
     """Blank lines count as lines and are no rows; broken ones say why."""
     path = tmp_path / "train.jsonl"
