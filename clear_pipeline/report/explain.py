@@ -33,7 +33,7 @@ def row_called(run: Run, name: str) -> str:
     """
     if "\\" in name:
         for batch in run.ledger_batches(["id"]):
-            shown = {visible(row_id): row_id for row_id in batch["id"].to_pylist()}
+            shown: dict[str, str] = {visible(row_id): row_id for row_id in batch["id"].to_pylist()}
             if name in shown:
                 return shown[name]
     return name

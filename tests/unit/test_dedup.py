@@ -71,6 +71,7 @@ def test_case_and_sentence_punctuation_do_not_count() -> None:
         (("What is 3 + 4?", "seven"), ("What is 3 - 4?", "seven")),
         (("Name a river.", "The Elbe"), ("Name a town.", "The Elbe")),
         (("Name a river.", "The Elbe"), ("Name a river.", "The Oder")),
+        (("Halve it.", ".5"), ("Halve it.", "5")),
         (("Negate.", "return !done"), ("Negate.", "return done")),
         (("Punctuate.", "?"), ("Punctuate.", "!")),
         (("首都はどこですか", "東京"), ("首都はどこですか", "京都")),
@@ -274,7 +275,7 @@ def test_dead_rows_take_no_part() -> None:
 
 
 def test_what_is_found_moves_only_with_the_version() -> None:
-    """Every column of 600 rows is, to the bit, what version 2 of the stage has always found.
+    """Every column of 600 rows is, to the bit, what version 3 of the stage has always found.
 
     Where this fails, other rows may be left out at equal settings: bump the stage's version.
     """
@@ -297,7 +298,7 @@ def test_what_is_found_moves_only_with_the_version() -> None:
     conflicting = [sum(r["conflict"] is not None for r in each) for each in found]
     digest = hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
     told = (Dedup.version, removed, conflicting, digest)
-    assert told == (2, [236, 258, 184], [129, 83, 85], "04a56de98ff825b4")
+    assert told == (3, [236, 258, 184], [129, 83, 85], "04a56de98ff825b4")
 
 
 def test_a_state_moves_only_with_its_own_rows() -> None:

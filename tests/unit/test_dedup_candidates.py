@@ -117,6 +117,7 @@ def test_many_texts_have_the_words_that_each_has_alone() -> None:
         ("Don't pay 3.14 or 1,000.", ["don't", "pay", "3.14", "or", "1,000"]),
         ("3 + 4 - x*y", ["3", "+", "4", "-", "x", "*", "y"]),
         ("return !done; x != y", ["return", "!done", "x", "!=", "y"]),
+        (".5 and -.25, not a.5 or ...5", [".5", "and", "-", ".25", "not", "a.5", "or", "5"]),
         ("wow!!done ... 'so'", ["wow", "!done", "so"]),
         ("Straße, e\u0301t\u00e9", ["strasse", "\u00e9t\u00e9"]),
         ("東京 is 首都", ["東", "京", "is", "首", "都"]),

@@ -86,7 +86,7 @@ class Decontaminate(Settings):
     """
 
     name: ClassVar[str] = "decontaminate"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     kind: Literal["decontaminate"] = "decontaminate"
     against: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_some)] = ()

@@ -48,7 +48,7 @@ class Dedup(Settings):
     """
 
     name: ClassVar[str] = "dedup"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     kind: Literal["dedup"] = "dedup"
     method: Literal["exact", "minhash", "semantic"] = "minhash"

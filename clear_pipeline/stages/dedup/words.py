@@ -30,7 +30,7 @@ from clear_pipeline.stages.dedup.characters import (
 U64: TypeAlias = NDArray[np.uint64]
 I64: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
-VERSION: Final = 1
+VERSION: Final = 2
 """Of how texts are cut and hashed, for what is kept."""
 
 _HASH_BITS: Final = np.uint64((1 << 63) - 1)
@@ -171,7 +171,8 @@ def _folded(text: str) -> str:
 def _cut(points: NDArray[np.uint32], kinds: NDArray[np.uint8]) -> tuple[I64, I64]:
     """Where the words begin, and how many characters each has.
 
-    `!` belongs to the letters or the `=` after it: negation in code.
+    `!` belongs to the letters or the `=` after it: negation in code. A point belongs to the digits
+    after it: .5 is not 5.
     """
     letter = (kinds & LETTER) != 0
     alone = (kinds & ALONE) != 0
@@ -183,13 +184,13 @@ def _cut(points: NDArray[np.uint32], kinds: NDArray[np.uint8]) -> tuple[I64, I64
     bang = np.flatnonzero(points[:-1] == ord("!"))
     equals = bang[points[bang + 1] == ord("=")]
     alone[equals + 1] = False  # the second character of "!="
-    negating = np.concatenate([bang[letter[bang + 1]], equals])
+    leading = np.concatenate([bang[letter[bang + 1]], equals, _decimal_points(points, letter)])
     joined = letter | inside
-    joined[negating] = True
+    joined[leading] = True
     first = letter
     first[1:] &= ~joined[:-1]
     first |= alone
-    first[negating] = True
+    first[leading] = True
     members = joined
     members |= alone
     members[equals + 1] = True
@@ -197,6 +198,15 @@ def _cut(points: NDArray[np.uint32], kinds: NDArray[np.uint8]) -> tuple[I64, I64
     last[:-1] &= first[1:] | ~members[1:]
     begin = np.flatnonzero(first)
     return begin, np.flatnonzero(last) - begin + 1
+
+
+def _decimal_points(points: NDArray[np.uint32], letter: Bools) -> I64:
+    """Where a number begins with its point; not after another one, as in a row of dots."""
+    at = np.flatnonzero(points[:-1] == ord("."))
+    digit = (points[at + 1] >= ord("0")) & (points[at + 1] <= ord("9")) & letter[at + 1]
+    after = letter[at - 1] | (points[at - 1] == ord("."))
+    found: I64 = at[digit & ((at == 0) | ~after)]
+    return found
 
 
 def _hashes(points: NDArray[np.uint32], begin: I64, length: I64) -> U64:
