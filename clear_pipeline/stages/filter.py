@@ -288,8 +288,9 @@ def kept_rows(keep: Keep, confidences: Confidences) -> int:
 def _no_survivors(keep: Settings, confidences: Confidences) -> str:
     if not len(confidences):
         return (
-            "filter keeps no row: none has a confidence, for every row is a duplicate or could "
-            "not be scored; mend what keeps the model from answering and run the same command again"
+            "filter keeps no row: none has a confidence, for every row went before (duplicate, "
+            "contaminated) or could not be scored; mend what keeps the model from answering, if "
+            "that is it, and run the same command again"
         )
     if isinstance(keep, Precision):
         return (
