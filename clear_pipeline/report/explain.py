@@ -23,7 +23,7 @@ from clear_pipeline.stages.usage import TOKENS
 
 SHOWN_TEXT: Final = 4_000
 """Characters of one text that `explain` prints."""
-_CELL: Final = 60
+_DIGIT: Final = 0.001
 
 
 def row_called(run: Run, name: str) -> str:
@@ -81,7 +81,7 @@ def _remedies(run: Run, row: Mapping[str, Any]) -> Iterator[str]:
         case Fate.CONTAMINATED | Fate.DUPLICATE:
             yield from _unlike(row)
         case Fate.UNSCORED:
-            yield "the same command again, once the model answers; answered calls are not repeated"
+            yield _once_answered(row["score_error"])
             yield "to export it without a score: --set export.on_unscored=keep"
         case Fate.FILTERED:
             others = _filtered_above(run, row)
@@ -90,15 +90,34 @@ def _remedies(run: Run, row: Mapping[str, Any]) -> Iterator[str]:
                 "as sure or surer, would stay too"
             )
             if row["verdict"] == "candidate":
-                yield f"an eta below {row['preference']:.3f}: {_eta_option(run)}"
+                yield f"an eta below {_no_more(row['preference'])}: {_eta_option(run)}"
             elif row["candidate"] is not None:
                 yield "a candidate that the judge prefers"
         case Fate.RECTIFIED:
-            yield f"an eta of {row['preference']:.3f} or more: {_eta_option(run)}"
+            yield f"an eta of {_no_less(row['preference'])} or more: {_eta_option(run)}"
         case Fate.KEPT if row["confidence"] is not None:
             yield _threshold(run, row, "above")
         case _:
             return
+
+
+def _once_answered(error: str | None) -> str:
+    """What gives a row its score; an error of a call is KIND: MESSAGE, a part of the row a word."""
+    if error is not None and ": " not in error:
+        return f"a row that holds {error} gets no score: no model is asked about it"
+    return "the same command again, once the model answers; answered calls are not repeated"
+
+
+def _no_more(value: float) -> str:
+    """Three digits, not above the value, so that what is said to lie below them does."""
+    shown = float(number(value))
+    return number(shown if shown <= value else shown - _DIGIT)
+
+
+def _no_less(value: float) -> str:
+    """Three digits, not below the value."""
+    shown = float(number(value))
+    return number(shown if shown >= value else shown + _DIGIT)
 
 
 def _eta_option(run: Run) -> str:
@@ -114,18 +133,20 @@ def _unlike(row: Mapping[str, Any]) -> Iterator[str]:
     if row["fate"] == Fate.CONTAMINATED:
         yield f"it stays if {row['contaminated_by']} is taken out of the benchmark"
         if row["contamination"] < 1:
-            bound = f"a min_coverage above {row['contamination']:.2f}"
+            bound = f"a min_coverage above {_no_less(row['contamination'])}"
             yield f"{bound}: --set stages.decontaminate.min_coverage=..."
         return
     yield f"it stays if {row['duplicate_of']} is taken out of the data"
-    if row["duplicate_kind"] == "near":
-        yield f"a threshold above {row['similarity']:.2f}: --set stages.dedup.threshold=..."
+    if row["duplicate_kind"] == "near" and row["similarity"] < 1:
+        bound = f"a threshold above {_no_less(row['similarity'])}"
+        yield f"{bound}: --set stages.dedup.threshold=..."
 
 
 def _threshold(run: Run, row: Mapping[str, Any], way: Literal["above", "below"]) -> str:
     """Where the threshold would have to lie, on the scale that the filter goes by."""
     column = compared_column(run)
-    bound = f"a threshold {way} {row[column]:.3f}"
+    limit = {"above": _no_less, "below": _no_more}[way](row[column])
+    bound = f"a threshold {way} {limit}"
     if column == "confidence":
         return bound
     rule = {"above": "higher", "below": "lower"}[way]

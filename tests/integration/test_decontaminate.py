@@ -136,7 +136,7 @@ def test_a_partial_overlap_says_which_setting_would_keep_the_row(data: Path) -> 
     assert typed("run", data, "--out", out, *words).exit_code == 0
     told = typed("explain", out, "rows.jsonl:1").stdout
     assert "contaminated by test.jsonl:1: 9 of 18 13-grams" in told
-    assert "a min_coverage above 0.50: --set stages.decontaminate.min_coverage=..." in told
+    assert "a min_coverage above 0.500: --set stages.decontaminate.min_coverage=..." in told
     higher = ["--set", "decontaminate.min_coverage=0.51"]
     assert typed("run", data, "--out", out, *words, *higher).exit_code == 0
     row = json.loads(typed("explain", out, "rows.jsonl:1", "--json").stdout)["row"]

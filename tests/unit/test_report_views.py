@@ -123,8 +123,11 @@ def test_unknown_fate_and_row_are_usage_errors(demo: Run) -> None:
 
 
 def test_explained_duplicate_shows_its_keeper(demo: Run) -> None:
-    """Both texts are there to compare, and the setting that decides."""
-    near = next(r for r in demo.ledger().to_pylist() if r["duplicate_kind"] == "near")
+    """Both texts are there to compare, and the setting that decides: none parts equal sets."""
+    found = [r for r in demo.ledger().to_pylist() if r["duplicate_kind"] == "near"]
+    equal = next(r for r in found if r["similarity"] == 1)
+    assert len(explanation_json(demo, equal["id"])["what_would_change_it"]) == 1
+    near = next(r for r in found if r["similarity"] < 1)
     text = shown(explanation(demo, near["id"]))
     keeper = demo.texts([near["duplicate_of"]])[near["duplicate_of"]]
     assert f"the row that stays, {keeper.id}" in text
@@ -157,6 +160,32 @@ def test_explained_filtered_row_counts_its_company(tmp_path: Path) -> None:
     )
     (advice,) = explanation_json(run, "rows.jsonl:1")["what_would_change_it"]
     assert advice.startswith("a threshold below 0.200: 2 other filtered rows")
+
+
+def test_a_bound_that_explain_names_keeps_its_word(tmp_path: Path) -> None:
+    """Three digits are below what is filtered and above what is kept, not nearest to it."""
+    run, _ = run_with(tmp_path, {"alpha": 0.5006, "bravo": 0.8004}, keep="count=1")
+    (below,), (above,) = (
+        explanation_json(run, f"rows.jsonl:{line}")["what_would_change_it"] for line in (1, 2)
+    )
+    assert below.startswith("a threshold below 0.500: ")
+    assert above == "a threshold above 0.801"
+
+
+def test_a_row_that_no_model_is_asked_about_is_told_so(tmp_path: Path) -> None:
+    """The same command again would not score an image."""
+    image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    answer = {"role": "assistant", "content": "A cat."}
+    asked = ([image], "What says meow?")
+    turns = ([{"role": "user", "content": content}, answer] for content in asked)
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps({"messages": each}) + "\n" for each in turns))
+    config = build_config(preset="fast", stages=["score"])
+    run = Pipeline(config, models={"scorer": ScriptedChat(reply)}).run(data, out=tmp_path / "run")
+    assert explanation_json(run, "rows.jsonl:1")["what_would_change_it"] == [
+        "a row that holds image gets no score: no model is asked about it",
+        "to export it without a score: --set export.on_unscored=keep",
+    ]
 
 
 def test_explained_filtered_row_says_what_the_judge_lacked(demo: Run) -> None:
