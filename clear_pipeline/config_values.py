@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from clear_pipeline.errors import ConfigError
+from clear_pipeline.yaml_source import NO_VALUE, no_value
 
 STAGE_KINDS = (
     *("decontaminate", "embed", "dedup", "score", "cascade", "calibrate", "second_opinion"),
@@ -33,6 +34,8 @@ def assign(data: dict[str, Any], assignment: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {path}: the value is not YAML") from error
+    except NO_VALUE as error:
+        raise ConfigError(f"--set {path}: {no_value(error)}") from error
     *parents, last = path.split(".")
     if parents and parents[0] in STAGE_KINDS:
         parents.insert(0, "stages")
@@ -50,10 +53,10 @@ def assign(data: dict[str, Any], assignment: str) -> None:
 
 def _step(node: Any, name: str, path: str) -> Any:  # noqa: ANN401
     if isinstance(node, list):
-        for stage in node:
-            if stage.get("kind") == name:
-                return stage
-        raise ConfigError(f"--set {path}: {_no_stage(name, [str(s.get('kind')) for s in node])}")
+        kinds = [stage.get("kind") if isinstance(stage, dict) else stage for stage in node]
+        if name in kinds:
+            return node[kinds.index(name)]
+        raise ConfigError(f"--set {path}: {_no_stage(name, list(map(str, kinds)))}")
     if not isinstance(node, dict):
         raise ConfigError(f"--set {path}: {name!r} is below a plain value")
     return node.setdefault(name, {})

@@ -67,7 +67,7 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        manifest = Manifest.read(self.path)
+        manifest = Manifest.read(self.path) if self.path.is_dir() else None
         if manifest is None:
             raise UsageError(
                 f"{self.path}: no run here (no manifest.json); "

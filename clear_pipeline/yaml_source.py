@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -51,6 +51,8 @@ class YamlSource:
         return YamlSource(self.path, data, self.root)
 
 
+NO_VALUE: Final = (ValueError, RecursionError)
+"""What YAML's reader raises, besides its own errors, where it makes no value of a text."""
 COMMAND_LINE = YamlSource(Path("command line"), {}, None)
 """Stands for a file where there is none."""
 
@@ -77,6 +79,8 @@ def read_yaml(path: Path) -> YamlSource:
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
+        if isinstance(data, dict):
+            _refuse_repeated_keys(path, root)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -87,12 +91,20 @@ def read_yaml(path: Path) -> YamlSource:
         raise ConfigError(f"{where}: not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    except NO_VALUE as error:
+        raise ConfigError(f"{path}: not valid YAML: {no_value(error)}") from error
     if data is None:
         return YamlSource(path, {}, None)
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping at the top, found {type(data).__name__}")
-    _refuse_repeated_keys(path, root)
     return YamlSource(path, data, root)
+
+
+def no_value(error: Exception) -> str:
+    """What is wrong where one of `NO_VALUE` is raised."""
+    if isinstance(error, RecursionError):
+        return "nested too deep, or in itself"
+    return "a value looks like a number or a date and is none; put it between quotes"
 
 
 def _refuse_repeated_keys(path: Path, node: yaml.Node | None) -> None:

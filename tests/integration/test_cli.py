@@ -201,6 +201,7 @@ def test_an_address_that_is_no_api_is_told_by_what_it_answers(tmp_path: Path) ->
         (["export", "RUN", "--out", "RUN"], "RUN/export; name another directory"),
         (["export", "RUN", "--out", "RUN/report.html"], "is a file, name a directory"),
         (["status", "OUT"], "no run here"),
+        (["status", "RUN/report.html"], "no run here"),
         (["explain", "RUN", "nothing:1"], "no row 'nothing:1'"),
         (["rows", "RUN", "--fate", "lost"], "no fate 'lost'"),
         (["model", "pull", "nothing"], "no model 'nothing'"),

@@ -85,6 +85,8 @@ def test_preset_paper_sets_the_whole_chain() -> None:
         ("stages:\n  - {kind: filter}", r"'filter' needs column 'confidence'"),
         ("a: 1\na: 2", r":2:1: key 'a' stands twice"),
         ("a: [", r":1:5: not valid YAML"),
+        ("models: {scorer: {model: 2024-13-45}}", r"config.yaml: .* a date and is none; put it be"),
+        ("a: &a [*a]", r"config.yaml: not valid YAML: nested too deep, or in itself"),
         ("models: [a]", r":1:1: models: expected roles"),
         ("models: {scorer: gpt-x}", r":1:10: models\.scorer: expected a mapping.*'gpt-x'"),
         ("stages: [{kind: dedup}, {kind: dedup, threshold: 0.5}]", r"a kind stands twice"),
@@ -100,6 +102,8 @@ def test_errors_name_their_place(tmp_path: Path, text: str, expected: str) -> No
 @pytest.mark.parametrize(
     ("assignment", "way_out"),
     [
+        ("load.map.prompt=2024-13-45", r"--set load\.map\.prompt: .*; put it between quotes$"),
+        ("load.limit=" + 3_000 * "[", r"--set load\.limit: nested too deep"),
         ("foo.bar=1", r"there are models, mode, batch, .*, dedup, score, .*, rectify$"),
         ("keep.above=0.5", r"did you mean dedup\.keep, cascade\.keep or filter\.keep\?"),
         ("max_usd=1", r"did you mean budget\.max_usd\?"),
@@ -118,6 +122,12 @@ def test_an_unknown_key_is_an_error_with_a_way_out(assignment: str, way_out: str
     """The place where the key lives, one like it, or all that there are; never just a no."""
     with pytest.raises(ConfigError, match=way_out):
         build_config(assignments=[assignment])
+
+
+def test_a_stage_that_is_no_mapping_is_an_error() -> None:
+    """Also where another assignment looks for a stage among them."""
+    with pytest.raises(ConfigError, match=r"--set score\.k: no stage 'score' in this run \(a\)"):
+        build_config(assignments=["stages=[a]", "score.k=1"])
 
 
 def test_a_suggested_key_is_taken() -> None:
