@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.text import Text
@@ -25,6 +26,11 @@ from clear_pipeline.stages.score import Score
 if TYPE_CHECKING:
     from clear_pipeline.probe import Probe, ProbeReport, ProbeSettings
     from clear_pipeline.probe.plan import Plan
+
+
+_MORE_ROWS: Final = 200
+_MORE_PLANTED: Final = 50
+"""What a larger probe has at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,25 @@ class SampleOptions:
             seed=self.seed,
         )
 
+    def larger(self, plan: Plan, out: Path | None) -> list[str]:
+        """Options of a larger probe in the same directory; none where the data has no more rows.
+
+        Args:
+            plan: Of this probe.
+            out: Its directory, as it was typed.
+        """
+        if self.rows > len(plan.originals) <= self.per_corruption:
+            return []
+        options = [
+            ("--rows", max(_MORE_ROWS, 2 * self.rows)),
+            ("--per-corruption", max(_MORE_PLANTED, 2 * self.per_corruption)),
+            *(("--preset", name) for name in self.preset or ()),
+            ("--noise-rate", self.noise_rate),
+            ("--seed", self.seed or None),
+            ("--out", out),
+        ]
+        return [str(word) for pair in options if pair[1] is not None for word in pair]
+
 
 @grouped
 def probe(
@@ -107,7 +132,8 @@ def probe(
         return
     output.print(summary(report))
     output.print(Text(f"{place}: probe.json, probe.svg, probe.parquet"), soft_wrap=True)
-    next_command(_fit(report, place) or _next(data, configs[0], report, source))
+    larger = sample.larger(plan, out)
+    next_command(_fit(report, place) or _next(data, configs[0], report, source, larger=larger))
 
 
 def _noise_rate(given: str) -> float:
@@ -148,7 +174,14 @@ def _given(source: SourceOptions) -> list[str]:
     return [word for pair in [*words, *assigned] for word in pair]
 
 
-def _next(data: str, settings: Config, report: ProbeReport, source: SourceOptions) -> str:
+def _next(
+    data: str,
+    settings: Config,
+    report: ProbeReport,
+    source: SourceOptions,
+    *,
+    larger: Sequence[str],
+) -> str:
     """The run with the same model; a larger probe; or, where it sees nothing, another model."""
     from clear_pipeline.probe.verdict import untold_by
 
@@ -157,13 +190,13 @@ def _next(data: str, settings: Config, report: ProbeReport, source: SourceOption
     words = ["clear-pipeline", "run" if recommended else "probe", data]
     if source.config is not None:
         words += ["--config", str(source.config)]
-    if not recommended and not any(map(untold_by, report.presets)):
+    if not recommended and not (larger and any(map(untold_by, report.presets))):
         return shlex.join([*words, *_given(source), "--model", "NAME", "--base-url", "URL"])
     words += [*_given(source), "--model", scorer.model]
     if scorer.base_url is not None:
         words += ["--base-url", scorer.base_url]
     if not recommended:
-        return shlex.join([*words, "--rows", "200", "--per-corruption", "50"])
+        return shlex.join([*words, *larger])
     out = str(Path("runs", data_name(data)))
     return shlex.join([*words, "--out", out, "--preset", recommended])
 

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -13,7 +14,9 @@ from xml.etree import ElementTree as ET
 import pyarrow.compute as pc
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from clear_pipeline.cli import app
 from clear_pipeline.config import build_config
 from clear_pipeline.corruptions.refusal import REFUSALS
 from clear_pipeline.errors import CallError, NothingReadableError, UsageError
@@ -68,6 +71,25 @@ def probe_of(
 
 def finding(report: ProbeReport, corruption: str) -> Finding:
     return next(f for f in report.presets[0].findings if f.corruption == corruption)
+
+
+def suggested(words: list[str]) -> list[str]:
+    """The words of the command that a probe suggests."""
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return shlex.split(result.stdout.splitlines()[-1].removeprefix("next: clear-pipeline "))
+
+
+def test_where_rows_are_too_few_the_larger_probe_is_larger_and_comes_once(
+    data: Path, tmp_path: Path
+) -> None:
+    """It goes on in the same directory, with the same options; after all rows, another model."""
+    own = ["--preset", "fast", "--noise-rate", "0.1", "--seed", "3", "--out", str(tmp_path / "a b")]
+    with StubServer() as stub:
+        words = ["probe", str(data), "--model", "stub", "--base-url", stub.url]
+        larger = suggested([*words, *own, "--rows", "150", "--per-corruption", "4"])
+        assert larger == [*words, "--rows", "300", "--per-corruption", "50", *own]
+        assert suggested(larger) == [*words[:2], "--model", "NAME", "--base-url", "URL"]
 
 
 def test_the_plan_depends_on_content_alone(data: Path, tmp_path: Path) -> None:
