@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from clear_pipeline.cli.console import RunPath, errors, next_command, output
+from clear_pipeline.cli.console import RunPath, next_command, output, tell
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import ClearPipelineError, UnwritableError
 from clear_pipeline.llm.batch.batch import Batch
@@ -17,6 +17,7 @@ from clear_pipeline.llm.batch.batches import Batches
 from clear_pipeline.llm.batch.record import RECORD
 from clear_pipeline.own_loop import in_own_loop
 from clear_pipeline.report.next_commands import from_here
+from clear_pipeline.report.text import visible
 from clear_pipeline.rounds import open_batches
 from clear_pipeline.run import Run, open_run
 from clear_pipeline.store import BATCHES, CONFIG, Store
@@ -48,10 +49,10 @@ def current_batches(run: Run) -> Sequence[Batch]:
     try:
         return _with_batches(run, Batches.look, read_only=True)
     except UnwritableError as error:
-        errors.print(Text(f"open batches are not shown: {error}"))
+        tell(f"open batches are not shown: {error}")
         return []
     except ClearPipelineError as error:
-        errors.print(Text(f"batches as they were last seen: {error}"))
+        tell(f"batches as they were last seen: {error}")
         return _with_batches(run, _as_recorded, read_only=True)
 
 
@@ -68,9 +69,9 @@ def batches_table(batches: Sequence[Batch]) -> Table:
             str(batch.number),
             batch.stage,
             Text(batch.model.model),
-            Text(batch.state),
+            Text(visible(batch.state)),
             *(f"{count:,}" for count in (batch.requests, batch.answered, batch.failed)),
-            Text(batch.batch_id or "-"),
+            Text(visible(batch.batch_id or "-")),
         )
     return table
 
@@ -88,9 +89,7 @@ def _with_batches(
     config = build_config(Path(run.path / CONFIG))
 
     async def opened() -> list[Batch]:
-        batches = open_batches(
-            config, run.path, lambda text: errors.print(Text(text)), read_only=read_only
-        )
+        batches = open_batches(config, run.path, tell, read_only=read_only)
         try:
             return await work(batches)
         finally:

@@ -29,6 +29,11 @@ def fail(error: ClearPipelineError) -> None:
     errors.print(Text("error: ", style="bold red") + Text(visible(str(error)), style=""))
 
 
+def tell(text: str) -> None:
+    """Print a line that may repeat what files or servers say: nothing in it hides, or is obeyed."""
+    errors.print(Text(visible(text)))
+
+
 class Warnings(logging.Handler):
     """Shows the package's warnings on standard error, as they are."""
 
@@ -37,7 +42,7 @@ class Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line."""
-        errors.print(Text(f"warning: {record.getMessage()}"))
+        tell(f"warning: {record.getMessage()}")
 
 
 def next_command(command: str) -> None:

@@ -19,6 +19,7 @@ from clear_pipeline.cli.console import (
     next_command,
     output,
     print_json,
+    tell,
     this_command,
 )
 from clear_pipeline.cli.groups import grouped
@@ -155,7 +156,7 @@ def finetune(
             work = fine_tune(made, files.data, ctx, before=consent.agree, settled=files.settle)
             trained = in_own_loop(work)
     except BatchPendingError as waiting:
-        errors.print(Text(str(waiting)))
+        tell(str(waiting))
         next_command(this_command())
         raise typer.Exit(waiting.exit_code) from None
     if as_json:

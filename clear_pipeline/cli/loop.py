@@ -17,6 +17,7 @@ from clear_pipeline.cli.console import (
     next_command,
     output,
     print_json,
+    tell,
     this_command,
 )
 from clear_pipeline.cli.groups import grouped
@@ -109,7 +110,7 @@ def loop(
         with resumable():
             record = made.run(data, out=out)
     except BatchPendingError as waiting:
-        errors.print(Text(str(waiting)))
+        tell(str(waiting))
         next_command(this_command())
         raise typer.Exit(waiting.exit_code) from None
     if as_json:

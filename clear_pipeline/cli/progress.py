@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from clear_pipeline.report.text import visible
+
 _WORTH_A_LINE = 2.0
 """Seconds. Of shorter steps no line stays; the summary at the end tells what they did."""
 
@@ -95,8 +97,8 @@ class TerminalProgress:
         self._spent = _nothing
 
     def note(self, text: str) -> None:
-        """Print a line above the bar; never interpreted as markup."""
-        self._console.print(Text(text))
+        """Print a line above the bar; never interpreted as markup, nor obeyed by the terminal."""
+        self._console.print(Text(visible(text)))
 
     def _so_far(self) -> dict[str, Any]:
         return {"completed": self._done, "rate": self._rate(), "spent": self._words}

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from clear_pipeline.answer_key import KeyReport, compare, key_beside
 from clear_pipeline.cli.consent import ask, refuse_unattended, show_models
-from clear_pipeline.cli.console import errors, next_command, output, this_command
+from clear_pipeline.cli.console import errors, next_command, output, tell, this_command
 from clear_pipeline.cli.groups import grouped
 from clear_pipeline.cli.options import CapOptions, ChainOptions, Data, Yes
 from clear_pipeline.cli.progress import TerminalProgress
@@ -25,6 +25,7 @@ from clear_pipeline.pipeline import Pipeline
 from clear_pipeline.remote import local_directory
 from clear_pipeline.report import views
 from clear_pipeline.report.next_commands import next_after
+from clear_pipeline.report.text import visible
 from clear_pipeline.run import Run
 
 
@@ -71,7 +72,7 @@ def _finished(settings: Config, data: str, out: Path, *, yes: bool) -> Run:
         with resumable():
             finished = pipeline.run(data, out=out)
     except BatchPendingError as waiting:
-        errors.print(Text(str(waiting)))
+        tell(str(waiting))
         next_command(this_command())
         raise typer.Exit(waiting.exit_code) from None
     return finished
@@ -92,7 +93,7 @@ def _print_key(finished: Run, key: Path, settings: Config) -> None:
     try:
         report = compare(finished, key)
     except UsageError as error:  # the run is done and good, whatever lies beside its data
-        errors.print(f"no comparison with the answer key: {error}", markup=False)
+        tell(f"no comparison with the answer key: {error}")
         return
     output.print(_key_table(report))
     _own_limits(settings)
@@ -105,7 +106,10 @@ def _key_table(report: KeyReport) -> Table:
     table.add_column("missed")
     for fault in report.faults:
         table.add_row(
-            fault.fault, str(fault.rows), str(fault.caught), Text(" ".join(fault.missed) or "-")
+            Text(visible(fault.fault)),
+            str(fault.rows),
+            str(fault.caught),
+            Text(visible(" ".join(fault.missed) or "-")),
         )
     table.add_row("(none: good rows)", str(report.good), "", f"{report.good_kept} kept unchanged")
     if report.absent:

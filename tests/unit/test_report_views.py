@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import unicodedata
 from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
+from typer.testing import CliRunner
 
-from clear_pipeline.cli.console import fail, next_command
+from clear_pipeline.cli import app
+from clear_pipeline.cli.console import Warnings, fail, next_command
 from clear_pipeline.config import build_config
 from clear_pipeline.errors import UsageError
 from clear_pipeline.llm.scripted import ScriptedChat
@@ -151,6 +154,29 @@ def test_explained_quarantine_shows_the_raw_line(demo: Run) -> None:
     told = explanation_json(demo, row_id)
     assert told["raw"] == entry["text"]
     assert entry["reason"] in shown(explanation(demo, row_id))
+
+
+def test_names_in_the_data_give_the_terminal_no_command(tmp_path: Path) -> None:
+    """Of files, of columns and of faults: notes and tables write escapes out, and no markup."""
+    evil = "\x1b]0;x\x07[/red]"
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / f"a{evil[:4]}.csv").write_text(f"q{evil},z\n1,2\n")
+    (data / "b.jsonl").write_text('{"prompt": "p", "completion": "c", "id": "x"}\n')
+    (tmp_path / "data.key.csv").write_text(f"id,fault\nb.jsonl:1,{evil}\n")
+    words = ["run", str(data), "--out", str(tmp_path / "run"), "--stages", "dedup"]
+    told = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert told.exit_code == 0
+    assert "skipped a\\x1b]0;.csv: no known format (found q\\x1b]0;x\\x07[/red], z;" in told.stderr
+    assert "\\x1b]0;x\\x07[/red]" in told.stdout
+    assert "\x1b" not in told.output
+
+
+def test_a_warning_gives_the_terminal_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """It may repeat what a server says."""
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "served by %s", ("\x1b[2J",), None)
+    Warnings().emit(record)
+    assert capsys.readouterr().err == "warning: served by \\x1b[2J\n"
 
 
 def test_explained_filtered_row_counts_its_company(tmp_path: Path) -> None:
