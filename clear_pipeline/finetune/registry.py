@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from clear_pipeline.config_errors import explained
 from clear_pipeline.config_values import assign
 from clear_pipeline.errors import ConfigError, UsageError
-from clear_pipeline.finetune.balance import Balance, Mix, Source
+from clear_pipeline.finetune.balance import Balance
 from clear_pipeline.finetune.base import Trainer
 from clear_pipeline.finetune.lora import Lora
 from clear_pipeline.finetune.openai_jobs import OpenAIJobs
@@ -60,8 +60,7 @@ def trainer_named(
     kind = TRAINERS[name]
     assert issubclass(kind, Settings)  # noqa: S101  # as every trainer is
     own = {key: value for key, value in data.items() if key not in beside}
-    known = _keys(kind)
-    made = _made(kind, own, source, {**known, "": (*known[""], *beside)})
+    made = _made(kind, own, source, beside=beside)
     assert isinstance(made, Trainer)  # noqa: S101
     return made
 
@@ -99,12 +98,7 @@ def balance_named(
         raise UsageError("a share of general rows needs rows to draw from: --mix FILE")
     if general is not None:
         data["general"] = general
-    known = {
-        "": tuple(Balance.model_fields),
-        "mix": tuple(Mix.model_fields),
-        "mix.data": tuple(Source.model_fields),
-    }
-    return _made(Balance, data, source, known)
+    return _made(Balance, data, source)
 
 
 def _given(
@@ -118,6 +112,21 @@ def _given(
     return data, source
 
 
+def _made(
+    kind: type[S],
+    data: Mapping[str, Any],
+    source: YamlSource,
+    *,
+    beside: Collection[str] = (),
+) -> S:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        known = _keys(kind)
+        known[""] += tuple(beside)
+        raise ConfigError(explained(error, source, kinds=(), known=known)) from None
+
+
 def _keys(kind: type[BaseModel], place: str = "") -> dict[str, tuple[str, ...]]:
     """The keys of settings, and those of the settings within them, by their place."""
     known = {place: tuple(kind.model_fields)}
@@ -126,12 +135,3 @@ def _keys(kind: type[BaseModel], place: str = "") -> dict[str, tuple[str, ...]]:
             if isinstance(inner, type) and issubclass(inner, BaseModel):
                 known |= _keys(inner, f"{place}.{name}" if place else name)
     return known
-
-
-def _made(
-    kind: type[S], data: Mapping[str, Any], source: YamlSource, known: Mapping[str, Sequence[str]]
-) -> S:
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(explained(error, source, kinds=(), known=known)) from None
